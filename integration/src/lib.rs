@@ -1,0 +1,1 @@
+//! Holds the conformance tests; see `tests/main.rs`.

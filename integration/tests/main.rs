@@ -1,0 +1,1 @@
+//! Conformance tests on real servers.
