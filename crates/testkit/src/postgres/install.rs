@@ -51,7 +51,7 @@ impl Install {
         let full = found.ok_or_else(|| format!("no version in {text:?}"))?.to_owned();
         let digits: String = full.chars().take_while(char::is_ascii_digit).collect();
         let major = digits.parse().map_err(|e| format!("no major version in {full:?}: {e}"))?;
-        let bin = reachable(bin, version, &full)?;
+        let bin = reachable(&bin, version, &full)?;
         let template = template(&bin, &full)?;
         Ok(Install { bin, version: full, major, template })
     }
@@ -95,8 +95,8 @@ fn pip_bin() -> Option<PathBuf> {
 }
 
 /// Root's servers run as `nobody`, to whom a checkout below /root is closed: such a server is copied out once.
-fn reachable(bin: PathBuf, version: Version, full: &str) -> Result<PathBuf, String> {
-    let bin = fs::canonicalize(&bin).map_err(|e| format!("{}: {e}", bin.display()))?;
+fn reachable(bin: &Path, version: Version, full: &str) -> Result<PathBuf, String> {
+    let bin = fs::canonicalize(bin).map_err(|e| format!("{}: {e}", bin.display()))?;
     let program = bin.join("postgres");
     if Account::for_servers().can_reach(&program) {
         return Ok(bin);
