@@ -1,1 +1,36 @@
-//! Being written.
+//! The core of shadowswap: phases, the frontier, and the tasks that copy, apply, verify and swap. No SQL, no driver.
+//!
+//! Read in this order: [`phase`], [`runner`], [`engine`] (the only seam), [`frontier`] (the correctness argument), [`batch`],
+//! [`apply`], [`copy`], [`verify`], [`cutover`].
+
+pub mod apply;
+pub mod batch;
+pub mod change;
+pub mod chunk;
+pub mod config;
+pub mod control;
+pub mod copy;
+pub mod cutover;
+mod direct;
+pub mod engine;
+pub mod error;
+pub mod feed;
+pub mod frontier;
+pub mod name;
+pub mod phase;
+pub mod plan;
+pub mod progress;
+pub mod runner;
+pub mod steward;
+pub mod throttle;
+pub mod verify;
+pub mod window;
+
+pub use change::{Change, Key, Op};
+pub use config::{Config, CutoverWhen};
+pub use engine::{
+    Apply, Bound, Caps, Chunk, Compared, Copied, Engine, Event, Fate, Floor, Load, Locked, Obstacle, Outcome,
+    Position, Session, Stream, Suspect, TxId,
+};
+pub use error::{Error, Kind, Result, Tried};
+pub use phase::Phase;

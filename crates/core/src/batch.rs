@@ -1,0 +1,121 @@
+//! Whole transactions, reduced to one final state for each key.
+
+use crate::change::{Change, Key, Op};
+use std::collections::HashMap;
+
+/// A prefix of the stream, reduced: what each touched key amounts to at its end.
+///
+/// The final images of a prefix of commits are consistent with each other: deleting every touched key and then inserting the images
+/// never trips over a unique value that two rows swapped.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    last: HashMap<Key, Op>,
+    bytes: usize,
+    changes: u64,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// Adds the next change of the stream.
+    pub fn push(&mut self, change: Change) {
+        self.changes += 1;
+        self.bytes += change.bytes();
+        let Change { key, op } = change;
+        // An image that was complete before does not help a later incomplete one: the columns that the stream left out may have been
+        // changed by a transaction in between that is itself incomplete here. The source knows; it is read again.
+        if let Some(before) = self.last.insert(key, op) {
+            let row = match before {
+                Op::Upsert(row) => row.len(),
+                Op::Reread | Op::Delete => 0,
+            };
+            self.bytes = self.bytes.saturating_sub(row);
+        }
+    }
+
+    /// Changes that went in, before reduction.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Keys touched.
+    pub fn keys(&self) -> usize {
+        self.last.len()
+    }
+
+    /// Memory held, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+
+    /// The final state of each key, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Op)> {
+        self.last.iter()
+    }
+
+    /// Whether the batch touches this key.
+    pub fn touches(&self, key: &Key) -> bool {
+        self.last.contains_key(key)
+    }
+
+    /// Empties it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.last.clear();
+        self.bytes = 0;
+        self.changes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn key(n: u8) -> Key {
+        Key(vec![n])
+    }
+
+    #[test]
+    fn delete_after_insert_leaves_a_delete() {
+        let mut batch = Batch::new();
+        batch.push(Change { key: key(1), op: Op::Upsert(vec![7]) });
+        batch.push(Change { key: key(1), op: Op::Delete });
+        assert_eq!(batch.iter().collect::<Vec<_>>(), vec![(&key(1), &Op::Delete)]);
+        assert_eq!(batch.changes(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn reduced_batch_gives_the_same_table_as_one_change_at_a_time(
+            start in proptest::collection::btree_map(0_u8..8, any::<u8>(), 0..8),
+            changes in proptest::collection::vec((0_u8..8, proptest::option::of(any::<u8>())), 0..64),
+        ) {
+            let mut one_by_one: BTreeMap<u8, u8> = start.clone();
+            let mut batch = Batch::new();
+            for (k, v) in &changes {
+                match v {
+                    Some(v) => { one_by_one.insert(*k, *v); batch.push(Change { key: key(*k), op: Op::Upsert(vec![*v]) }); }
+                    None => { one_by_one.remove(k); batch.push(Change { key: key(*k), op: Op::Delete }); }
+                }
+            }
+            let mut reduced = start;
+            for (k, op) in batch.iter() {
+                match op {
+                    Op::Upsert(row) => { reduced.insert(k.0[0], row[0]); }
+                    Op::Delete => { reduced.remove(&k.0[0]); }
+                    Op::Reread => prop_assert!(false),
+                }
+            }
+            prop_assert_eq!(one_by_one, reduced);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Copying: permit → claim → ticket → floor → one copying statement → leave.
+
+use crate::{
+    apply::Opener,
+    chunk::Servo,
+    control::{Control, CopyState},
+    engine::{Bound, Chunk, Copied, Engine, Fate, Session},
+    error::{Error, Kind, Result, Tried},
+    frontier::Frontier,
+    throttle::Throttle,
+};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
+use tracing::{debug, warn};
+
+/// Tries at one chunk.
+const TRIES: u32 = 8;
+
+/// Numbers of the copy, for progress. Only ever grow, but for the last chunk's.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Rows copied, by all runs.
+    pub rows: AtomicU64,
+    /// Chunks copied by this process.
+    pub chunks: AtomicU64,
+    /// The last chunk's time in microseconds.
+    pub chunk_us: AtomicU64,
+    /// The rows of the next chunk.
+    pub chunk_rows: AtomicU64,
+    /// Rows compared.
+    pub verified: AtomicU64,
+    /// Chunks compared.
+    pub verified_chunks: AtomicU64,
+}
+
+/// What the copiers share.
+pub struct Copying<E: Engine> {
+    /// Opens their sessions.
+    pub opener: Opener<E>,
+    /// The rule.
+    pub frontier: Frontier<E::TxId, E::Floor>,
+    /// Where chunks are claimed.
+    pub control: Arc<E::Control>,
+    /// What holds them.
+    pub throttle: Throttle,
+    /// Numbers.
+    pub counters: Arc<Counters>,
+    /// The time that a chunk should take.
+    pub chunk_time: Duration,
+}
+
+struct Cursor {
+    next: i64,
+    lower: Option<Bound>,
+    last: Bound,
+    again: Vec<Chunk>,
+    is_done: bool,
+}
+
+/// Copies what is left. Returns true when everything is copied, false when the throttle was closed first.
+///
+/// Dropping it leaves claimed chunks undone; the next run redoes them.
+pub async fn run<E: Engine>(copying: Copying<E>, state: CopyState, workers: usize) -> Result<bool> {
+    let Some(last) = state.last else { return Ok(true) };
+    let is_done = state.cursor.as_ref() == Some(&last);
+    let cursor = Cursor { next: state.chunk + 1, lower: state.cursor, last, again: state.undone, is_done };
+    let cursor = Arc::new(AsyncMutex::new(cursor));
+    let copying = Arc::new(copying);
+    let mut workers_set = JoinSet::new();
+    for n in 0..workers.max(1) {
+        workers_set.spawn(work(Arc::clone(&copying), Arc::clone(&cursor), n));
+    }
+    let mut finished = true;
+    while let Some(ended) = workers_set.join_next().await {
+        finished &= ended.map_err(|e| Error::corrupt("a copier panicked").because(e))??;
+    }
+    Ok(finished)
+}
+
+async fn work<E: Engine>(
+    copying: Arc<Copying<E>>,
+    cursor: Arc<AsyncMutex<Cursor>>,
+    n: usize,
+) -> Result<bool> {
+    let role = format!("copy {n}");
+    let mut session = copying.opener.open(&role).await?;
+    let servo = Mutex::new(Servo::new(copying.chunk_time));
+    loop {
+        if !copying.throttle.permit().await {
+            return Ok(false);
+        }
+        let rows = servo.lock().unwrap_or_else(PoisonError::into_inner).rows();
+        copying.counters.chunk_rows.store(rows, Ordering::Relaxed);
+        let Some(chunk) = claim(&copying, &cursor, &mut session, rows).await? else { return Ok(true) };
+        let started = Instant::now();
+        let (copied, back) = copy_one(&copying, session, chunk, &role).await?;
+        session = back;
+        let took = started.elapsed();
+        servo.lock().unwrap_or_else(PoisonError::into_inner).observe(copied.rows, took);
+        copying.counters.rows.fetch_add(copied.rows, Ordering::Relaxed);
+        copying.counters.chunks.fetch_add(1, Ordering::Relaxed);
+        copying.counters.chunk_us.store(took.as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+/// The next chunk: one that an earlier run left undone, or the next range. One worker at a time finds a bound.
+async fn claim<E: Engine>(
+    copying: &Copying<E>,
+    cursor: &AsyncMutex<Cursor>,
+    session: &mut E::Session,
+    rows: u64,
+) -> Result<Option<Chunk>> {
+    let mut cursor = cursor.lock().await;
+    if let Some(chunk) = cursor.again.pop() {
+        return Ok(Some(chunk));
+    }
+    if cursor.is_done {
+        return Ok(None);
+    }
+    let bound = session
+        .next_bound(cursor.lower.as_ref(), &cursor.last, rows)
+        .await
+        .tried("finding the next chunk")?;
+    let upper = bound.unwrap_or_else(|| cursor.last.clone());
+    let is_done = upper == cursor.last;
+    let chunk =
+        Chunk { id: cursor.next, lower: cursor.lower.clone(), upper: Some(upper.clone()), attempt: 0 };
+    copying.control.claim(copying.opener.migration, copying.opener.epoch, &chunk).await?;
+    cursor.next += 1;
+    cursor.lower = Some(upper);
+    cursor.is_done = is_done;
+    Ok(Some(chunk))
+}
+
+/// Copies one chunk, again where the world misbehaves. The ticket stays until the chunk's fate is known.
+async fn copy_one<E: Engine>(
+    copying: &Copying<E>,
+    mut session: E::Session,
+    mut chunk: Chunk,
+    role: &str,
+) -> Result<(Copied, E::Session)> {
+    for tried in 1..=TRIES {
+        let ticket = copying.frontier.enter();
+        let error = match session.copy_chunk(&chunk, |floor| ticket.raise(floor)).await {
+            Ok(copied) => {
+                ticket.leave();
+                debug!(chunk = chunk.id, rows = copied.rows, "chunk copied");
+                return Ok((copied, session));
+            }
+            Err(e) => e,
+        };
+        if !error.is_transient() && error.kind != Kind::Ambiguous {
+            return Err(error.while_trying(format_args!("copying chunk {}", chunk.id)));
+        }
+        warn!(chunk = chunk.id, attempt = tried, error = %error, "a chunk failed; looking what became of it");
+        tokio::time::sleep(Duration::from_millis(20) * 2_u32.pow(tried)).await;
+        session = copying.opener.open(role).await.tried("opening a new session for copying")?;
+        let fate = session.fate(&chunk).await.tried("finding out what became of a chunk")?;
+        ticket.leave();
+        if fate == Fate::Done {
+            return Ok((Copied::default(), session));
+        }
+        chunk.attempt += 1;
+    }
+    Err(Error::transient(format!("chunk {} failed {TRIES} times", chunk.id)))
+}

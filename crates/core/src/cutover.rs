@@ -1,0 +1,141 @@
+//! Attempts at the swap, within the stall budget.
+//!
+//! One attempt: look who is in the way; lock; halt the applier at a batch's edge; send a marker; drain to it; swap. Whatever goes
+//! wrong before the swap is sent lets go of everything, and clients go on. If the swap's answer is lost, the catalog decides.
+
+use crate::{
+    apply::{Applier, Applying, Opener},
+    engine::{Apply, Engine, Locked, Obstacle, Outcome},
+    error::{Error, Kind, Result},
+    verify::Markers,
+};
+use std::time::{Duration, Instant, SystemTime};
+use tracing::{info, warn};
+
+/// How one attempt ended.
+pub enum Attempt<E: Engine> {
+    /// Swapped; clients waited at most this long.
+    Swapped(Duration),
+    /// Not swapped: why. The applier is given back.
+    Missed(Error, Box<Applier<E>>),
+}
+
+/// Looks at the catalog this often after a lost answer before giving up.
+const LOOKS: u32 = 30;
+/// Between looks.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// The first pause after a missed attempt, doubled up to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// One attempt. Must not be dropped half way if its outcome matters: the caller lets it end.
+pub async fn attempt<E: Engine>(
+    opener: &Opener<E>,
+    applying: Applying<E>,
+    markers: &Markers,
+    budget: Duration,
+) -> Result<Attempt<E>> {
+    let Opener { engine, plan, migration, epoch } = opener;
+    let mut locked = match engine.lock(plan, *migration, *epoch, budget).await {
+        Ok(locked) => locked,
+        Err(e) if may_try_again(&e) => return Ok(Attempt::Missed(e, Box::new(applying.halt().await?))),
+        Err(e) => return Err(e),
+    };
+    let since = locked.since();
+    let mut applier = match tokio::time::timeout(left(since, budget), applying.halt()).await {
+        Ok(applier) => applier?,
+        Err(_) => {
+            // The applier is in the middle of a batch; it is lost to this process, and the run resumes from the checkpoint.
+            locked.release().await;
+            return Err(Error::transient(
+                "the applier did not come to a batch's edge within the stall budget",
+            ));
+        }
+    };
+    let token = markers.next();
+    let drained = tokio::time::timeout(left(since, budget), async {
+        locked.mark(token).await?;
+        applier.drain(&mut locked, token).await
+    })
+    .await;
+    let error = match drained {
+        Ok(Ok(())) => None,
+        Ok(Err(e)) => Some(e),
+        Err(_) => Some(Error::new(
+            Kind::Budget,
+            format!(
+                "the last changes could not be applied within the stall budget of {} ms",
+                budget.as_millis()
+            ),
+        )),
+    };
+    let drained_after = since.elapsed();
+    if let Some(e) = error {
+        locked.release().await;
+        return if may_try_again(&e) { Ok(Attempt::Missed(e, Box::new(applier))) } else { Err(e) };
+    }
+    match locked.swap(left(since, budget)).await {
+        Ok(()) => {
+            let stall = since.elapsed();
+            info!(stall_ms = ms(stall), drain_ms = ms(drained_after), "swapped");
+            Ok(Attempt::Swapped(stall))
+        }
+        Err(e) if e.kind == Kind::Budget => Ok(Attempt::Missed(e, Box::new(applier))),
+        Err(e) => {
+            let stall = since.elapsed();
+            warn!(error = %e, "the answer to the swap was lost; looking at the catalog");
+            match outcome(opener).await? {
+                Outcome::Swapped => Ok(Attempt::Swapped(stall)),
+                Outcome::NotSwapped if may_try_again(&e) || e.kind == Kind::Ambiguous => {
+                    Ok(Attempt::Missed(e, Box::new(applier)))
+                }
+                Outcome::NotSwapped => Err(e),
+            }
+        }
+    }
+}
+
+fn may_try_again(e: &Error) -> bool {
+    e.kind == Kind::Budget || e.is_transient()
+}
+
+fn left(since: Instant, budget: Duration) -> Duration {
+    budget.saturating_sub(since.elapsed())
+}
+
+fn ms(d: Duration) -> f64 {
+    d.as_secs_f64() * 1e3
+}
+
+/// Asks the catalog until it answers.
+async fn outcome<E: Engine>(opener: &Opener<E>) -> Result<Outcome> {
+    let mut last = Error::new(Kind::Ambiguous, "the outcome of the swap is not known");
+    for _ in 0..LOOKS {
+        match opener.engine.outcome(&opener.plan, opener.migration).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(e) if e.is_transient() => {
+                warn!(error = %e, "could not look at the catalog yet");
+                last = Error::new(
+                    Kind::Ambiguous,
+                    format!("the outcome of the swap is not known: {}", e.message),
+                )
+                .because(e);
+            }
+            Err(e) => return Err(e),
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    Err(last.next("run the same command again once the database answers: it looks at the catalog before it does anything"))
+}
+
+/// The pause before attempt `n + 1`, with jitter, so that two tables never keep step with each other or with a cron job.
+pub fn pause(n: u32) -> Duration {
+    let base = PAUSE_FIRST.saturating_mul(2_u32.saturating_pow(n.min(10))).min(PAUSE_MAX);
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    base / 2 + base.mul_f64(f64::from(nanos % 1_000) / 2_000.0)
+}
+
+/// The text about who was in the way.
+pub fn in_the_way(obstacles: &[Obstacle]) -> String {
+    obstacles.iter().map(|o| format!("{}: {}", o.who, o.what)).collect::<Vec<_>>().join("; ")
+}

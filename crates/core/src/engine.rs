@@ -1,0 +1,302 @@
+//! The seam between the core and a database product.
+//!
+//! An engine returns facts and does one verb at a time. It never calls the core, never decides a phase, and never retries. The core
+//! never asks which engine it has; where engines differ in kind they say so in [`Caps`].
+//!
+//! Every `async fn` here may be dropped at any await: the engine closes what it had half sent. What had already been sent to the
+//! server may still take effect; that is why chunks keep their ticket until [`Session::fate`] has answered, and why every writing
+//! transaction begins by locking its control row under the caller's epoch.
+
+use crate::{
+    batch::Batch,
+    change::{Change, Key},
+    control::Control,
+    error::Result,
+    plan::{Plan, Request},
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, future::Future, time::Duration};
+
+/// A point in the change stream.
+pub trait Position:
+    Clone + fmt::Debug + fmt::Display + std::str::FromStr<Err: fmt::Display> + PartialEq + Send + Sync + 'static
+{
+}
+
+/// The name of a transaction in the stream.
+pub trait TxId:
+    Clone + fmt::Debug + PartialEq + Send + Sync + bincode::Encode + bincode::Decode<()> + 'static
+{
+}
+
+/// A set of transactions that a read is sure to include.
+pub trait Floor<T>: Clone + fmt::Debug + Send + Sync + 'static {
+    /// Whether a read with this floor sees the transaction's rows.
+    fn includes(&self, tx: &T) -> bool;
+}
+
+/// What comes out of the change stream, in commit order.
+#[derive(Clone, Debug)]
+pub enum Event<E: Engine> {
+    /// A transaction begins; its changes follow at once.
+    Begin(E::TxId),
+    /// One row's change in the transaction that began last.
+    Change(Change),
+    /// One of our own markers, in the transaction that began last.
+    Marker(u64),
+    /// The transaction that began last ends. `committed` is its commit time on the server, in microseconds since 1970.
+    Commit {
+        /// Where the stream goes on after it.
+        position: E::Position,
+        /// Commit time in microseconds since 1970-01-01 UTC; zero where the server does not tell.
+        committed: i64,
+    },
+    /// Nothing of ours comes before this position any more.
+    Progress(E::Position),
+}
+
+/// An open change stream.
+pub trait Stream<E: Engine>: Send + 'static {
+    /// The next event. Waits; cancel-safe. A change of the table's definition, a TRUNCATE, an unknown message: `Refused` or `Corrupt`.
+    fn next(&mut self) -> impl Future<Output = Result<Event<E>>> + Send;
+    /// Tells the server that everything up to here is applied and durable. Cancel-safe: may be repeated, never half sent.
+    fn confirm(&mut self, position: &E::Position) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// A place in the key order of the source, as text that the engine can put back into a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bound(pub String);
+
+/// Rows with `lower < key <= upper`. No lower bound: from the first row. No upper bound: to the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Its number within the migration, from 1.
+    pub id: i64,
+    /// Exclusive.
+    pub lower: Option<Bound>,
+    /// Inclusive.
+    pub upper: Option<Bound>,
+    /// How often it was tried before; part of the fence, so that an orphan of an earlier try can never commit.
+    pub attempt: i32,
+}
+
+/// What became of a chunk whose connection was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its transaction committed.
+    Done,
+    /// It never will: it is rolled back and fenced out.
+    Gone,
+}
+
+/// What a copied chunk amounted to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Rows written; those that were already there are not counted.
+    pub rows: u64,
+}
+
+/// The outcome of comparing one chunk in one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// Rows in the source's range.
+    pub rows_source: u64,
+    /// Rows in the shadow's range.
+    pub rows_shadow: u64,
+    /// Keys (in the stream's bytes, with a text for people) whose rows differ now; changes may still be on their way.
+    pub differing: Vec<Suspect>,
+}
+
+/// A key whose rows differed when last looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Suspect {
+    /// The key in the stream's bytes; what the ledger of applied changes knows.
+    pub key: Key,
+    /// The key in the source's order; what the engine uses to look again.
+    pub bound: Bound,
+    /// What differs, for people: `missing in shadow`, `extra in shadow`, `different`.
+    pub what: String,
+}
+
+/// A session that copies, applies and compares.
+pub trait Session<E: Engine>: Apply<E> {
+    /// The upper bound of a chunk of about `rows` rows above `lower`, or `None` if fewer are left up to `last`.
+    fn next_bound(
+        &mut self,
+        lower: Option<&Bound>,
+        last: &Bound,
+        rows: u64,
+    ) -> impl Future<Output = Result<Option<Bound>>> + Send;
+    /// The greatest key of the source now, `None` if it is empty.
+    fn last_key(&mut self) -> impl Future<Output = Result<Option<Bound>>> + Send;
+    /// Copies a chunk, in one transaction that begins with the fence and ends with marking the chunk done. `raise` is called with the
+    /// floor before any row is read.
+    fn copy_chunk(
+        &mut self,
+        chunk: &Chunk,
+        raise: impl FnOnce(E::Floor) + Send,
+    ) -> impl Future<Output = Result<Copied>> + Send;
+    /// Raises the chunk's fence to `attempt + 1`, which waits for an orphan of this chunk to end, and says what became of it.
+    fn fate(&mut self, chunk: &Chunk) -> impl Future<Output = Result<Fate>> + Send;
+    /// Compares source and shadow in one snapshot, and names at most `limit` differing keys.
+    fn compare(&mut self, chunk: &Chunk, limit: usize) -> impl Future<Output = Result<Compared>> + Send;
+    /// Looks at single keys again, in one snapshot; gives back those that still differ.
+    fn recheck(&mut self, suspects: &[Suspect]) -> impl Future<Output = Result<Vec<Suspect>>> + Send;
+}
+
+/// Applies batches to the shadow: an ordinary session, or the one that holds the lock.
+pub trait Apply<E: Engine>: Send + 'static {
+    /// A floor as any new reader would have it now.
+    fn floor(&mut self) -> impl Future<Output = Result<E::Floor>> + Send;
+    /// Writes the batch and, where given, the checkpoint, in one transaction that begins with the fence. Returns rows touched.
+    fn apply(
+        &mut self,
+        batch: &Batch,
+        checkpoint: Option<&E::Position>,
+    ) -> impl Future<Output = Result<u64>> + Send;
+    /// Puts a marker into the stream, as a committed transaction of its own.
+    fn mark(&mut self, token: u64) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// The source is locked against writers. Dropping this closes its connections, so that the server lets go of everything.
+pub trait Locked<E: Engine>: Apply<E> {
+    /// When the first lock request was sent: clients may have waited since then.
+    fn since(&self) -> std::time::Instant;
+    /// Swaps the names and commits. `deadline` bounds the whole call as the operator's clients feel it.
+    ///
+    /// # Errors
+    /// `Budget` if the exclusive lock was not to be had in time (nothing was swapped); `Ambiguous` if the answer was lost: ask
+    /// [`Engine::outcome`].
+    fn swap(self, deadline: Duration) -> impl Future<Output = Result<()>> + Send;
+    /// Lets go without swapping.
+    fn release(self) -> impl Future<Output = ()> + Send;
+}
+
+/// What stands in the way of the lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obstacle {
+    /// Which session, in the server's words: `pid 4121 (app=billing)`.
+    pub who: String,
+    /// What it does: `transaction open for 14 min`.
+    pub what: String,
+    /// True if trying the lock now would be useless or harmful; false if it is only worth telling.
+    pub blocks: bool,
+}
+
+/// Whether the swap took place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The source's name now belongs to what was the shadow.
+    Swapped,
+    /// Nothing was swapped.
+    NotSwapped,
+}
+
+/// Where engines differ in kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Secondary indexes are built after the copy.
+    pub builds_indexes_late: bool,
+}
+
+/// Readings that the throttle needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// The largest replay lag of a replica; `None` where there is no replica.
+    pub replica_lag: Option<Duration>,
+    /// Sessions at work now, without our own.
+    pub active_sessions: u64,
+    /// Bytes of the change stream that the server keeps for us.
+    pub retained_bytes: u64,
+}
+
+/// One database product. Implemented by the engines, and by the model that simulations use.
+pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
+    /// A point in the change stream.
+    type Position: Position;
+    /// A transaction's name in the stream.
+    type TxId: TxId;
+    /// What a read is sure to include.
+    type Floor: Floor<Self::TxId>;
+    /// The change stream.
+    type Stream: Stream<Self>;
+    /// A working session.
+    type Session: Session<Self>;
+    /// The lock at cutover.
+    type Locked: Locked<Self>;
+    /// The control tables.
+    type Control: Control<Self>;
+
+    /// Where this engine differs in kind.
+    fn caps(&self) -> Caps;
+    /// Opens the control tables (made if absent and `create`), without taking the migration's lock.
+    fn control(&self, create: bool) -> impl Future<Output = Result<Self::Control>> + Send;
+    /// Looks at everything and says what would be done. Changes nothing.
+    fn plan(&self, request: &Request) -> impl Future<Output = Result<Plan>> + Send;
+    /// Makes everything the copy needs: stream (before anything else), shadow, its key. May be called again after a crash: it then
+    /// finds what is there. Returns once every transaction that the stream does not carry is visible to new readers.
+    fn prepare(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<()>> + Send;
+    /// Opens the change stream from the position applied last; none: from its beginning. Checks that nothing is missing in between.
+    fn stream(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        from: Option<&Self::Position>,
+    ) -> impl Future<Output = Result<Self::Stream>> + Send;
+    /// Opens a working session that writes under this epoch. `role` names it for people who look at the server.
+    fn session(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        epoch: i64,
+        role: &str,
+    ) -> impl Future<Output = Result<Self::Session>> + Send;
+    /// Builds the indexes and constraints that the shadow still lacks, and everything else that needs no lock. Applying is paused.
+    /// `report` is told what is being built.
+    ///
+    /// # Errors
+    /// `Refused` with the rows named if the new definition does not hold for the data.
+    fn finish_shadow(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        report: impl Fn(String) + Send + Sync,
+    ) -> impl Future<Output = Result<()>> + Send;
+    /// Who would keep us from the lock now. Also refuses if the source's definition is no longer the planned one.
+    fn obstacles(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Vec<Obstacle>>> + Send;
+    /// Locks the source against writers within `budget`.
+    ///
+    /// # Errors
+    /// `Budget` if it was not to be had; the lock request is gone then.
+    fn lock(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        epoch: i64,
+        budget: Duration,
+    ) -> impl Future<Output = Result<Self::Locked>> + Send;
+    /// Looks at the catalog: did the swap take place?
+    fn outcome(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Outcome>> + Send;
+    /// Removes the stream and whatever else of ours is not needed after the swap; with `drop_old`, the old table too.
+    fn clean_up(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        drop_old: bool,
+    ) -> impl Future<Output = Result<()>> + Send;
+    /// Removes everything that was made for this migration, and leaves the source as it was.
+    fn abort(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<()>> + Send;
+    /// Runs the change in place, once, with this lock timeout (strategy `direct`), and marks the migration done in the same
+    /// transaction where the server's DDL is transactional.
+    ///
+    /// # Errors
+    /// `Budget` if the lock was not to be had.
+    fn direct(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        budget: Duration,
+    ) -> impl Future<Output = Result<()>> + Send;
+    /// Readings for the throttle.
+    fn load(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Load>> + Send;
+}

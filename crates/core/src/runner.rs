@@ -1,0 +1,571 @@
+//! The run: one loop over phases.
+//!
+//! The runner alone writes the phase and owns every task; the first error of any of them ends the attempt. An attempt that ended with
+//! a transient error is made again from the control tables, exactly as after a crash: there is no second way of recovering.
+
+use crate::{
+    apply::{Applied, Applier, Applying, Ledger, Opener},
+    config::{Config, CutoverWhen},
+    control::{Command, Control, CopyState, Migration},
+    copy::{self, Copying, Counters},
+    cutover::{self, Attempt},
+    engine::{Apply, Engine, Outcome, Session},
+    error::{Error, Kind, Result, Tried},
+    feed,
+    frontier::Frontier,
+    phase::Phase,
+    plan::{Plan, Strategy},
+    progress::{Progress, Report},
+    steward::{self, Desk},
+    throttle::Throttle,
+    verify::{self, Markers, Verifying},
+};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tracing::{Instrument, info, info_span, warn};
+
+/// Attempts at the whole run that end with a transient error and no progress in between.
+const TRIES: u32 = 10;
+/// Tries at the index phase where a row from the future stood in the way of an index.
+const INDEX_TRIES: u32 = 5;
+
+/// Carries the plan through, or goes on with what an earlier runner left. `stop` set to true ends it at the next safe point.
+///
+/// # Errors
+/// See [`Kind`]. Whatever the error, the source is in use and untouched unless the report or the error says that it was swapped.
+pub async fn run<E: Engine>(
+    engine: &E,
+    plan: Plan,
+    config: Config,
+    progress: watch::Sender<Progress>,
+    stop: watch::Receiver<bool>,
+) -> Result<Report> {
+    if plan.strategy == Strategy::Direct {
+        return crate::direct::run(engine, plan, &config, &stop).await;
+    }
+    let (started, mut failed) = (Instant::now(), 0);
+    let mut phases = Vec::new();
+    loop {
+        let before = progress.borrow().rows_copied + progress.borrow().changes;
+        let attempt = once(engine, &plan, &config, &progress, &stop, &mut phases, started);
+        match attempt.await {
+            Err(e) if e.is_transient() && failed < TRIES && !*stop.borrow() => {
+                let moved = progress.borrow().rows_copied + progress.borrow().changes > before;
+                failed = if moved { 1 } else { failed + 1 };
+                let pause = Duration::from_millis(200) * 2_u32.pow(failed.min(6));
+                warn!(attempt = failed, error = %e, pause_ms = pause.as_millis() as u64, "the run was interrupted; going on from the checkpoint");
+                let mut stop = stop.clone();
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Removes an unfinished migration that no runner holds.
+///
+/// # Errors
+/// `Held` if a runner holds it; `Refused` if there is none.
+pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &str) -> Result<()> {
+    let control = engine.control(false).await?;
+    let Some((_, phase, plan)) = control.find(table).await? else {
+        return Err(Error::refused(format!("there is no unfinished migration of {table}")));
+    };
+    if phase.is_swapped() {
+        return Err(Error::refused(format!("the migration of {table} is already swapped"))
+            .next("run it again to finish it"));
+    }
+    let migration = control.take(&plan, who).await?;
+    give_up(engine, &control, &migration, who).await
+}
+
+async fn give_up<E: Engine>(
+    engine: &E,
+    control: &E::Control,
+    migration: &Migration<E>,
+    who: &str,
+) -> Result<()> {
+    if engine.outcome(&migration.plan, migration.id).await? == Outcome::Swapped {
+        return Err(Error::refused("the tables are already swapped; there is nothing to abort")
+            .next("run it again to finish it"));
+    }
+    engine.abort(&migration.plan, migration.id).await.tried("removing what was made")?;
+    control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;
+    control.note(migration.id, who, "aborted; everything that was made is removed").await
+}
+
+/// One attempt: from the control tables to the end, or to the first error.
+async fn once<E: Engine>(
+    engine: &E,
+    plan: &Plan,
+    config: &Config,
+    progress: &watch::Sender<Progress>,
+    stop: &watch::Receiver<bool>,
+    phases: &mut Vec<(String, f64)>,
+    started: Instant,
+) -> Result<Report> {
+    let control = Arc::new(engine.control(true).await?);
+    let migration = control.take(plan, &config.who).await?;
+    if migration.resumed {
+        control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
+    }
+    let mut run = Run::new(engine, config, progress, stop, control, migration);
+    let ended = run.phases(phases).await;
+    run.tasks.shutdown().await;
+    let (control, migration) = (Arc::clone(&run.control), &run.migration);
+    match ended {
+        Ok(()) => {
+            let report = run.report(phases, started);
+            control.close(migration.id, None, Some(report.stall_ms)).await?;
+            Ok(report)
+        }
+        Err(e) if e.kind == Kind::Aborted => {
+            give_up(engine, &control, migration, &config.who).await?;
+            Err(e)
+        }
+        Err(e) => {
+            // Best effort: the connection may be what failed.
+            let noted = tokio::time::timeout(
+                Duration::from_secs(5),
+                control.close(migration.id, Some(&e.message), None),
+            )
+            .await;
+            if let Ok(Err(e)) = noted {
+                warn!(error = %e, "could not note the error in the control tables");
+            }
+            Err(e)
+        }
+    }
+}
+
+/// One attempt's state. Owns the tasks.
+struct Run<'a, E: Engine> {
+    config: &'a Config,
+    stop: watch::Receiver<bool>,
+    control: Arc<E::Control>,
+    migration: Migration<E>,
+    opener: Opener<E>,
+    counters: Arc<Counters>,
+    throttle: Throttle,
+    applied: watch::Sender<Applied<E::Position>>,
+    ledger: Ledger,
+    markers: Arc<Markers>,
+    desk: Desk,
+    progress: &'a watch::Sender<Progress>,
+    tasks: JoinSet<()>,
+    failures: (mpsc::Sender<Error>, mpsc::Receiver<Error>),
+    commands: mpsc::Receiver<Command>,
+    applying: Option<Applying<E>>,
+    frontier: Option<Frontier<E::TxId, E::Floor>>,
+    cutover_now: bool,
+    stall: Duration,
+    attempts: u32,
+}
+
+impl<'a, E: Engine> Run<'a, E> {
+    fn new(
+        engine: &E,
+        config: &'a Config,
+        progress: &'a watch::Sender<Progress>,
+        stop: &watch::Receiver<bool>,
+        control: Arc<E::Control>,
+        migration: Migration<E>,
+    ) -> Run<'a, E> {
+        let opener = Opener {
+            engine: engine.clone(),
+            plan: Arc::new(migration.plan.clone()),
+            migration: migration.id,
+            epoch: migration.epoch,
+        };
+        let counters = Arc::new(Counters::default());
+        counters.rows.store(migration.copy.rows, Ordering::Relaxed);
+        let applied = watch::Sender::new(Applied::new(migration.applied.clone()));
+        let throttle = Throttle::default();
+        let (tell, commands) = mpsc::channel(16);
+        let failures = mpsc::channel(16);
+        let desk = Desk::new(migration.phase);
+        let mut tasks = JoinSet::new();
+        steward::start(
+            steward::Steward {
+                opener: opener.clone(),
+                control: Arc::clone(&control),
+                config: config.clone(),
+                desk: desk.clone(),
+                counters: Arc::clone(&counters),
+                applied: applied.subscribe(),
+                throttle: throttle.clone(),
+                progress: progress.clone(),
+                commands: tell,
+                failures: failures.0.clone(),
+            },
+            &mut tasks,
+        );
+        Run {
+            config,
+            stop: stop.clone(),
+            control,
+            opener,
+            counters,
+            throttle,
+            applied,
+            ledger: Ledger::default(),
+            markers: Arc::new(Markers::new(migration.epoch)),
+            desk,
+            progress,
+            tasks,
+            failures,
+            commands,
+            applying: None,
+            frontier: None,
+            cutover_now: false,
+            stall: Duration::ZERO,
+            attempts: 0,
+            migration,
+        }
+    }
+
+    /// The loop. Each phase returns the one that follows it.
+    async fn phases(&mut self, phases: &mut Vec<(String, f64)>) -> Result<()> {
+        if self.migration.phase == Phase::Cutover
+            && self.opener.engine.outcome(&self.opener.plan, self.migration.id).await? == Outcome::Swapped
+        {
+            self.save(Phase::Guard).await?;
+        }
+        loop {
+            let phase = self.migration.phase;
+            self.desk.phase(phase);
+            let started = Instant::now();
+            let span = info_span!("phase", phase = %phase);
+            if phase.applies_changes() && self.applying.is_none() {
+                self.begin_applying().instrument(span.clone()).await?;
+            }
+            let next = self.phase(phase).instrument(span).await?;
+            match phases.last_mut() {
+                Some((name, seconds)) if name == phase.name() => *seconds += started.elapsed().as_secs_f64(),
+                Some(_) | None => phases.push((phase.name().to_string(), started.elapsed().as_secs_f64())),
+            }
+            match next {
+                Some(next) => self.save(next).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn phase(&mut self, phase: Phase) -> Result<Option<Phase>> {
+        match phase {
+            Phase::Prepare => self.prepare().await.map(Some),
+            Phase::Copy => self.copy().await.map(Some),
+            Phase::Index => self.index().await.map(Some),
+            Phase::Verify => self.verify().await.map(Some),
+            Phase::Ready => self.ready().await.map(Some),
+            Phase::Cutover => self.cutover().await.map(Some),
+            Phase::Guard => self.finish().await.map(Some),
+            Phase::Done => Ok(None),
+            Phase::Aborted => Err(Error::new(Kind::Aborted, "this migration was aborted")),
+        }
+    }
+
+    async fn save(&mut self, phase: Phase) -> Result<()> {
+        self.control.save_phase(self.migration.id, self.migration.epoch, phase).await?;
+        info!(phase = %phase, "phase begins");
+        self.migration.phase = phase;
+        Ok(())
+    }
+
+    /// Runs work until it ends, a task fails, an operator aborts, or the run is told to stop.
+    async fn guarded<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::pin!(work);
+        let (desk, stop) = (&self.desk, &mut self.stop);
+        loop {
+            tokio::select! {
+                biased;
+                Some(e) = self.failures.1.recv() => return Err(e),
+                _ = stop.wait_for(|stop| *stop) => return Err(interrupted()),
+                Some(command) = self.commands.recv() => match command {
+                    Command::Abort => return Err(Error::new(Kind::Aborted, "aborted by an operator")),
+                    Command::Cutover => self.cutover_now = true,
+                    Command::Verify => desk.ask_verify(),
+                    Command::Pause | Command::Resume => {}
+                },
+                done = &mut work => return done,
+            }
+        }
+    }
+
+    async fn prepare(&mut self) -> Result<Phase> {
+        let opener = self.opener.clone();
+        self.guarded(async move {
+            opener.engine.prepare(&opener.plan, opener.migration).await.tried("preparing")
+        })
+        .await?;
+        Ok(Phase::Copy)
+    }
+
+    /// Opens the stream and the log, and starts feed and applier.
+    async fn begin_applying(&mut self) -> Result<()> {
+        let Opener { engine, plan, migration, .. } = &self.opener;
+        let directory =
+            self.config.log_directory.join(format!("shadowswap-{}-{migration}", std::process::id()));
+        let limits = shadowswap_changelog::Limits {
+            memory_bytes: self.config.log_memory,
+            disk_bytes: self.config.log_disk,
+            ..shadowswap_changelog::Limits::default()
+        };
+        let (writer, reader) = shadowswap_changelog::open(directory, limits)?;
+        let stream = engine
+            .stream(plan, *migration, self.migration.applied.as_ref())
+            .await
+            .tried("opening the change stream")?;
+        let horizon = self.opener.open("horizon").await?.floor().await?;
+        let frontier = Frontier::new(horizon);
+        let applier = Applier::new(reader, frontier.clone(), self.ledger.clone(), self.applied.clone());
+        let (failures, applied) = (self.failures.0.clone(), self.applied.subscribe());
+        self.tasks.spawn(async move {
+            if let Err(e) = feed::run::<E>(stream, writer, applied).await {
+                drop(failures.send(e.while_trying("reading the change stream")).await);
+            }
+        });
+        self.frontier = Some(frontier);
+        self.resume_applying(applier);
+        Ok(())
+    }
+
+    fn resume_applying(&mut self, applier: Applier<E>) {
+        self.applying =
+            Some(Applying::start(applier, self.opener.clone(), self.failures.0.clone(), &mut self.tasks));
+    }
+
+    async fn halt_applying(&mut self) -> Result<Applier<E>> {
+        let applying = self.applying.take().ok_or_else(|| Error::corrupt("nothing is being applied"))?;
+        self.guarded(applying.halt()).await
+    }
+
+    /// Waits until everything that is committed now is applied.
+    async fn catch_up(&mut self) -> Result<()> {
+        self.desk.detail("catching up");
+        let (opener, markers, applied) =
+            (self.opener.clone(), Arc::clone(&self.markers), self.applied.clone());
+        self.guarded(async move {
+            let mut session = opener.open("marker").await?;
+            verify::settle::<E, _>(&mut session, &markers, &applied).await
+        })
+        .await
+    }
+
+    async fn copy(&mut self) -> Result<Phase> {
+        let (id, epoch) = (self.migration.id, self.migration.epoch);
+        if !self.migration.copy.begun {
+            let last = self.opener.open("copy").await?.last_key().await?;
+            self.control.begin_copy(id, epoch, last.as_ref()).await?;
+            self.migration.copy = CopyState { last, begun: true, ..CopyState::default() };
+        }
+        let frontier = self.frontier.clone().ok_or_else(|| Error::corrupt("copying without a frontier"))?;
+        let copying = Copying {
+            opener: self.opener.clone(),
+            frontier,
+            control: Arc::clone(&self.control),
+            throttle: self.throttle.clone(),
+            counters: Arc::clone(&self.counters),
+            chunk_time: self.config.chunk_time,
+        };
+        let work = copy::run(copying, self.migration.copy.clone(), self.config.copy_workers);
+        // A stop lets every copier come to its chunk's edge first.
+        let (throttle, mut stop) =
+            (self.throttle.clone(), std::mem::replace(&mut self.stop, watch::channel(false).1));
+        let original = stop.clone();
+        let copied = self
+            .guarded(async move {
+                tokio::pin!(work);
+                tokio::select! {
+                    copied = &mut work => return copied,
+                    _ = stop.wait_for(|stop| *stop) => throttle.close(),
+                }
+                work.await.and(Err(interrupted()))
+            })
+            .await;
+        self.stop = original;
+        copied?;
+        Ok(Phase::Index)
+    }
+
+    async fn index(&mut self) -> Result<Phase> {
+        if !self.opener.engine.caps().builds_indexes_late {
+            return Ok(Phase::Verify);
+        }
+        for tried in 1..=INDEX_TRIES {
+            // Chunks of different times stand side by side; only a shadow that is a prefix of the stream is consistent in itself.
+            self.catch_up().await?;
+            let applier = self.halt_applying().await?;
+            let (opener, desk) = (self.opener.clone(), self.desk.clone());
+            let built = self
+                .guarded(async move {
+                    opener
+                        .engine
+                        .finish_shadow(&opener.plan, opener.migration, |what| desk.detail(&what))
+                        .await
+                })
+                .await;
+            self.resume_applying(applier);
+            match built {
+                Ok(()) => break,
+                Err(e) if e.is_transient() && tried < INDEX_TRIES => {
+                    warn!(attempt = tried, error = %e, "an index could not be built yet; catching up and trying again");
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        self.catch_up().await?;
+        Ok(Phase::Verify)
+    }
+
+    async fn verify(&mut self) -> Result<Phase> {
+        if self.config.verify {
+            self.compare().await?;
+        }
+        Ok(Phase::Ready)
+    }
+
+    async fn compare(&mut self) -> Result<()> {
+        self.desk.detail("comparing rows");
+        let verifying = Verifying {
+            opener: self.opener.clone(),
+            ledger: self.ledger.clone(),
+            markers: Arc::clone(&self.markers),
+            applied: self.applied.clone(),
+            counters: Arc::clone(&self.counters),
+        };
+        self.guarded(verify::run(verifying, self.config.copy_workers)).await
+    }
+
+    /// Holds until the operator or the window says so.
+    async fn ready(&mut self) -> Result<Phase> {
+        loop {
+            if self.desk.take_verify() {
+                let compared = self.compare().await;
+                let text = match &compared {
+                    Ok(()) => {
+                        let rows = self.counters.verified.load(Ordering::Relaxed);
+                        format!("verified: {rows} rows compared, none differs")
+                    }
+                    Err(e) => format!("verify failed: {}", e.message),
+                };
+                self.control.note(self.migration.id, &self.config.who, &text).await?;
+                compared?;
+            }
+            let is_time = match &self.config.cutover {
+                CutoverWhen::Auto => true,
+                CutoverWhen::Manual => false,
+                CutoverWhen::Window(windows) => windows.is_open(jiff::Timestamp::now()),
+            };
+            if is_time || std::mem::take(&mut self.cutover_now) {
+                self.catch_up().await?;
+                return Ok(Phase::Cutover);
+            }
+            self.desk.detail(match &self.config.cutover {
+                CutoverWhen::Manual => "in step; waiting for `shadowswap cutover`",
+                CutoverWhen::Auto | CutoverWhen::Window(_) => "in step; waiting for the cutover window",
+            });
+            self.guarded(async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok(())
+            })
+            .await?;
+        }
+    }
+
+    async fn cutover(&mut self) -> Result<Phase> {
+        let mut why = Error::new(Kind::Budget, "no attempt was made");
+        let mut tried = 0;
+        while tried < self.config.cutover_attempts {
+            self.catch_up().await?;
+            let opener = self.opener.clone();
+            let obstacles = self
+                .guarded(async move { opener.engine.obstacles(&opener.plan, opener.migration).await })
+                .await?;
+            tried += 1;
+            self.attempts += 1;
+            self.desk.attempts(self.attempts);
+            self.desk.detail(&format!("attempt {tried} of {}", self.config.cutover_attempts));
+            if obstacles.iter().any(|o| o.blocks) {
+                why = Error::new(Kind::Budget, format!("in the way: {}", cutover::in_the_way(&obstacles)));
+            } else {
+                let applying =
+                    self.applying.take().ok_or_else(|| Error::corrupt("nothing is being applied"))?;
+                match cutover::attempt(&self.opener, applying, &self.markers, self.config.stall_budget)
+                    .await?
+                {
+                    Attempt::Swapped(stall) => {
+                        self.stall = stall;
+                        return Ok(Phase::Guard);
+                    }
+                    Attempt::Missed(e, applier) => {
+                        self.resume_applying(*applier);
+                        why = e;
+                    }
+                }
+            }
+            info!(attempt = tried, error = %why, "no cutover yet");
+            let note = format!("cutover attempt {tried}: {}", why.message);
+            self.control.note(self.migration.id, &self.config.who, &note).await?;
+            self.guarded(async move {
+                tokio::time::sleep(cutover::pause(tried)).await;
+                Ok(())
+            })
+            .await?;
+        }
+        self.save(Phase::Ready).await?;
+        let budget = self.config.stall_budget.as_millis();
+        let table = &self.opener.plan.source;
+        Err(Error::new(
+            Kind::Budget,
+            format!("could not cut over {table}: {tried} attempts of {budget} ms; the last: {}", why.message),
+        )
+        .next(format!(
+            "the shadow is complete and was in step; nothing was swapped. End what is in the way, or run the same command again with a larger --stall-budget than {budget}ms"
+        )))
+    }
+
+    /// Removes what is not needed after the swap.
+    async fn finish(&mut self) -> Result<Phase> {
+        self.applying = None;
+        self.tasks.shutdown().await;
+        self.desk.detail("removing the change stream");
+        let Opener { engine, plan, migration, .. } = &self.opener;
+        engine.clean_up(plan, *migration, self.config.drop_old).await.tried("cleaning up after the swap")?;
+        Ok(Phase::Done)
+    }
+
+    fn report(&self, phases: &[(String, f64)], started: Instant) -> Report {
+        let plan = &self.opener.plan;
+        Report {
+            migration: self.migration.id,
+            plan_id: plan.id.clone(),
+            table: plan.source.to_string(),
+            strategy: "shadow".to_string(),
+            old_table: (!self.config.drop_old).then(|| plan.old.to_string()),
+            shadow_table: plan.shadow.to_string(),
+            rows_copied: self.counters.rows.load(Ordering::Relaxed),
+            changes_applied: self.applied.borrow().changes.max(self.progress.borrow().changes),
+            rows_verified: self.counters.verified.load(Ordering::Relaxed),
+            chunks_verified: self.counters.verified_chunks.load(Ordering::Relaxed),
+            stall_ms: self.stall.as_secs_f64() * 1e3,
+            attempts: self.attempts,
+            elapsed_s: started.elapsed().as_secs_f64(),
+            phases: phases.to_vec(),
+        }
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "stopped by a signal").next("run the same command again to go on from here")
+}
