@@ -209,8 +209,8 @@ fn days(text: &str) -> Result<[bool; 7], String> {
 fn weekday(text: &str) -> Result<Weekday, String> {
     let is = |name: &&str| name.eq_ignore_ascii_case(text);
     DAYS.iter()
-        .position(|d| is(d))
-        .or_else(|| DAYS_LONG.iter().position(|d| is(d)))
+        .position(&is)
+        .or_else(|| DAYS_LONG.iter().position(is))
         .and_then(|i| Weekday::from_monday_zero_offset(i8::try_from(i).ok()?).ok())
         .ok_or_else(|| format!("{text:?} is no day; write Mon, Tue, Wed, Thu, Fri, Sat, Sun or `daily`"))
 }

@@ -1,1 +1,214 @@
-//! Being written.
+//! The PostgreSQL engine: drivers, wire formats, SQL texts and catalogs.
+//!
+//! It returns facts and does one verb at a time; phases, retries and the frontier are the core's.
+
+mod alter;
+mod catalog;
+mod check;
+mod connect;
+mod control;
+mod cutover;
+mod decode;
+mod error;
+mod floor;
+mod pgpass;
+mod plan;
+mod prepare;
+mod replication;
+mod rows;
+mod service;
+mod session;
+mod shadow;
+mod sql;
+mod statements;
+mod stream;
+mod swap;
+mod tls;
+mod wire;
+
+pub use control::Control;
+pub use cutover::Locked;
+pub use floor::{Snapshot, Xid};
+pub use replication::Lsn;
+pub use session::Session;
+pub use stream::Stream;
+
+use crate::{
+    connect::{ConnectOptions, Connection},
+    error::server,
+    plan::Detail,
+    session::Writer,
+    sql::quote,
+    statements::Statements,
+};
+use shadowswap_core::{
+    Caps, Engine, Error, Load, Obstacle, Outcome, Result, Tried,
+    plan::{Plan, Request},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::Mutex;
+
+impl shadowswap_core::Position for Lsn {}
+
+/// One PostgreSQL database. Cheap to clone.
+#[derive(Clone)]
+pub struct Postgres {
+    options: Arc<ConnectOptions>,
+    control_schema: Arc<str>,
+    spool: Arc<PathBuf>,
+    /// Kept open for readings that are taken every second.
+    probe: Arc<Mutex<Option<Connection>>>,
+}
+
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Postgres").field("control_schema", &self.control_schema).finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// Reads the URL (or the environment, as libpq does). Connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Usage` if the text cannot be read.
+    pub fn open(url: Option<&str>, control_schema: &str) -> Result<Postgres> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let options = ConnectOptions::parse(url, &environment).map_err(|e| Error::usage(e.to_string()))?;
+        Ok(Postgres {
+            options: Arc::new(options),
+            control_schema: control_schema.into(),
+            spool: Arc::new(std::env::temp_dir()),
+            probe: Arc::default(),
+        })
+    }
+
+    /// Spools large unfinished transactions in this folder instead of the system's one for temporary files.
+    #[must_use]
+    pub fn with_spool(mut self, directory: PathBuf) -> Postgres {
+        self.spool = Arc::new(directory);
+        self
+    }
+
+    async fn connect(&self, role: &str) -> Result<Connection> {
+        self.options.connect(role).await.map_err(Error::from).tried(format_args!("connecting ({role})"))
+    }
+
+    async fn connect_for(&self, role: &str, migration: i64) -> Result<Connection> {
+        self.connect(&format!("{role} #{migration}")).await
+    }
+
+    fn control_name(&self) -> String {
+        quote(&self.control_schema)
+    }
+}
+
+impl Engine for Postgres {
+    type Position = Lsn;
+    type TxId = Xid;
+    type Floor = Snapshot;
+    type Stream = Stream;
+    type Session = Session;
+    type Locked = Locked;
+    type Control = Control;
+
+    fn caps(&self) -> Caps {
+        Caps { builds_indexes_late: true }
+    }
+
+    async fn control(&self, create: bool) -> Result<Control> {
+        let connection = self.connect("control").await?;
+        // What is written here is worth no more than what it speaks of, and that is flushed with or after it.
+        let relaxed = connection.client().batch_execute("set synchronous_commit = off").await;
+        relaxed.map_err(|e| server(e, "setting up the control session"))?;
+        Control::open(connection, &self.control_schema, create).await
+    }
+
+    async fn plan(&self, request: &Request) -> Result<Plan> {
+        let mut connection = self.connect("plan").await?;
+        plan::plan(connection.client_mut(), request).await
+    }
+
+    async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {
+        let detail = Detail::of(plan)?;
+        let mut connection = self.connect_for("prepare", migration).await?;
+        prepare::prepare(connection.client_mut(), plan, &detail, migration).await
+    }
+
+    async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Lsn>) -> Result<Stream> {
+        let detail = Detail::of(plan)?;
+        let connection = self.connect_for("slot", migration).await?;
+        let slot = prepare::slot_name(connection.client(), migration).await?;
+        prepare::check_slot(connection.client(), &slot).await?;
+        let replication = self.options.connect_replication(&format!("stream #{migration}")).await.map_err(Error::from)?;
+        let publication = prepare::publication_name(migration);
+        let options = prepare::stream_options(&detail, &publication);
+        let start = from.copied().unwrap_or(Lsn(0));
+        let replication = replication.start(&slot, start, &options).await.map_err(Error::from)?;
+        Stream::new(replication, plan, &detail, migration, self.spool.as_ref().clone(), from.copied())
+    }
+
+    async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
+        let detail = Detail::of(plan)?;
+        let connection = self.connect_for(role, migration).await?;
+        let statements = Arc::new(Statements::new(plan, &detail));
+        let writer = Writer { control: self.control_name(), migration, epoch };
+        Session::new(connection, statements, writer, &detail.search_path, role.starts_with("verify")).await
+    }
+
+    async fn finish_shadow(&self, plan: &Plan, migration: i64, report: impl Fn(String) + Send + Sync) -> Result<()> {
+        let detail = Detail::of(plan)?;
+        let connect = || self.connect_for("index", migration);
+        prepare::finish_shadow(connect, plan, &detail, &self.control_name(), migration, report).await
+    }
+
+    async fn obstacles(&self, plan: &Plan, migration: i64) -> Result<Vec<Obstacle>> {
+        let detail = Detail::of(plan)?;
+        let connection = self.connect_for("obstacles", migration).await?;
+        cutover::obstacles(connection.client(), plan, &detail, &self.control_name(), migration).await
+    }
+
+    async fn lock(&self, plan: &Plan, migration: i64, epoch: i64, budget: Duration) -> Result<Locked> {
+        let detail = Detail::of(plan)?;
+        let lock = self.connect_for("cutover", migration).await?;
+        let drain = self.session(plan, migration, epoch, "drain").await?;
+        let control = self.control_name();
+        let request = cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget };
+        cutover::lock(request, lock, drain).await
+    }
+
+    async fn outcome(&self, plan: &Plan, migration: i64) -> Result<Outcome> {
+        let detail = Detail::of(plan)?;
+        let connection = self.connect_for("outcome", migration).await?;
+        cutover::outcome(connection.client(), plan, &detail, &self.control_name(), migration).await
+    }
+
+    async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {
+        let detail = Detail::of(plan)?;
+        let connection = self.connect_for("clean up", migration).await?;
+        prepare::clean_up(connection.client(), plan, &detail, migration, drop_old).await
+    }
+
+    async fn abort(&self, plan: &Plan, migration: i64) -> Result<()> {
+        let detail = Detail::of(plan)?;
+        let connection = self.connect_for("abort", migration).await?;
+        prepare::abort(connection.client(), plan, &detail, migration).await
+    }
+
+    async fn direct(&self, plan: &Plan, migration: i64, budget: Duration) -> Result<()> {
+        let detail = Detail::of(plan)?;
+        let mut connection = self.connect_for("direct", migration).await?;
+        prepare::direct(connection.client_mut(), plan, &detail, &self.control_name(), migration, budget).await
+    }
+
+    async fn load(&self, _plan: &Plan, migration: i64) -> Result<Load> {
+        let mut probe = self.probe.lock().await;
+        let connection = match probe.take() {
+            Some(connection) => connection,
+            None => self.connect_for("probe", migration).await?,
+        };
+        let load = prepare::load(connection.client(), migration).await?;
+        // Only a connection that has just answered is kept.
+        *probe = Some(connection);
+        Ok(load)
+    }
+}
