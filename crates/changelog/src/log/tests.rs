@@ -2,6 +2,7 @@ use std::future::{Future, ready};
 use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::*;
@@ -252,6 +253,20 @@ async fn append_after_reader_is_dropped_is_refused_also_while_waiting() {
     assert!(matches!(done, Err(Error::Closed)));
     assert!(matches!(writer.append(vec![]).await, Err(Error::Closed)));
     assert!(writer.has_room(), "it would not wait");
+}
+
+#[tokio::test]
+async fn waiting_writer_is_told_of_room_in_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut writer, mut reader) = open_in(&directory, Limits { disk_bytes: 0, ..SMALL });
+    let count = fill(&mut writer, 100).await;
+    let take = async {
+        yield_now().await;
+        reader.next().await.unwrap().unwrap()
+    };
+    let (done, first) = tokio::join!(in_time(writer.append(record(count, 100))), take);
+    done.unwrap();
+    assert_eq!(first, record(0, 100));
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 use tokio::runtime;
-use tokio::task::yield_now;
 
 use super::*;
 use crate::queue::RECORD_OVERHEAD;
