@@ -1,0 +1,290 @@
+//! What can be typed. Everything is text here; `config` gives it meaning.
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use serde::Deserialize;
+use std::path::PathBuf;
+
+const ABOUT: &str = "Change the schema of a large, hot table without anybody noticing";
+const LONG_ABOUT: &str = "\
+Change the schema of a large, hot table without anybody noticing.
+
+shadowswap makes a shadow table with the new schema, copies the rows in chunks while it follows the server's own change stream, proves \
+that both tables hold the same rows, and swaps the two names in one atomic step. It needs no triggers, and it never runs a long ALTER \
+on the table that is in use.";
+const EXAMPLES: &str = r"  # What would happen? Changes nothing.
+  shadowswap plan --table orders --alter 'ALTER COLUMN id TYPE bigint'
+
+  # Do it: shows the plan and asks first. The same command again goes on after a crash.
+  shadowswap run --table orders --alter 'ALTER COLUMN id TYPE bigint'
+
+  # From a file that was reviewed, in CI, with the plan that was approved.
+  shadowswap run -f migrations/0042_orders_note.toml --plan-id 3f9a1c20d4be
+
+  # Copy by night, swap when told to.
+  shadowswap run -f 0042.toml --copy-window 'daily 22:00-05:00 Europe/Berlin' --cutover manual
+  shadowswap status
+  shadowswap cutover --table orders";
+const CONNECTING: &str = r"  --url, else SHADOWSWAP_URL, else libpq's own ways: PGHOST, PGUSER, PGDATABASE, PGSERVICE and so on.
+  Passwords belong into ~/.pgpass, PGPASSFILE or SHADOWSWAP_URL: arguments can be read by others.";
+
+fn after_help() -> String {
+    format!("Examples:\n{EXAMPLES}\n\nConnecting:\n{CONNECTING}\n\nExit codes:\n{}", crate::exit::HELP)
+}
+
+/// The command line.
+#[derive(Parser)]
+#[command(name = "shadowswap", version, about = ABOUT, long_about = LONG_ABOUT, after_long_help = after_help(),
+    after_help = "`shadowswap --help` shows examples and exit codes.", propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Good with every command. No `Debug`: the URL may hold a password.
+#[derive(Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Common {
+    /// The database: postgres://user@host/database, or key=value pairs [env: SHADOWSWAP_URL]
+    #[arg(long, global = true, value_name = "URL")]
+    pub url: Option<String>,
+    /// Write JSON to stdout, one object a line, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more on stderr; twice: still more. RUST_LOG goes before
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Say what would happen, and change nothing
+    #[command(after_help = "Exits with 3 if a check refuses the change.")]
+    Plan(PlanArgs),
+    /// Carry a change through; run it again to go on where it stopped
+    #[command(after_long_help = RUN_HELP)]
+    Run(Box<RunArgs>),
+    /// Show migrations: phase, progress, lag, what holds them, what happened
+    Status(StatusArgs),
+    /// Stop copying; changes are still applied
+    Pause(Target),
+    /// Copy again after a pause
+    Resume(Target),
+    /// Change a running migration's limits (not available in this version)
+    Throttle(LaterArgs),
+    /// Swap as soon as the tables are in step, whatever the window says
+    Cutover(Target),
+    /// Give up: remove everything that was made, leave the table as it was
+    Abort(AbortArgs),
+    /// Swap back with every write since (not available in this version)
+    Rollback(LaterArgs),
+    /// End the guard and drop the old table (not available in this version)
+    Finish(LaterArgs),
+    /// Compare every row again while in `ready`; afterwards, check that the change is there
+    Verify(Target),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  shadowswap completions bash > /etc/bash_completion.d/shadowswap")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  shadowswap man > /usr/share/man/man1/shadowswap.1")]
+    Man,
+}
+
+const RUN_HELP: &str = "\
+On a terminal, the plan is shown and approved by a question. Elsewhere --yes or --plan-id is needed.
+
+A first SIGINT or SIGTERM stops at the next safe point; a second one stops at once. Either way nothing is lost: run \
+the same command again, or `shadowswap abort`. Until then the server keeps its change stream for the migration.
+
+The migration file has the same names as the flags; flags go before it:
+
+  table = \"orders\"
+  alter = [\"ADD COLUMN domain text\", \"ALTER COLUMN id TYPE bigint\"]
+  cutover = \"daily 03:00-04:00 UTC\"
+  stall-budget = \"50ms\"
+  [set]
+  domain = \"split_part(email, '@', 2)\"";
+
+#[derive(Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub choices: Choices,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub choices: Choices,
+    #[command(flatten)]
+    pub approval: Approval,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "What to change")]
+pub struct SourceArgs {
+    /// Read the change from a TOML file with the same names as these flags
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+/// What flags and the migration file have in common. In the file, numbers may stand for texts.
+#[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Choices {
+    /// The table: orders, sales.orders, '"Sales"."Orders"'
+    #[arg(long, value_name = "TABLE", help_heading = "What to change")]
+    pub table: Option<String>,
+    /// What to alter: the part after ALTER TABLE name. May be repeated
+    #[arg(long, value_name = "CLAUSE", help_heading = "What to change")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub alter: Vec<String>,
+    /// A column's value over the old row: "domain=split_part(email,'@',2)". May be repeated
+    #[arg(long, value_name = "COLUMN=EXPRESSION", help_heading = "What to change")]
+    #[serde(deserialize_with = "crate::file::assignments")]
+    pub set: Vec<String>,
+    /// The same for the way back (not available in this version)
+    #[arg(long, value_name = "COLUMN=EXPRESSION", help_heading = "What to change")]
+    #[serde(deserialize_with = "crate::file::assignments")]
+    pub set_back: Vec<String>,
+    /// auto: in place if the server changes only its catalog, else shadow; shadow; direct [default: auto]
+    #[arg(long, value_name = "HOW", help_heading = "What to change", value_parser = ["auto", "shadow", "direct"], hide_possible_values = true)]
+    pub strategy: Option<String>,
+    /// Drop the old table at the end instead of keeping it as _<table>_old
+    #[arg(long, help_heading = "What to change")]
+    pub drop_old: bool,
+    /// Keep the old table in step after the swap (not available in this version)
+    #[arg(long, value_name = "TIME", help_heading = "What to change")]
+    pub guard: Option<String>,
+
+    /// auto: when in step; manual: on `shadowswap cutover`; or windows like 'Sun 03:00-05:00 UTC' [default: auto]
+    #[arg(long, value_name = "WHEN", help_heading = "When to swap")]
+    pub cutover: Option<String>,
+    /// How long clients may wait in one attempt to swap [default: 50ms]
+    #[arg(long, value_name = "TIME", help_heading = "When to swap")]
+    pub stall_budget: Option<String>,
+    /// Attempts to swap before giving up with exit code 5 [default: 60]
+    #[arg(long, value_name = "N", help_heading = "When to swap")]
+    #[serde(deserialize_with = "crate::file::text_or_number")]
+    pub cutover_attempts: Option<String>,
+    /// Swap without comparing every row first. Nothing then proves that the tables are equal
+    #[arg(long, help_heading = "When to swap")]
+    pub no_verify: bool,
+
+    /// Copy only within this window: 'Mon-Fri 01:00-05:00 Europe/Berlin'. May be repeated
+    #[arg(long, value_name = "WINDOW", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub copy_window: Vec<String>,
+    /// Copying waits while the shadow is further behind than this [default: 10s]
+    #[arg(long, value_name = "TIME", help_heading = "How gently")]
+    pub max_lag: Option<String>,
+    /// Copying waits while a replica is further behind than this
+    #[arg(long, value_name = "TIME", help_heading = "How gently")]
+    pub max_replica_lag: Option<String>,
+    /// Copying waits while more sessions than this are at work
+    #[arg(long, value_name = "N", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::text_or_number")]
+    pub max_load: Option<String>,
+    /// How long one chunk should take [default: 200ms]
+    #[arg(long, value_name = "TIME", help_heading = "How gently")]
+    pub chunk_time: Option<String>,
+    /// Sessions that copy and compare [default: 2]
+    #[arg(long, value_name = "N", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::text_or_number")]
+    pub copy_workers: Option<String>,
+
+    /// Where changes wait that do not fit into memory [default: the system's temporary directory]
+    #[arg(long, value_name = "DIRECTORY", help_heading = "Resources", value_hint = ValueHint::DirPath)]
+    pub log_directory: Option<PathBuf>,
+    /// Memory for changes that wait [default: 8MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources")]
+    pub log_memory: Option<String>,
+    /// Disk for changes that wait [default: 64GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources")]
+    pub log_disk: Option<String>,
+    /// Schema of the control tables [default: shadowswap]
+    #[arg(long, value_name = "SCHEMA", help_heading = "Resources")]
+    pub control_schema: Option<String>,
+}
+
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Running")]
+pub struct Approval {
+    /// Run without a question
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Run without a question if the plan is still the one with this id
+    #[arg(long, value_name = "ID")]
+    pub plan_id: Option<String>,
+    /// The same as `shadowswap plan`
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to show progress: bar and plain go to stderr, json (one line a second) to stdout
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// A bar on a terminal, plain lines elsewhere; nothing with --json
+    #[default]
+    Auto,
+    /// A bar that is drawn over itself
+    Bar,
+    /// A line every five seconds and at each phase
+    Plain,
+    /// A JSON object every second
+    Json,
+    /// Nothing
+    None,
+}
+
+/// Which migration.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Which migration")]
+pub struct Target {
+    /// The table; may be left out while only one migration is unfinished
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Schema of the control tables
+    #[arg(long, value_name = "SCHEMA", default_value = crate::config::CONTROL_SCHEMA)]
+    pub control_schema: String,
+}
+
+#[derive(Args)]
+pub struct StatusArgs {
+    /// Only this table's migrations
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Schema of the control tables
+    #[arg(long, value_name = "SCHEMA", default_value = crate::config::CONTROL_SCHEMA)]
+    pub control_schema: String,
+}
+
+#[derive(Args)]
+pub struct AbortArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// Abort without a question
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Whatever a later version will understand.
+#[derive(Args)]
+pub struct LaterArgs {
+    #[arg(hide = true, num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,367 @@
+//! From text to meaning: flags before file before defaults, each value with where it came from.
+
+use crate::{
+    args::Choices,
+    units::{duration, duration_text, size, size_text},
+    url::{self, Url},
+};
+use shadowswap_core::{
+    Config, CutoverWhen, Error, Result,
+    plan::{Request, Strategy},
+    window::Windows,
+};
+use std::{path::PathBuf, time::Duration};
+
+/// The schema of the control tables where nothing else is said.
+pub const CONTROL_SCHEMA: &str = "shadowswap";
+/// Each copying session is a connection of the server; beyond this they only get in each other's way.
+const WORKERS_MAX: usize = 64;
+/// Less would let a chunk's overhead outweigh its rows.
+const CHUNK_TIME_MIN: Duration = Duration::from_millis(5);
+/// A chunk is a transaction, and the server cannot clean up behind it while it runs.
+const CHUNK_TIME_MAX: Duration = Duration::from_secs(60);
+/// Clients that wait longer than this have noticed.
+const STALL_BUDGET_MAX: Duration = Duration::from_secs(60);
+/// The memory has to hold the change log's buffers.
+const LOG_MEMORY_MIN: u64 = 1 << 20;
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    Flag,
+    File,
+    Default,
+}
+
+/// One value, for people.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Setting {
+    /// The flag's name without its dashes.
+    pub name: &'static str,
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// What the operator wants.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// The table as typed.
+    pub table: String,
+    /// The bodies of ALTER TABLE.
+    pub alters: Vec<String>,
+    /// Columns and their expressions.
+    pub sets: Vec<(String, String)>,
+    /// `None`: not said.
+    pub strategy: Option<Strategy>,
+    pub control_schema: String,
+    pub config: Config,
+    /// Every value of `config`, with its origin.
+    pub settings: Vec<Setting>,
+}
+
+impl Intent {
+    /// The request for the engine.
+    pub fn request(&self) -> Request {
+        Request {
+            table: self.table.clone(),
+            alters: self.alters.clone(),
+            sets: self.sets.clone(),
+            strategy: self.strategy.unwrap_or(Strategy::Auto),
+            control_schema: self.control_schema.clone(),
+        }
+    }
+
+    /// No change is asked for: only going on with an unfinished one makes sense.
+    pub fn is_empty(&self) -> bool {
+        self.alters.is_empty() && self.sets.is_empty()
+    }
+
+    /// Whether an unfinished migration does what is asked for here. What was not said does not differ.
+    pub fn matches(&self, stored: &Request) -> bool {
+        let sorted = |sets: &[(String, String)]| {
+            let mut sets = sets.to_vec();
+            sets.sort();
+            sets
+        };
+        self.is_empty()
+            || self.alters == stored.alters
+                && sorted(&self.sets) == sorted(&stored.sets)
+                && self.strategy.is_none_or(|s| s == stored.strategy)
+    }
+}
+
+/// Where the database is: the flag, else the variable, else nothing. A warning if the flag gives a password away.
+///
+/// # Errors
+/// `Usage` for what is no URL of a known kind.
+pub fn url(flag: Option<&str>, variable: Option<&str>) -> Result<(Option<Url>, Option<String>)> {
+    let Some(text) = flag else {
+        let url =
+            variable.filter(|v| !v.trim().is_empty()).map(|v| Url::parse(v, url::VARIABLE)).transpose()?;
+        return Ok((url, None));
+    };
+    let url = Url::parse(text, "--url")?;
+    let warning = url.has_password().then(|| {
+        format!(
+            "the password in --url can be read by other users of this machine; put it into {} or ~/.pgpass",
+            url::VARIABLE
+        )
+    });
+    Ok((Some(url), warning))
+}
+
+/// Gives the flags and the file their meaning.
+///
+/// # Errors
+/// `Usage`, naming the flag or the file's key.
+pub fn intent(flags: Choices, file: Choices) -> Result<Intent> {
+    refuse_later(&flags, &file)?;
+    let table = flags.table.clone().or_else(|| file.table.clone()).filter(|t| !t.trim().is_empty());
+    let table = table
+        .ok_or_else(|| Error::usage("no table is named").next("say --table orders, or -f migration.toml"))?;
+    let alters = if flags.alter.is_empty() { &file.alter } else { &flags.alter };
+    let sets = if flags.set.is_empty() { &file.set } else { &flags.set };
+    let control_schema = flags.control_schema.clone().or_else(|| file.control_schema.clone());
+    let strategy = flags.strategy.as_deref().or(file.strategy.as_deref());
+    let mut intent = Intent {
+        table: table.trim().to_string(),
+        alters: alters.iter().map(|a| alter(a)).collect::<Result<_>>()?,
+        sets: sets.iter().map(|s| assignment(s)).collect::<Result<_>>()?,
+        strategy: strategy.map(self::strategy).transpose()?,
+        control_schema: control_schema.unwrap_or_else(|| CONTROL_SCHEMA.to_string()),
+        config: Config::default(),
+        settings: Vec::new(),
+    };
+    let mut picks = Picks { flags, file, settings: Vec::new() };
+    intent.config = picks.config()?;
+    intent.settings = picks.settings;
+    Ok(intent)
+}
+
+fn refuse_later(flags: &Choices, file: &Choices) -> Result<()> {
+    let guard = flags.guard.is_some() || file.guard.is_some();
+    let set_back = !flags.set_back.is_empty() || !file.set_back.is_empty();
+    match (guard, set_back) {
+        (true, _) => Err(later("--guard")),
+        (false, true) => Err(later("--set-back")),
+        (false, false) => Ok(()),
+    }
+}
+
+/// What the contract names and this version does not have.
+pub fn later(what: &str) -> Error {
+    Error::usage(format!("{what} is not available in this version"))
+        .next("nothing was changed; see `shadowswap --help` for what there is")
+}
+
+fn strategy(text: &str) -> Result<Strategy> {
+    match text {
+        "auto" => Ok(Strategy::Auto),
+        "shadow" => Ok(Strategy::Shadow),
+        "direct" => Ok(Strategy::Direct),
+        other => Err(Error::usage(format!("strategy: {other:?} is none of auto, shadow, direct"))),
+    }
+}
+
+/// The body of an ALTER TABLE, without a trailing semicolon.
+fn alter(text: &str) -> Result<String> {
+    let body = text.trim().trim_end_matches(';').trim_end();
+    let mut words = body.split_whitespace().map(str::to_ascii_lowercase);
+    match (words.next().as_deref(), words.next().as_deref()) {
+        (None, _) => {
+            Err(Error::usage("--alter is empty").next("write it like --alter 'ADD COLUMN note text'"))
+        }
+        (Some("alter"), Some("table")) => {
+            Err(Error::usage("--alter takes only what follows ALTER TABLE and the name")
+                .next("write it like --alter 'ADD COLUMN note text'; the name goes into --table"))
+        }
+        (Some(_), _) => Ok(body.to_string()),
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, String)> {
+    let (column, expression) = text.split_once('=').unwrap_or((text, ""));
+    let (column, expression) = (column.trim(), expression.trim());
+    if column.is_empty() || expression.is_empty() {
+        let e = Error::usage(format!("--set: {text:?} is not column=expression"));
+        return Err(e.next("write it like --set \"domain=split_part(email, '@', 2)\""));
+    }
+    Ok((column.to_string(), expression.to_string()))
+}
+
+/// Chooses among flag, file and default, and remembers which.
+struct Picks {
+    flags: Choices,
+    file: Choices,
+    settings: Vec<Setting>,
+}
+
+impl Picks {
+    fn note(&mut self, name: &'static str, value: String, origin: Origin) {
+        self.settings.push(Setting { name, value, origin });
+    }
+
+    /// One value with a default; `None` in the default's place: there is none.
+    fn pick<T>(
+        &mut self,
+        name: &'static str,
+        field: impl Fn(&Choices) -> Option<String>,
+        default: Option<(T, String)>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>> {
+        let (text, origin) = match (field(&self.flags), field(&self.file)) {
+            (Some(text), _) => (text, Origin::Flag),
+            (None, Some(text)) => (text, Origin::File),
+            (None, None) => {
+                let (value, text) =
+                    default.map_or((None, "none".to_string()), |(value, text)| (Some(value), text));
+                self.note(name, text, Origin::Default);
+                return Ok(value);
+            }
+        };
+        let value = read(&text).map_err(|e| match origin {
+            Origin::File => Error::usage(format!("{name}: {e}")),
+            Origin::Flag | Origin::Default => Error::usage(format!("--{name}: {e}")),
+        })?;
+        self.note(name, text, origin);
+        Ok(Some(value))
+    }
+
+    fn time(
+        &mut self,
+        name: &'static str,
+        field: impl Fn(&Choices) -> Option<String>,
+        default: Duration,
+        (least, most): (Duration, Duration),
+    ) -> Result<Duration> {
+        let read = |text: &str| between(duration(text)?, least, most, duration_text);
+        Ok(self.pick(name, field, Some((default, duration_text(default))), read)?.unwrap_or(default))
+    }
+
+    fn size(
+        &mut self,
+        name: &'static str,
+        field: impl Fn(&Choices) -> Option<String>,
+        default: u64,
+    ) -> Result<u64> {
+        let read = |text: &str| between(size(text)?, LOG_MEMORY_MIN, u64::MAX, size_text);
+        Ok(self.pick(name, field, Some((default, size_text(default))), read)?.unwrap_or(default))
+    }
+
+    fn switch(&mut self, name: &'static str, field: impl Fn(&Choices) -> bool) -> bool {
+        let origin = match (field(&self.flags), field(&self.file)) {
+            (true, _) => Origin::Flag,
+            (false, true) => Origin::File,
+            (false, false) => Origin::Default,
+        };
+        let is_on = origin != Origin::Default;
+        self.note(name, if is_on { "yes" } else { "no" }.to_string(), origin);
+        is_on
+    }
+
+    fn config(&mut self) -> Result<Config> {
+        let default = Config::default();
+        let (any, week) = ((Duration::from_millis(1), Duration::MAX), Duration::from_secs(7 * 86_400));
+        let cutover =
+            self.pick("cutover", |c| c.cutover.clone(), Some((CutoverWhen::Auto, "auto".into())), cutover)?;
+        let budget = (Duration::from_millis(1), STALL_BUDGET_MAX);
+        let stall_budget =
+            self.time("stall-budget", |c| c.stall_budget.clone(), default.stall_budget, budget)?;
+        let attempts = Some((default.cutover_attempts, default.cutover_attempts.to_string()));
+        let attempts = self.pick(
+            "cutover-attempts",
+            |c| c.cutover_attempts.clone(),
+            attempts,
+            |t| number(t, 1, u32::MAX),
+        )?;
+        let no_verify = self.switch("no-verify", |c| c.no_verify);
+        let drop_old = self.switch("drop-old", |c| c.drop_old);
+        let windows = |c: &Choices| (!c.copy_window.is_empty()).then(|| c.copy_window.join("; "));
+        let windows =
+            self.pick("copy-window", windows, Some((Windows::default(), "always".into())), windows_given)?;
+        let max_lag = self.time("max-lag", |c| c.max_lag.clone(), default.max_lag, any)?;
+        let replica = |t: &str| between(duration(t)?, any.0, week, duration_text);
+        let max_replica_lag = self.pick("max-replica-lag", |c| c.max_replica_lag.clone(), None, replica)?;
+        let max_load = self.pick("max-load", |c| c.max_load.clone(), None, |t| number(t, 1, u64::MAX))?;
+        let chunk = (CHUNK_TIME_MIN, CHUNK_TIME_MAX);
+        let chunk_time = self.time("chunk-time", |c| c.chunk_time.clone(), default.chunk_time, chunk)?;
+        let workers = Some((default.copy_workers, default.copy_workers.to_string()));
+        let workers =
+            self.pick("copy-workers", |c| c.copy_workers.clone(), workers, |t| number(t, 1, WORKERS_MAX))?;
+        let log_directory = self.log_directory(&default);
+        let log_memory = self.size("log-memory", |c| c.log_memory.clone(), default.log_memory as u64)?;
+        let log_disk = self.size("log-disk", |c| c.log_disk.clone(), default.log_disk)?;
+        Ok(Config {
+            cutover: cutover.unwrap_or(CutoverWhen::Auto),
+            copy_windows: windows.unwrap_or_default(),
+            stall_budget,
+            cutover_attempts: attempts.unwrap_or(default.cutover_attempts),
+            max_lag,
+            max_replica_lag,
+            max_load,
+            chunk_time,
+            copy_workers: workers.unwrap_or(default.copy_workers),
+            drop_old,
+            verify: !no_verify,
+            log_directory,
+            log_memory: usize::try_from(log_memory).map_err(|_| Error::usage("--log-memory: too large"))?,
+            log_disk,
+            who: crate::who::runner(),
+        })
+    }
+
+    fn log_directory(&mut self, default: &Config) -> PathBuf {
+        let (path, origin) = match (self.flags.log_directory.take(), self.file.log_directory.take()) {
+            (Some(path), _) => (path, Origin::Flag),
+            (None, Some(path)) => (path, Origin::File),
+            (None, None) => (default.log_directory.clone(), Origin::Default),
+        };
+        self.note("log-directory", path.display().to_string(), origin);
+        path
+    }
+}
+
+fn between<T: PartialOrd + Copy>(
+    value: T,
+    least: T,
+    most: T,
+    text: impl Fn(T) -> String,
+) -> Result<T, String> {
+    match () {
+        () if value < least => Err(format!("{} is too little; the least is {}", text(value), text(least))),
+        () if value > most => Err(format!("{} is too much; the most is {}", text(value), text(most))),
+        () => Ok(value),
+    }
+}
+
+fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + Copy + ToString,
+{
+    let value = text.trim().parse::<T>().map_err(|_| format!("{text:?} is no whole number that fits"))?;
+    between(value, least, most, |v| v.to_string())
+}
+
+fn cutover(text: &str) -> Result<CutoverWhen, String> {
+    match text.trim() {
+        "auto" => Ok(CutoverWhen::Auto),
+        "manual" => Ok(CutoverWhen::Manual),
+        window => windows_given(window)
+            .map(CutoverWhen::Window)
+            .map_err(|e| format!("{e} (or say `auto` or `manual`)")),
+    }
+}
+
+/// Windows, and at least one: an empty text must not mean "always".
+fn windows_given(text: &str) -> Result<Windows, String> {
+    let windows: Windows = text.parse()?;
+    if windows.is_empty() {
+        Err("the window is empty; write it like `Mon-Fri 01:00-05:00`".into())
+    } else {
+        Ok(windows)
+    }
+}
+
+#[cfg(test)]
+mod tests;
