@@ -27,7 +27,7 @@ pub enum Kind {
     Budget,
     /// The operator aborted the migration.
     Aborted,
-    /// The run was asked to stop (signal); it can be resumed.
+    /// The run has to stop here (a signal, a full disk); it can be resumed.
     Interrupted,
 }
 
@@ -116,6 +116,14 @@ impl<T> Tried<T> for Result<T> {
 
 impl From<shadowswap_changelog::Error> for Error {
     fn from(e: shadowswap_changelog::Error) -> Error {
-        Error::new(Kind::Transient, format!("change log: {e}")).because(e)
+        use shadowswap_changelog::Error as Log;
+        // What is in the log is on the server too: a damaged one is thrown away and read again from the checkpoint.
+        let kind = match &e {
+            Log::Full { .. } | Log::Busy { .. } | Log::TooLarge { .. } => Kind::Interrupted,
+            _ => Kind::Transient,
+        };
+        Error::new(kind, format!("change log: {e}"))
+            .because(e)
+            .next("mend the cause (room on the disk, `--log-directory`, `--log-disk`) and run the same command again to go on from the checkpoint")
     }
 }
