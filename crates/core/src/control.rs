@@ -132,6 +132,8 @@ pub struct LoggedEvent {
 pub trait Control<E: Engine>: Send + Sync + 'static {
     /// The unfinished migration of this table, if there is one: its plan and phase.
     fn find(&self, table: &TableName) -> impl Future<Output = Result<Option<(i64, Phase, Plan)>>> + Send;
+    /// The plan of the newest finished migration of this table, and when it was finished.
+    fn finished(&self, table: &TableName) -> impl Future<Output = Result<Option<(Plan, String)>>> + Send;
     /// Takes the migration's lock (`Held` if another runner has it), creates the migration or goes on with the unfinished one of the
     /// same table, and raises its epoch, which waits for what orphans of the former runner still write.
     fn take(&self, plan: &Plan, who: &str) -> impl Future<Output = Result<Migration<E>>> + Send;

@@ -297,6 +297,8 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         migration: i64,
         budget: Duration,
     ) -> impl Future<Output = Result<()>> + Send;
+    /// What the table now lacks of the planned definition, for people; empty: the change is there.
+    fn lacks(&self, plan: &Plan) -> impl Future<Output = Result<Vec<String>>> + Send;
     /// Readings for the throttle.
     fn load(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Load>> + Send;
 }

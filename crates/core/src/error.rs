@@ -11,6 +11,9 @@ pub enum Kind {
     Transient,
     /// The operator must change something first; trying again gives the same answer.
     Refused,
+    /// The data, or a change of the table under way, do not allow the change. Nothing of this migration can be resumed: everything
+    /// that was made is removed again.
+    Unfit,
     /// The arguments are wrong: nothing was looked at.
     Usage,
     /// Another runner holds this migration.

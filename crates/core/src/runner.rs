@@ -89,6 +89,27 @@ pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &
     give_up(engine, &control, &migration, who).await
 }
 
+/// Checks that this environment really has what the newest finished migration of the table made; says so in a sentence.
+///
+/// # Errors
+/// `Refused` if no migration of the table was finished here; `Differs` with the list if something is missing.
+pub async fn check_done<E: Engine>(engine: &E, table: &crate::name::TableName) -> Result<String> {
+    let control = engine.control(false).await?;
+    let Some((plan, at)) = control.finished(table).await? else {
+        return Err(Error::refused(format!("no migration of {table} was finished in this database")));
+    };
+    let lacks = engine.lacks(&plan).await?;
+    let change = plan.request.alters.join("; ");
+    if lacks.is_empty() {
+        return Ok(format!("{table} has the change ({change}), finished {at}"));
+    }
+    Err(Error::new(
+        Kind::Differs,
+        format!("{table} does not have all of the change ({change}) that was finished {at}: {}", lacks.join("; ")),
+    )
+    .next("somebody changed the table afterwards; plan the change again"))
+}
+
 async fn give_up<E: Engine>(
     engine: &E,
     control: &E::Control,
@@ -137,6 +158,12 @@ async fn once<E: Engine>(
         }
         Err(e) if e.kind == Kind::Aborted => {
             give_up(engine, &control, migration, &config.who).await?;
+            Err(e)
+        }
+        Err(e) if e.kind == Kind::Unfit => {
+            control.note(migration.id, &config.who, &format!("stopped: {}", e.message)).await?;
+            let Err(left) = give_up(engine, &control, migration, &config.who).await else { return Err(e) };
+            warn!(error = %left, "could not remove what was made; run `shadowswap abort`");
             Err(e)
         }
         Err(e) => {
