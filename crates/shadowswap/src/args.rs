@@ -62,7 +62,7 @@ pub struct Common {
 pub enum Command {
     /// Say what would happen, and change nothing
     #[command(after_help = "Exits with 3 if a check refuses the change.")]
-    Plan(PlanArgs),
+    Plan(Box<PlanArgs>),
     /// Carry a change through; run it again to go on where it stopped
     #[command(after_long_help = RUN_HELP)]
     Run(Box<RunArgs>),

@@ -34,11 +34,11 @@ pub async fn dispatch(cli: Cli, output: Output) -> Ended {
     let open = |schema: &str| open(cli.common.url.as_deref(), schema, output);
     match cli.command {
         Command::Plan(args) => {
-            let intent = read(args.source, args.choices)?;
+            let intent = read(&args.source, args.choices)?;
             Box::pin(plan::execute(&engine_for(open, &intent)?, &intent, output)).await
         }
         Command::Run(args) => {
-            let intent = read(args.source, args.choices)?;
+            let intent = read(&args.source, args.choices)?;
             let engine = engine_for(open, &intent)?;
             if args.approval.dry_run {
                 return Box::pin(plan::execute(&engine, &intent, output)).await;
@@ -74,7 +74,7 @@ pub async fn dispatch(cli: Cli, output: Output) -> Ended {
 }
 
 /// The flags and the file, with their meaning.
-fn read(source: SourceArgs, flags: Choices) -> Result<Intent, Failure> {
+fn read(source: &SourceArgs, flags: Choices) -> Result<Intent, Failure> {
     let file = source.file.as_deref().map(file::read).transpose()?.unwrap_or_default();
     Ok(config::intent(flags, file)?)
 }

@@ -24,7 +24,7 @@ pub fn code(kind: Kind) -> u8 {
     match kind {
         Kind::Transient | Kind::Ambiguous | Kind::Corrupt | Kind::Interrupted => 1,
         Kind::Usage => 2,
-        Kind::Refused => 3,
+        Kind::Refused | Kind::Unfit => 3,
         Kind::Differs => 4,
         Kind::Budget => 5,
         Kind::Aborted => 6,
@@ -140,6 +140,7 @@ mod tests {
             (Kind::Interrupted, 1),
             (Kind::Usage, 2),
             (Kind::Refused, 3),
+            (Kind::Unfit, 3),
             (Kind::Differs, 4),
             (Kind::Budget, 5),
             (Kind::Aborted, 6),

@@ -70,7 +70,8 @@ pub fn out(text: &str) {
 
 /// A line to stderr, above the bar.
 pub fn err(text: &str) {
-    drop(writeln!(Stderr, "{text}"));
+    // In one piece: the bar comes back after each.
+    drop(Stderr.write_all(format!("{text}\n").as_bytes()));
 }
 
 /// Stderr above the bar; the log writes here.

@@ -197,6 +197,10 @@ impl Engine for Fake {
         absent()
     }
 
+    async fn lacks(&self, _: &Plan) -> Result<Vec<String>> {
+        absent()
+    }
+
     async fn clean_up(&self, _: &Plan, _: i64, _: bool) -> Result<()> {
         absent()
     }
@@ -218,6 +222,10 @@ impl Control<Fake> for Fake {
     async fn find(&self, table: &TableName) -> Result<Option<(i64, Phase, Plan)>> {
         let found = self.statuses.iter().flatten().find(|s| s.table == *table && !s.phase.is_over());
         Ok(found.map(|s| (s.id, s.phase, plan(&request(&table.name), &table.schema))))
+    }
+
+    async fn finished(&self, _: &TableName) -> Result<Option<(Plan, String)>> {
+        absent()
     }
 
     async fn take(&self, _: &Plan, _: &str) -> Result<Migration<Fake>> {

@@ -11,6 +11,7 @@ use serde_json::json;
 use shadowswap_core::{
     Engine, Error, Kind, Phase, Result,
     control::{Command, Control as _, LoggedEvent, Status},
+    name::TableName,
     runner,
 };
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub async fn execute<E: Engine>(engine: &E, target: &Target, output: Output) -> 
         return Err(Failure::from(e.next("see `shadowswap status`")));
     };
     let said = match (status.phase, &status.runner) {
-        (Phase::Done | Phase::Guard, _) => Box::pin(runner::check_done(engine, &status.table)).await?,
+        (Phase::Done, _) => Box::pin(runner::check_done(engine, &status.table)).await?,
         (Phase::Ready, Some(_)) => ask::<E>(&control, &status, output).await?,
         (Phase::Ready, None) => {
             let e = Error::refused(format!(
@@ -60,7 +61,7 @@ pub async fn execute<E: Engine>(engine: &E, target: &Target, output: Output) -> 
         let checked = json!({ "migration": status.id, "table": status.table.to_string(), "message": said });
         output::out(&json::named("checked", &checked));
     } else {
-        output::out(&format!("{} {}: {said}", output.style.passed(), status.table));
+        output::out(&format!("{} {said}", output.style.passed()));
     }
     Ok(DONE)
 }
@@ -79,7 +80,7 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
             return Err(Error::refused(format!("the migration of {} is gone", status.table)));
         };
         if let Some(result) = now.events.iter().rfind(|e| is_result(e) && !before.contains(&e.at)) {
-            return outcome(&result.what);
+            return outcome(&status.table, &result.what);
         }
         if now.phase != Phase::Ready {
             let e = Error::refused(format!(
@@ -103,11 +104,11 @@ fn is_result(event: &LoggedEvent) -> bool {
     event.what.starts_with("verified:") || event.what.starts_with("verify failed:")
 }
 
-fn outcome(what: &str) -> Result<String> {
+fn outcome(table: &TableName, what: &str) -> Result<String> {
     match what.strip_prefix("verified:") {
-        Some(good) => Ok(good.trim().to_string()),
+        Some(good) => Ok(format!("{table}: {}", good.trim())),
         None => {
-            let e = Error::new(Kind::Differs, what.to_string());
+            let e = Error::new(Kind::Differs, format!("{table}: {what}"));
             Err(e.next("nothing was swapped; abort the migration, or find out who writes to the shadow"))
         }
     }

@@ -48,7 +48,7 @@ pub async fn follow(mut progress: watch::Receiver<Progress>, show: Show, style: 
         Show::Json => JSON_EVERY,
         Show::Nothing => return,
     };
-    let mut tick = tokio::time::interval(every);
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let mut watched = Watched::new(show, style);
     let mut is_news = false;
@@ -60,7 +60,9 @@ pub async fn follow(mut progress: watch::Receiver<Progress>, show: Show, style: 
                 }
                 is_news = true;
                 let now = progress.borrow_and_update().clone();
-                watched.phase(&now);
+                if watched.phase(&now) {
+                    tick.reset();
+                }
             }
             _ = tick.tick() => {
                 let now = progress.borrow().clone();
@@ -89,10 +91,10 @@ impl Watched {
         Watched { phase: None, show, style }
     }
 
-    /// A new phase is told at once.
-    fn phase(&mut self, now: &Progress) {
+    /// A new phase is told at once. Returns whether it is new.
+    fn phase(&mut self, now: &Progress) -> bool {
         if self.phase.is_some_and(|(phase, _)| phase == now.phase) {
-            return;
+            return false;
         }
         let ended = self.phase.replace((now.phase, Instant::now()));
         if self.show == Show::Bar {
@@ -103,6 +105,7 @@ impl Watched {
             bar().set_style(look(now.phase, self.style));
         }
         self.show(now);
+        true
     }
 
     fn show(&self, now: &Progress) {
@@ -112,7 +115,7 @@ impl Watched {
                 bar().set_length(total.max(1));
                 bar().set_position(done);
                 bar().set_prefix(now.phase.name());
-                bar().set_message(text::numbers(now).join("  "));
+                bar().set_message(text::numbers(now).join(", "));
                 bar().tick();
             }
             Show::Plain => err(&text::progress_line(now)),
@@ -132,7 +135,9 @@ impl Watched {
 /// Only phases that go through rows have a length.
 fn look(phase: Phase, style: text::Style) -> ProgressStyle {
     let template = match phase {
-        Phase::Copy | Phase::Verify => "{spinner} {prefix:8} {bar:24} {percent:>3}%  {wide_msg}",
+        Phase::Copy | Phase::Verify => {
+            "{spinner} {prefix:8} {bar:30} {percent:>3}%  {human_pos} of {human_len} rows\n  {wide_msg}"
+        }
         Phase::Prepare
         | Phase::Index
         | Phase::Ready

@@ -106,32 +106,35 @@ pub fn percent(p: &Progress) -> Option<u64> {
     Some(percent.floor().min(100.0) as u64)
 }
 
-/// The numbers that matter in this phase, shortest form.
+/// What holds the copy, what is being done, and the numbers that matter in this phase; without the rows, which the bar shows.
 pub fn numbers(p: &Progress) -> Vec<String> {
     let mut parts = Vec::new();
-    if let Some(detail) = &p.detail {
-        parts.push(detail.clone());
-    }
-    if let Some((done, total)) = done(p) {
-        parts.push(format!("{} of {} rows", human_count(done), human_count(total)));
-    }
+    parts.extend(p.throttled.as_ref().filter(|_| p.phase == Phase::Copy).map(|why| format!("held: {why}")));
+    parts.extend(p.detail.clone());
     if p.phase == Phase::Copy {
-        parts.push(format!("{}/s", human_rate(p.rows_per_second)));
-        parts.extend((p.chunk_ms > 0.0).then(|| format!("chunk {}", human_ms(p.chunk_ms))));
+        parts.push(format!("{} rows/s", human_rate(p.rows_per_second)));
     }
     parts.extend(p.eta_s.map(|s| format!("{} left", human_seconds(s))));
     if p.phase.applies_changes() {
         parts.push(format!("lag {}", human_ms(p.lag_ms)));
         parts.extend((p.backlog > 0).then(|| format!("backlog {}", human_count(p.backlog))));
     }
-    parts.extend(p.throttled.as_ref().filter(|_| p.phase == Phase::Copy).map(|why| format!("held: {why}")));
+    parts.extend(
+        (p.phase == Phase::Copy && p.chunk_ms > 0.0).then(|| format!("chunk {}", human_ms(p.chunk_ms))),
+    );
     parts
+}
+
+/// The rows, then the numbers.
+pub fn numbers_and_rows(p: &Progress) -> String {
+    let rows = done(p).map(|(done, total)| format!("{} of {} rows", human_count(done), human_count(total)));
+    rows.into_iter().chain(numbers(p)).collect::<Vec<_>>().join(", ")
 }
 
 /// One line for a log.
 pub fn progress_line(p: &Progress) -> String {
     let percent = percent(p).map_or_else(String::new, |n| format!("{n:>3}%  "));
-    format!("{:<8} {percent}{}", p.phase.name(), numbers(p).join(", ")).trim_end().to_string()
+    format!("{:<8} {percent}{}", p.phase.name(), numbers_and_rows(p)).trim_end().to_string()
 }
 
 /// How a run ended well.
@@ -153,7 +156,7 @@ pub fn report(r: &Report, style: Style) -> String {
     rows.push(("stall", format!("{} {attempts}", human_ms(r.stall_ms))));
     match &r.old_table {
         Some(old) => {
-            rows.push(("old table", format!("kept as {old}; drop it when nobody needs it any more")))
+            rows.push(("old table", format!("kept as {old}; drop it when nobody needs it any more")));
         }
         None if r.strategy == "shadow" => rows.push(("old table", "dropped".to_string())),
         None => {}

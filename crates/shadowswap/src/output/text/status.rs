@@ -1,6 +1,6 @@
 //! Migrations as `status` shows them.
 
-use super::{Style, hanging, numbers, percent};
+use super::{Style, hanging, numbers_and_rows, percent};
 use crate::units::{human_bytes, human_count, human_ms, human_rate, human_seconds};
 use jiff::Timestamp;
 use shadowswap_core::{Phase, control::Status, progress::Progress};
@@ -78,7 +78,7 @@ fn lines(s: &Status, p: &Progress) -> Vec<(&'static str, String)> {
             format!("{} rows, {} changes applied", human_count(p.rows_copied), human_count(p.changes)),
         )];
     }
-    let mut rows = vec![("progress", numbers(&Progress { throttled: None, ..p.clone() }).join(", "))];
+    let mut rows = vec![("progress", numbers_and_rows(&Progress { throttled: None, ..p.clone() }))];
     if s.phase.applies_changes() {
         let disk = (p.backlog_disk_bytes > 0)
             .then(|| format!(", {} of them on disk", human_bytes(p.backlog_disk_bytes)));

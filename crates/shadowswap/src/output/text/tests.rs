@@ -72,7 +72,7 @@ fn status_shows_phase_progress_runner_and_events() {
         "public.orders  copy 43%, paused  (migration 3, plan 3f9a1c20d4be)",
         "  change    ADD COLUMN note text",
         "  runner    web1:4121, last heard of 2 s ago",
-        "  progress  430,000 of 1,000,000 rows, 52,000/s, chunk 180 ms, 11 s left, lag 40 ms, backlog 1,200",
+        "  progress  430,000 of 1,000,000 rows, 52,000 rows/s, 11 s left, lag 40 ms, backlog 1,200, chunk 180 ms",
         "  applied   12,345 changes, 300/s; 1,200 wait; the server keeps 12 MiB for us",
         "  held      paused by an operator",
         "  events    not a time ann@web1  pause",
@@ -115,7 +115,7 @@ fn state_never_claims_a_swap_that_was_not() {
 fn progress_is_one_line() {
     assert_eq!(
         progress_line(&copying()),
-        "copy      43%  430,000 of 1,000,000 rows, 52,000/s, chunk 180 ms, 11 s left, lag 40 ms, backlog 1,200"
+        "copy      43%  430,000 of 1,000,000 rows, 52,000 rows/s, 11 s left, lag 40 ms, backlog 1,200, chunk 180 ms"
     );
     let ready = Progress { detail: Some("in step; waiting".into()), ..Progress::new(Phase::Ready) };
     assert_eq!(progress_line(&ready), "ready    in step; waiting, lag 0.0 ms");
