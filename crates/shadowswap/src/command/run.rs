@@ -236,6 +236,7 @@ fn next(kind: Kind, plan: &Plan) -> String {
         Kind::Differs | Kind::Corrupt => {
             format!("do not swap by hand; {give_up}, then look for the cause before beginning again")
         }
+        Kind::Unfit => "change the data or what is asked for, then run it again; it begins anew".to_string(),
         Kind::Aborted => "nothing is left to do; the same command begins anew".to_string(),
         Kind::Held | Kind::Superseded => format!("see `shadowswap status --table {table}`"),
     }

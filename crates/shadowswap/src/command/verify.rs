@@ -121,11 +121,10 @@ mod tests {
 
     #[test]
     fn rows_that_differ_are_an_error_with_its_own_exit_code() {
-        assert_eq!(
-            outcome("verified: 5 rows compared, none differs").unwrap(),
-            "5 rows compared, none differs"
-        );
-        assert_eq!(outcome("verify failed: 1 row differs").unwrap_err().kind, Kind::Differs);
+        let table = TableName::new("s", "a");
+        let good = outcome(&table, "verified: 5 rows compared, none differs").unwrap();
+        assert_eq!(good, "s.a: 5 rows compared, none differs");
+        assert_eq!(outcome(&table, "verify failed: 1 row differs").unwrap_err().kind, Kind::Differs);
     }
 
     #[tokio::test]
