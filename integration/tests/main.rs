@@ -1,1 +1,16 @@
-//! Conformance tests on real servers.
+//! Conformance tests: the built binary against real servers, judged from outside.
+//!
+//! `cases` compares a table after a migration with an identical one that the server altered in place. `race` judges by a ledger of
+//! acknowledged writes, or by a table that had the same statements. `lifecycle` kills, stops, aborts and obstructs runs in each phase.
+//! `cli` holds what scripts rely on. Nothing here waits for a time: everything waits for a condition, with a deadline.
+//!
+//! The binary is not built by `cargo test -p shadowswap-integration`: run `cargo build -p shadowswap` before.
+
+#![allow(clippy::unwrap_used)]
+
+mod cases;
+mod catalog;
+mod cli;
+mod lifecycle;
+mod operator;
+mod race;

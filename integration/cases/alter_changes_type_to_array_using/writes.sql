@@ -1,0 +1,1 @@
+update orders set note = note || ' {n}' where id = {n} % 400 + 1

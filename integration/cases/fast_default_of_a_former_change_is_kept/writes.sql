@@ -1,0 +1,2 @@
+update t set v = 'w{n}' where id = {n} % 300 + 1
+insert into t (id, v) values (1000 + {n}, 'x')

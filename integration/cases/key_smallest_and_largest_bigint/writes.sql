@@ -1,0 +1,5 @@
+update t set n = n + 1 where k = ({n} % 300 + 1)
+insert into t (k, v) values ((1000 + {n}), 'new {n}')
+delete from t where k = (1000 + {n} - 6)
+update t set k = (500000 + {n}) where k = (1000 + {n} - 2)
+update t set n = n + 1 where k in (-9223372036854775808, 9223372036854775807)

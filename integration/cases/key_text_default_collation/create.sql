@@ -1,0 +1,3 @@
+create table t (k text primary key, v text, n integer default 0);
+insert into t (k, v) select chr(33 + (i) % 90) || '/' || (i), 'v' || i from generate_series(1, 300) i;
+insert into t (k, v) values ('', 'empty'), ('a b', 'space'), ('ab', 'none'), ('A', 'big'), ('a', 'small'), ('é', 'accent');

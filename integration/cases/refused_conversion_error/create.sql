@@ -1,0 +1,4 @@
+create table t (id bigint primary key, v text, n integer);
+insert into t select i, 'v' || i, i from generate_series(1, 300) i;
+update t set v = i::text from generate_series(1, 300) i where i = id;
+update t set v = 'no number' where id = 201;

@@ -1,0 +1,3 @@
+create table p (id bigint primary key, v text) partition by range (id);
+create table t partition of p for values from (0) to (1000);
+insert into t select i, 'v' from generate_series(1, 100) i;

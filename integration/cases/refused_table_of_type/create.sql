@@ -1,0 +1,2 @@
+create type kind as (id bigint, v text);
+create table t of kind (primary key (id));

@@ -1,0 +1,2 @@
+create table t (id bigint primary key, v text);
+create table other_t (id bigint);
