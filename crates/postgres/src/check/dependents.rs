@@ -1,0 +1,69 @@
+//! Objects that are tied to the table itself and not to its name: a swap would leave them on the old table.
+
+use super::{Facts, few};
+use shadowswap_core::plan::Finding;
+
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let (table, source) = (&facts.table, &facts.source);
+    let name = source.quoted();
+    let lists: [(&str, &str, &[String], &str); 9] = [
+        ("views", "views on the table", &table.views, "drop them before the run and make them again after it"),
+        ("foreign-keys", "foreign keys to the table", &table.keys_in, "drop them before the run; after it, add them again with NOT VALID and VALIDATE CONSTRAINT"),
+        ("foreign-keys", "foreign keys of the table", &table.keys_out, "drop them before the run; after it, add them again with NOT VALID and VALIDATE CONSTRAINT"),
+        ("triggers", "triggers on the table", &source.triggers, "drop them before the run and make them again after it"),
+        ("rules", "rules on the table", &source.rules, "drop them before the run and make them again after it"),
+        ("policies", "row security policies", &source.policies, "drop them before the run and make them again after it"),
+        ("functions", "functions tied to the table or its row type", &table.functions, "drop them before the run and make them again after it"),
+        ("row-type", "objects tied to the table or its row type", &table.others, "drop them before the run and make them again after it"),
+        ("security-labels", "security labels", &table.labels, "remove them before the run and set them again after it"),
+    ];
+    let mut found = Vec::new();
+    for (check, what, objects, next) in lists {
+        if !objects.is_empty() {
+            found.push(Finding::refused(check, format!("{what}: {}", few(objects)), next));
+        }
+    }
+    if source.row_security && source.policies.is_empty() {
+        let next = format!("ALTER TABLE {name} DISABLE ROW LEVEL SECURITY for the run");
+        found.push(Finding::refused("policies", "row security is on for the table", next));
+    }
+    if let Some(extension) = &table.extension {
+        found.push(Finding::refused("extension", format!("the table belongs to extension {extension}"), "change it through the extension"));
+    }
+    found.extend(publications(facts));
+    if found.is_empty() {
+        found.push(Finding::passed("dependents", "nothing is tied to the table"));
+    }
+    found
+}
+
+fn publications(facts: &Facts) -> Option<Finding> {
+    let table = &facts.table;
+    if table.publications.is_empty() {
+        return None;
+    }
+    let next = if table.publications_all.is_empty() {
+        "take the table out of them for the run; their subscribers miss its changes meanwhile"
+    } else {
+        "a publication FOR ALL TABLES would send the shadow's rows too: list its tables one by one first"
+    };
+    Some(Finding::refused("publications", format!("publications with the table: {}", few(&table.publications)), next))
+}
+
+/// All of them, for the plan.
+pub fn list(facts: &Facts) -> Vec<String> {
+    let (table, source) = (&facts.table, &facts.source);
+    let named = |what: &'static str, names: &[String]| names.iter().map(|n| format!("{what}: {n}")).collect::<Vec<_>>();
+    [
+        table.views.clone(),
+        table.functions.clone(),
+        table.others.clone(),
+        named("foreign key", &table.keys_in),
+        named("foreign key", &table.keys_out),
+        named("trigger", &source.triggers),
+        named("rule", &source.rules),
+        named("policy", &source.policies),
+        named("publication", &table.publications),
+    ]
+    .concat()
+}

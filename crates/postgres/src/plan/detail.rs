@@ -1,0 +1,83 @@
+//! What a plan carries for this engine alone.
+
+use crate::{catalog::Table, shadow::index::IndexStep};
+use serde::{Deserialize, Serialize};
+use shadowswap_core::{
+    error::{Error, Result},
+    plan::Plan,
+};
+
+/// The index that keeps the shadow's key unique while rows are copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowKey {
+    /// Its name after the swap; `None`: an extra index, dropped in the swap.
+    pub index: Option<String>,
+    /// Its name on the shadow.
+    pub name: String,
+}
+
+/// The PostgreSQL part of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Detail {
+    /// `pg_class.oid` of the source: what it is called may change, this does not.
+    pub source_oid: u32,
+    /// `server_version_num`.
+    pub server_version_num: i32,
+    /// The operator's `search_path`, under which all expressions are read.
+    pub search_path: String,
+    /// Every type has binary input and output, and the server can stream them (14 and later).
+    pub binary: bool,
+    /// The source as it was planned.
+    pub source: Table,
+    /// The source as the change leaves it: the altered twin. Its names are the final ones, its numbers mean nothing.
+    pub shadow: Table,
+    /// The source's index that gives the key. Empty in a plan that is refused or direct.
+    pub key_index: String,
+    /// Equal keys are equal in every byte. Not so for numeric, float, char(n), interval, citext, nondeterministic collations.
+    pub key_is_bytewise: bool,
+    /// A key column has another collation on the shadow.
+    pub key_collation_changes: bool,
+    /// The shadow's key.
+    pub shadow_key: ShadowKey,
+    /// Unique indexes that source and shadow both have over columns that are taken over as they are, without the key's: the shadow's
+    /// columns.
+    pub shared_unique: Vec<Vec<String>>,
+    /// What is built after the copy.
+    pub index_steps: Vec<IndexStep>,
+    /// Makes the source's change stream carry the key, where it does not yet.
+    pub set_identity: Option<String>,
+    /// Undoes that, while the source has its name.
+    pub restore_identity: Option<String>,
+    /// Undoes that, once the source is the old table.
+    pub restore_identity_old: Option<String>,
+    /// After the swap the new table's own replica identity carries the key: a guard can read it.
+    pub shadow_identity_has_key: bool,
+    /// A column's values are converted or computed.
+    pub converts: bool,
+}
+
+impl Detail {
+    /// Reads it from a plan.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not there: the plan is another engine's or another version's.
+    pub fn of(plan: &Plan) -> Result<Detail> {
+        serde_json::from_value(plan.detail.clone())
+            .map_err(|e| Error::corrupt("the plan's PostgreSQL part cannot be read; it is another version's").because(e))
+    }
+
+    /// The source's columns that the change stream carries, in its order: all but generated ones.
+    pub fn sent_columns(&self) -> Vec<String> {
+        self.sent().map(|c| c.0).collect()
+    }
+
+    /// The same with the numbers of their types.
+    pub fn sent_types(&self) -> Vec<(String, u32)> {
+        self.sent().collect()
+    }
+
+    fn sent(&self) -> impl Iterator<Item = (String, u32)> {
+        let columns = self.source.columns.iter().filter(|c| c.generated.is_empty());
+        columns.map(|c| (c.name.clone(), c.type_oid))
+    }
+}
