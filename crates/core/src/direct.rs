@@ -47,7 +47,7 @@ pub(crate) async fn run<E: Engine>(
         }
         tokio::select! {
             () = tokio::time::sleep(cutover::pause(attempt)) => {}
-            _ = stop.wait_for(|stop| *stop) => {
+            Ok(_) = stop.wait_for(|stop| *stop) => {
                 last = Error::new(Kind::Interrupted, "stopped by a signal; nothing was changed");
                 break;
             }

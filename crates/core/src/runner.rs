@@ -64,7 +64,7 @@ pub async fn run<E: Engine>(
                 let mut stop = stop.clone();
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
-                    _ = stop.wait_for(|stop| *stop) => {}
+                    Ok(_) = stop.wait_for(|stop| *stop) => {}
                 }
             }
             ended => return ended,
@@ -105,7 +105,10 @@ pub async fn check_done<E: Engine>(engine: &E, table: &crate::name::TableName) -
     }
     Err(Error::new(
         Kind::Differs,
-        format!("{table} does not have all of the change ({change}) that was finished {at}: {}", lacks.join("; ")),
+        format!(
+            "{table} does not have all of the change ({change}) that was finished {at}: {}",
+            lacks.join("; ")
+        ),
     )
     .next("somebody changed the table afterwards; plan the change again"))
 }
@@ -323,7 +326,7 @@ impl<'a, E: Engine> Run<'a, E> {
             tokio::select! {
                 biased;
                 Some(e) = self.failures.1.recv() => return Err(e),
-                _ = stop.wait_for(|stop| *stop) => return Err(interrupted()),
+                Ok(_) = stop.wait_for(|stop| *stop) => return Err(interrupted()),
                 Some(command) = self.commands.recv() => match command {
                     Command::Abort => return Err(Error::new(Kind::Aborted, "aborted by an operator")),
                     Command::Cutover => self.cutover_now = true,
@@ -425,7 +428,7 @@ impl<'a, E: Engine> Run<'a, E> {
                 tokio::pin!(work);
                 tokio::select! {
                     copied = &mut work => return copied,
-                    _ = stop.wait_for(|stop| *stop) => throttle.close(),
+                    Ok(_) = stop.wait_for(|stop| *stop) => throttle.close(),
                 }
                 work.await.and(Err(interrupted()))
             })

@@ -65,7 +65,8 @@ pub fn read(body: &str) -> Result<Body> {
         lexemes.pop();
     }
     let (Some(first), Some(last)) = (lexemes.first(), lexemes.last()) else {
-        return Err(Error::usage("--alter is empty").next("give what follows the table's name: --alter 'ADD COLUMN note text'"));
+        return Err(Error::usage("--alter is empty")
+            .next("give what follows the table's name: --alter 'ADD COLUMN note text'"));
     };
     let text = body.get(first.place.start..last.place.end).unwrap_or_default().to_string();
     if is_word(&lexemes, 0, "alter") && is_word(&lexemes, 1, "table") {
@@ -73,7 +74,8 @@ pub fn read(body: &str) -> Result<Body> {
             .next("give only what follows the table's name: --alter 'ADD COLUMN note text'"));
     }
     if lexemes.iter().any(|l| l.depth == 0 && l.token == Token::Sign(';')) {
-        return Err(Error::usage(format!("--alter {text:?} has more than one statement")).next("give --alter once for each"));
+        return Err(Error::usage(format!("--alter {text:?} has more than one statement"))
+            .next("give --alter once for each"));
     }
     let mut found = Body { text, ..Body::default() };
     let is = |l: &Lexeme, word: &str| matches!(&l.token, Token::Word(w) if w == word);
@@ -93,14 +95,16 @@ fn is_word(lexemes: &[Lexeme], at: usize, word: &str) -> bool {
 }
 
 fn read_action(body: &str, action: &[Lexeme], found: &mut Body) {
-    let using = action.iter().position(|l| l.depth == 0 && matches!(&l.token, Token::Word(w) if w == "using"));
+    let using =
+        action.iter().position(|l| l.depth == 0 && matches!(&l.token, Token::Word(w) if w == "using"));
     if !is_word(action, 0, "alter") {
         // `ADD CONSTRAINT … USING INDEX` and `EXCLUDE USING gist` convert nothing.
         found.has_stray_using |= using.is_some() && !is_word(action, 0, "add");
         return;
     }
     // A column may itself be called `column`: then the word comes twice, or is quoted.
-    let name_at = if is_word(action, 1, "column") && action.get(2).is_some_and(|l| is_name(&l.token)) { 2 } else { 1 };
+    let name_at =
+        if is_word(action, 1, "column") && action.get(2).is_some_and(|l| is_name(&l.token)) { 2 } else { 1 };
     let name = match action.get(name_at).map(|l| &l.token) {
         Some(Token::Word(name) | Token::Quoted(name)) => name.clone(),
         Some(Token::Text | Token::Sign(_)) | None => {
@@ -114,8 +118,10 @@ fn read_action(body: &str, action: &[Lexeme], found: &mut Body) {
         return;
     }
     let Some(using) = using else { return };
-    let type_at = if is_word(action, rest, "set") && is_word(action, rest + 1, "data") { rest + 2 } else { rest };
-    let expression = action.get(using + 1).zip(action.last()).and_then(|(a, b)| body.get(a.place.start..b.place.end));
+    let type_at =
+        if is_word(action, rest, "set") && is_word(action, rest + 1, "data") { rest + 2 } else { rest };
+    let expression =
+        action.get(using + 1).zip(action.last()).and_then(|(a, b)| body.get(a.place.start..b.place.end));
     match expression {
         Some(expression) if is_word(action, type_at, "type") && using > type_at + 1 => {
             found.usings.push(Using { column: name, expression: expression.to_string() });
@@ -165,9 +171,12 @@ fn lex(text: &str) -> Result<Vec<Lexeme>> {
                 let length = quoted(rest).ok_or_else(|| open("a quote"))?;
                 (length, Some(Token::Quoted(rest[1..length - 1].replace("\"\"", "\""))))
             }
-            '$' if dollar(rest).is_some() => (dollar(rest).flatten().ok_or_else(|| open("a dollar quote"))?, Some(Token::Text)),
+            '$' if dollar(rest).is_some() => {
+                (dollar(rest).flatten().ok_or_else(|| open("a dollar quote"))?, Some(Token::Text))
+            }
             c if c.is_alphabetic() || c == '_' || !c.is_ascii() => {
-                let length = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()));
+                let length =
+                    rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()));
                 let length = length.unwrap_or(rest.len());
                 // The server folds ASCII only, in UTF-8.
                 (length, Some(Token::Word(rest[..length].to_ascii_lowercase())))
@@ -175,7 +184,9 @@ fn lex(text: &str) -> Result<Vec<Lexeme>> {
             c => (c.len_utf8(), Some(Token::Sign(c))),
         };
         if matches!(token, Some(Token::Sign(')' | ']'))) {
-            depth = depth.checked_sub(1).ok_or_else(|| Error::usage(format!("a bracket is closed but not open in {text:?}")))?;
+            depth = depth
+                .checked_sub(1)
+                .ok_or_else(|| Error::usage(format!("a bracket is closed but not open in {text:?}")))?;
         }
         let opens = matches!(token, Some(Token::Sign('(' | '[')));
         if let Some(token) = token {
@@ -238,7 +249,8 @@ fn quoted(text: &str) -> Option<usize> {
 fn dollar(text: &str) -> Option<Option<usize>> {
     let tag = text.get(1..)?.find('$')?;
     let name = &text[1..=tag];
-    let is_tag = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let is_tag = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     let mark = &text[..tag + 2];
     is_tag.then(|| text[mark.len()..].find(mark).map(|end| end + 2 * mark.len()))
 }
@@ -255,8 +267,13 @@ mod tests {
 
     #[test]
     fn the_text_of_using_ends_at_the_next_action() {
-        let found = using("alter column \"A b\" set data type int using (f(a, ',') + 1), ALTER Note TYPE numeric(10, 2) USING note::numeric;");
-        assert_eq!(found, [("A b".into(), "(f(a, ',') + 1)".into()), ("note".into(), "note::numeric".into())]);
+        let found = using(
+            "alter column \"A b\" set data type int using (f(a, ',') + 1), ALTER Note TYPE numeric(10, 2) USING note::numeric;",
+        );
+        assert_eq!(
+            found,
+            [("A b".into(), "(f(a, ',') + 1)".into()), ("note".into(), "note::numeric".into())]
+        );
     }
 
     #[test]
@@ -268,7 +285,9 @@ mod tests {
 
     #[test]
     fn other_usings_convert_nothing() {
-        assert!(using("add constraint x unique using index y, add exclude using gist (r with &&)").is_empty());
+        assert!(
+            using("add constraint x unique using index y, add exclude using gist (r with &&)").is_empty()
+        );
         assert!(using("alter c set default 'using'").is_empty());
     }
 
@@ -279,7 +298,14 @@ mod tests {
 
     #[test]
     fn what_is_not_one_body_is_refused() {
-        for body in ["", " ; ", "alter table t add x int", "add x int; drop table t", "add x text default 'a", "add x int)"] {
+        for body in [
+            "",
+            " ; ",
+            "alter table t add x int",
+            "add x int; drop table t",
+            "add x text default 'a",
+            "add x int)",
+        ] {
             assert!(read(body).is_err(), "{body}");
         }
     }

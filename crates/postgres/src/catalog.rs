@@ -255,7 +255,8 @@ impl Table {
             c.options.clear();
         }
         for i in &mut bare.indexes {
-            (i.filenode, i.tablespace, i.comment, i.clustered, i.replica_identity) = (None, None, None, false, false);
+            (i.filenode, i.tablespace, i.comment, i.clustered, i.replica_identity) =
+                (None, None, None, false, false);
             i.options.clear();
             i.targets.clear();
             if let Some(c) = &mut i.constraint {
@@ -279,12 +280,14 @@ impl Table {
 /// `Refused` if there is no such table any more.
 pub async fn table(client: &Client, oid: u32) -> Result<Table> {
     let path = sql::set_search_path(client, "", false).await?;
-    let read = client.query_opt(TABLE, &[&oid]).await.map_err(|e| server(e, "reading the table's definition"));
+    let read =
+        client.query_opt(TABLE, &[&oid]).await.map_err(|e| server(e, "reading the table's definition"));
     // In a failed transaction nothing can be set any more; its rollback brings the path back.
     let restored = sql::set_search_path(client, &path, false).await;
     let row = read?.ok_or_else(|| Error::refused(format!("table number {oid} is gone")))?;
     restored?;
-    let Json(table) = row.try_get::<_, Json<Table>>(0).map_err(|e| server(e, "reading the table's definition"))?;
+    let Json(table) =
+        row.try_get::<_, Json<Table>>(0).map_err(|e| server(e, "reading the table's definition"))?;
     Ok(table)
 }
 
@@ -322,7 +325,8 @@ pub async fn resolve(client: &Client, name: &str, search_path: &str) -> Result<u
     let bare = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
     let text = "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace\n\
         where lower(c.relname) = lower($1) and c.relkind in ('r', 'p') order by 1 limit 5";
-    let rows = client.query(text, &[&bare]).await.map_err(|e| server(e, "looking for tables of a similar name"))?;
+    let rows =
+        client.query(text, &[&bare]).await.map_err(|e| server(e, "looking for tables of a similar name"))?;
     let others = rows.iter().map(|r| r.get::<_, String>(0)).collect::<Vec<_>>().join(", ");
     let next = if others.is_empty() {
         format!("the search path is {search_path}; give the schema too, and quotes if the name has capitals")

@@ -21,8 +21,11 @@ use shadowswap_core::{
 };
 use tokio_postgres::{Client, types::Json};
 
-pub use self::{alter::{bodies, duplicates, read}, dependents::list as dependents_list};
 pub use self::size::size;
+pub use self::{
+    alter::{bodies, duplicates, read},
+    dependents::list as dependents_list,
+};
 
 /// The server, and us on it.
 #[derive(Clone, Debug, Deserialize)]
@@ -120,14 +123,20 @@ pub async fn gather(client: &Client, source: Table, shadow: TableName, old: Tabl
     Ok(Facts { server, table, source, shadow, old })
 }
 
-async fn documents(client: &Client, source: &Table, shadow: &TableName, old: &TableName) -> Result<(ServerFacts, TableFacts)> {
+async fn documents(
+    client: &Client,
+    source: &Table,
+    shadow: &TableName,
+    old: &TableName,
+) -> Result<(ServerFacts, TableFacts)> {
     let row = client.query_one(include_str!("sql/server.sql"), &[]).await;
     let row = row.map_err(|e| server_error(e, "looking at the server"))?;
     let Json(server) = row.try_get(0).map_err(|e| server_error(e, "looking at the server"))?;
     let text = include_str!("sql/dependents.sql");
     let row = client.query_opt(text, &[&source.oid, &shadow.name, &old.name]).await;
     let row = row.map_err(|e| server_error(e, "looking what depends on the table"))?;
-    let row = row.ok_or_else(|| Error::refused(format!("table {}.{} is gone", source.schema, source.name)))?;
+    let row =
+        row.ok_or_else(|| Error::refused(format!("table {}.{} is gone", source.schema, source.name)))?;
     let Json(table) = row.try_get(0).map_err(|e| server_error(e, "looking what depends on the table"))?;
     Ok((server, table))
 }

@@ -11,6 +11,7 @@ mod cutover;
 mod decode;
 mod error;
 mod floor;
+mod lacks;
 mod pgpass;
 mod plan;
 mod prepare;
@@ -139,7 +140,8 @@ impl Engine for Postgres {
         let connection = self.connect_for("slot", migration).await?;
         let slot = prepare::slot_name(connection.client(), migration).await?;
         prepare::check_slot(connection.client(), &slot).await?;
-        let replication = self.options.connect_replication(&format!("stream #{migration}")).await.map_err(Error::from)?;
+        let replication =
+            self.options.connect_replication(&format!("stream #{migration}")).await.map_err(Error::from)?;
         let publication = prepare::publication_name(migration);
         let options = prepare::stream_options(&detail, &publication);
         let start = from.copied().unwrap_or(Lsn(0));
@@ -152,10 +154,17 @@ impl Engine for Postgres {
         let connection = self.connect_for(role, migration).await?;
         let statements = Arc::new(Statements::new(plan, &detail));
         let writer = Writer { control: self.control_name(), migration, epoch };
-        Session::new(connection, statements, writer, &detail.search_path, role.starts_with("verify")).await
+        let plan = Arc::new(plan.clone());
+        Session::new(connection, statements, plan, writer, &detail.search_path, role.starts_with("verify"))
+            .await
     }
 
-    async fn finish_shadow(&self, plan: &Plan, migration: i64, report: impl Fn(String) + Send + Sync) -> Result<()> {
+    async fn finish_shadow(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        report: impl Fn(String) + Send + Sync,
+    ) -> Result<()> {
         let detail = Detail::of(plan)?;
         let connect = || self.connect_for("index", migration);
         prepare::finish_shadow(connect, plan, &detail, &self.control_name(), migration, report).await
@@ -198,6 +207,15 @@ impl Engine for Postgres {
         let detail = Detail::of(plan)?;
         let mut connection = self.connect_for("direct", migration).await?;
         prepare::direct(connection.client_mut(), plan, &detail, &self.control_name(), migration, budget).await
+    }
+
+    async fn lacks(&self, plan: &Plan) -> Result<Vec<String>> {
+        let detail = Detail::of(plan)?;
+        let connection = self.connect("verify").await?;
+        let name = statements::table(&plan.source);
+        let oid = catalog::resolve(connection.client(), &name, "").await?;
+        let now = catalog::table(connection.client(), oid).await?;
+        Ok(lacks::lacks(&now, &detail.shadow))
     }
 
     async fn load(&self, _plan: &Plan, migration: i64) -> Result<Load> {

@@ -83,7 +83,13 @@ fn is_refused(findings: &[Finding]) -> bool {
     findings.iter().any(|f| f.severity == Severity::Refused)
 }
 
-async fn attempt(client: &Client, facts: &Facts, request: &Request, bodies: Vec<Body>, search_path: &str) -> Result<Trial> {
+async fn attempt(
+    client: &Client,
+    facts: &Facts,
+    request: &Request,
+    bodies: Vec<Body>,
+    search_path: &str,
+) -> Result<Trial> {
     let source = &facts.source;
     let twin = twin::build(client, &Place::Temporary, source, bodies, search_path).await?;
     let mut projection = mapping::project(source, &twin, &request.sets, facts.table.heap_bytes == 0);
@@ -105,7 +111,8 @@ async fn assemble(
 ) -> Result<Plan> {
     let Trial { twin, projection, binary } = trial;
     let source = &facts.source;
-    let verdict = strategy::judge(&twin, request.strategy, !request.sets.is_empty(), facts.server.counts_scans);
+    let verdict =
+        strategy::judge(&twin, request.strategy, !request.sets.is_empty(), facts.server.counts_scans);
     let mut after = settle_names(source, twin.after());
     after.schema.clone_from(&source.schema);
     let key = key::choose(source, &after, &projection.columns);
@@ -135,12 +142,17 @@ async fn assemble(
         key_is_bytewise: key.as_ref().is_none_or(|k| k.is_bytewise),
         key_collation_changes: key.as_ref().is_some_and(|k| k.collation_changes),
         shadow_key: shadow_key(source, shadow_index),
-        shared_unique: key.as_ref().map(|k| shared_unique(source, &after, &projection.columns, k)).unwrap_or_default(),
-        index_steps,
-        restore_identity: set_identity.as_ref().map(|_| format!("alter table only {} replica identity {}", source.quoted(), restore.0)),
-        restore_identity_old: set_identity
+        shared_unique: key
             .as_ref()
-            .map(|_| format!("alter table only {} replica identity {}", crate::sql::table(&facts.old), restore.1)),
+            .map(|k| shared_unique(source, &after, &projection.columns, k))
+            .unwrap_or_default(),
+        index_steps,
+        restore_identity: set_identity
+            .as_ref()
+            .map(|_| format!("alter table only {} replica identity {}", source.quoted(), restore.0)),
+        restore_identity_old: set_identity.as_ref().map(|_| {
+            format!("alter table only {} replica identity {}", crate::sql::table(&facts.old), restore.1)
+        }),
         set_identity,
         shadow_identity_has_key: identity_has(&after, &columns),
         converts: projection.columns.iter().any(|m| m.mapping.note == "type" || m.mapping.note == "computed"),
@@ -149,7 +161,14 @@ async fn assemble(
     finished(request, &facts, findings, verdict, link(&facts, columns, projection.columns), detail)
 }
 
-fn finished(request: &Request, facts: &Facts, findings: Vec<Finding>, verdict: Verdict, link: Link, detail: Detail) -> Result<Plan> {
+fn finished(
+    request: &Request,
+    facts: &Facts,
+    findings: Vec<Finding>,
+    verdict: Verdict,
+    link: Link,
+    detail: Detail,
+) -> Result<Plan> {
     let source = &facts.source;
     let indexes = detail.index_steps.iter().map(|s| {
         let new = if s.existed_on_source { "" } else { "new, " };
@@ -172,7 +191,8 @@ fn finished(request: &Request, facts: &Facts, findings: Vec<Finding>, verdict: V
         size: check::size(facts),
         steps: Vec::new(),
         fingerprint: source.fingerprint(),
-        detail: serde_json::to_value(&detail).map_err(|e| Error::corrupt("a plan cannot be written down").because(e))?,
+        detail: serde_json::to_value(&detail)
+            .map_err(|e| Error::corrupt("a plan cannot be written down").because(e))?,
     };
     plan.steps = steps::steps(&plan, &detail);
     Ok(plan.with_id())
@@ -200,7 +220,11 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>, search
         shadow_identity_has_key: false,
         converts: false,
     };
-    let verdict = Verdict { strategy: Strategy::Shadow, reason: "a check refused it before it was tried".to_string(), is_heavy: true };
+    let verdict = Verdict {
+        strategy: Strategy::Shadow,
+        reason: "a check refused it before it was tried".to_string(),
+        is_heavy: true,
+    };
     finished(request, facts, findings, verdict, link(facts, Vec::new(), Vec::new()), detail)
 }
 
@@ -236,15 +260,24 @@ fn shadow_key(source: &Table, index: Option<String>) -> ShadowKey {
 /// Unique indexes that both tables have over the same columns, taken over as they are.
 fn shared_unique(source: &Table, after: &Table, mapped: &[Mapped], key: &Key) -> Vec<Vec<String>> {
     let usable = |t: &Table| {
-        let unique = t.indexes.iter().filter(|i| i.unique && i.valid && i.method == "btree" && i.predicate.is_none());
+        let unique =
+            t.indexes.iter().filter(|i| i.unique && i.valid && i.method == "btree" && i.predicate.is_none());
         let plain = unique.filter(|i| i.keys.iter().all(|k| k.number != 0));
-        plain.map(|i| i.keys.iter().filter_map(|k| t.numbered(k.number).map(Column::clone)).collect::<Vec<_>>()).collect::<Vec<_>>()
+        plain
+            .map(|i| {
+                i.keys.iter().filter_map(|k| t.numbered(k.number).map(Column::clone)).collect::<Vec<_>>()
+            })
+            .collect::<Vec<_>>()
     };
     let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<HashSet<_>>();
     let on_shadow: Vec<HashSet<String>> = usable(after).iter().map(|c| names(c)).collect();
-    let taken_over = |c: &Column| mapped.iter().find(|m| m.source == Some(c.number) && m.is_plain).map(|m| m.column.clone());
+    let taken_over = |c: &Column| {
+        mapped.iter().find(|m| m.source == Some(c.number) && m.is_plain).map(|m| m.column.clone())
+    };
     let of_key: HashSet<String> = key.columns.iter().map(|k| k.to.clone()).collect();
-    let shared = usable(source).into_iter().filter_map(|columns| columns.iter().map(taken_over).collect::<Option<Vec<_>>>());
+    let shared = usable(source)
+        .into_iter()
+        .filter_map(|columns| columns.iter().map(taken_over).collect::<Option<Vec<_>>>());
     shared
         .filter(|columns| {
             let set: HashSet<String> = columns.iter().cloned().collect();
@@ -260,7 +293,9 @@ fn identity(facts: &Facts, key: Option<&Key>) -> (Option<String>, (String, Strin
     let restore = match (source.identity.as_str(), former) {
         ("n", _) => ("nothing".to_string(), "nothing".to_string()),
         ("f", _) => ("full".to_string(), "full".to_string()),
-        ("i", Some(i)) => (format!("using index {}", quote(&i.name)), format!("using index {}", quote(&old_name(&i.name)))),
+        ("i", Some(i)) => {
+            (format!("using index {}", quote(&i.name)), format!("using index {}", quote(&old_name(&i.name))))
+        }
         _ => ("default".to_string(), "default".to_string()),
     };
     let Some(key) = key else { return (None, restore) };
@@ -275,13 +310,18 @@ fn identity(facts: &Facts, key: Option<&Key>) -> (Option<String>, (String, Strin
         return (None, restore);
     }
     // A deferrable key cannot be a replica identity.
-    let identity = if key.index.immediate { format!("using index {}", quote(&key.index.name)) } else { "full".to_string() };
+    let identity = if key.index.immediate {
+        format!("using index {}", quote(&key.index.name))
+    } else {
+        "full".to_string()
+    };
     (Some(format!("alter table only {} replica identity {identity}", source.quoted())), restore)
 }
 
 fn identity_has(after: &Table, key: &[KeyColumn]) -> bool {
     let holds = |index: &catalog::Index| {
-        let names: Vec<&str> = index.keys.iter().filter_map(|k| after.numbered(k.number)).map(|c| c.name.as_str()).collect();
+        let names: Vec<&str> =
+            index.keys.iter().filter_map(|k| after.numbered(k.number)).map(|c| c.name.as_str()).collect();
         index.immediate && key.iter().all(|k| names.contains(&k.to.as_str()))
     };
     match after.identity.as_str() {
@@ -306,11 +346,15 @@ fn key_findings(source: &Table, key: &std::result::Result<Key, Vec<String>>) -> 
     match key {
         Ok(key) => {
             let columns = key.columns.iter().map(|k| k.from.as_str()).collect::<Vec<_>>().join(", ");
-            let mut found = vec![Finding::passed("key", format!("rows go by {} ({columns})", key.index.name))];
+            let mut found =
+                vec![Finding::passed("key", format!("rows go by {} ({columns})", key.index.name))];
             if !key.index.immediate && source.identity != "f" {
                 found.push(Finding::warning(
                     "key",
-                    format!("{} is deferrable: the change stream has to carry whole rows (replica identity full)", key.index.name),
+                    format!(
+                        "{} is deferrable: the change stream has to carry whole rows (replica identity full)",
+                        key.index.name
+                    ),
                     "expect more WAL for each UPDATE and DELETE during the run",
                 ));
             }
@@ -329,17 +373,27 @@ fn not_validated(after: &Table) -> Vec<Finding> {
     let open = after.constraints.iter().filter(|c| c.kind == "n" && !c.validated);
     open.map(|c| {
         let message = format!("NOT NULL constraint {} is NOT VALID after the change", c.name);
-        Finding::refused("not-null", message, "add it without NOT VALID: the rows are checked on the shadow anyway")
+        Finding::refused(
+            "not-null",
+            message,
+            "add it without NOT VALID: the rows are checked on the shadow anyway",
+        )
     })
     .collect()
 }
 
 /// Names of new indexes and sequences must be free beside the source: the server chose them in a schema of their own.
 async fn new_names(client: &Client, source: &Table, after: &Table) -> Result<Vec<Finding>> {
-    let own: HashSet<&str> = source.indexes.iter().map(|i| i.name.as_str()).chain(source.sequences.iter().map(|s| s.name.as_str())).collect();
+    let own: HashSet<&str> = source
+        .indexes
+        .iter()
+        .map(|i| i.name.as_str())
+        .chain(source.sequences.iter().map(|s| s.name.as_str()))
+        .collect();
     let indexes = after.indexes.iter().map(|i| i.name.as_str());
     let serials = after.sequences.iter().map(|s| s.name.as_str());
-    let mut wanted: Vec<String> = indexes.chain(serials).filter(|n| !own.contains(n)).map(str::to_string).collect();
+    let mut wanted: Vec<String> =
+        indexes.chain(serials).filter(|n| !own.contains(n)).map(str::to_string).collect();
     wanted.extend(after.indexes.iter().map(|i| index::name_now(&i.name)));
     wanted.extend(after.sequences.iter().map(|s| index::name_now(&s.name)));
     let text = "select relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and relname = any($2)";
@@ -348,8 +402,13 @@ async fn new_names(client: &Client, source: &Table, after: &Table) -> Result<Vec
     let taken = rows.iter().map(|r| r.get::<_, String>(0));
     Ok(taken
         .map(|name| {
-            let message = format!("the change needs the name {name} in schema {}, which is taken", source.schema);
-            Finding::refused("names", message, "name the index or constraint in --alter, or rename the other object")
+            let message =
+                format!("the change needs the name {name} in schema {}, which is taken", source.schema);
+            Finding::refused(
+                "names",
+                message,
+                "name the index or constraint in --alter, or rename the other object",
+            )
         })
         .collect())
 }

@@ -59,8 +59,11 @@ pub async fn create_shadow(client: &Client, plan: &Plan, migration: i64) -> Resu
     match present(client, &plan.shadow, &marker).await? {
         Present::Ours(_) => return Ok(()),
         Present::Foreign => {
-            return Err(Error::refused(format!("{} is there already, and is not the shadow of this migration", plan.shadow))
-                .next("if nobody needs it, drop or rename it, then run again"));
+            return Err(Error::refused(format!(
+                "{} is there already, and is not the shadow of this migration",
+                plan.shadow
+            ))
+            .next("if nobody needs it, drop or rename it, then run again"));
         }
         Present::No => {}
     }
@@ -78,12 +81,16 @@ async fn make(client: &Client, plan: &Plan, detail: &Detail, migration: i64, mar
     let build = format!("shadowswap_build_{migration}");
     let source = catalog::table(client, detail.source_oid).await?;
     if source.fingerprint() != plan.fingerprint {
-        return Err(Error::refused(format!("the definition of {} is not the planned one any more", plan.source))
-            .next("plan again"));
+        return Err(Error::refused(format!(
+            "the definition of {} is not the planned one any more",
+            plan.source
+        ))
+        .next("plan again"));
     }
     run(client, &format!("create schema {}", quote(&build))).await?;
     let bodies = crate::plan::bodies(&plan.request)?;
-    let twin = twin::build(client, &Place::Schema(build.clone()), &source, bodies, &detail.search_path).await?;
+    let twin =
+        twin::build(client, &Place::Schema(build.clone()), &source, bodies, &detail.search_path).await?;
     same_result(&detail.shadow, twin.after())?;
     for statement in trim_statements(plan, detail, twin.after(), &build) {
         run(client, &statement).await.map_err(|e| e.while_trying("making the shadow"))?;
@@ -96,12 +103,15 @@ async fn make(client: &Client, plan: &Plan, detail: &Detail, migration: i64, mar
 
 /// The server must have done again what it did when the plan was made.
 fn same_result(planned: &Table, made: &Table) -> Result<()> {
-    let columns = |t: &Table| t.columns.iter().map(|c| (c.name.clone(), c.type_name.clone(), c.number)).collect::<Vec<_>>();
+    let columns = |t: &Table| {
+        t.columns.iter().map(|c| (c.name.clone(), c.type_name.clone(), c.number)).collect::<Vec<_>>()
+    };
     let indexes = |t: &Table| t.indexes.iter().map(|i| (i.name.clone(), i.tail.clone())).collect::<Vec<_>>();
     if columns(planned) == columns(made) && indexes(planned) == indexes(made) {
         return Ok(());
     }
-    Err(Error::refused("the change does not give the same table now as when it was planned").next("plan again"))
+    Err(Error::refused("the change does not give the same table now as when it was planned")
+        .next("plan again"))
 }
 
 /// Takes from the twin what is built later, and gives it the shadow's names and place.
@@ -111,7 +121,8 @@ fn trim_statements(plan: &Plan, detail: &Detail, after: &Table, build: &str) -> 
     for check in after.constraints.iter().filter(|c| c.kind == "c") {
         all.push(format!("alter table {twin} drop constraint {}", quote(&check.name)));
     }
-    for index in after.indexes.iter().filter(|i| Some(i.name.as_str()) != detail.shadow_key.index.as_deref()) {
+    for index in after.indexes.iter().filter(|i| Some(i.name.as_str()) != detail.shadow_key.index.as_deref())
+    {
         all.push(match &index.constraint {
             Some(_) => format!("alter table {twin} drop constraint {}", quote(&index.name)),
             None => format!("drop index {}", qualified(build, &index.name)),
@@ -127,13 +138,19 @@ fn trim_statements(plan: &Plan, detail: &Detail, after: &Table, build: &str) -> 
         }
     }
     for s in &after.sequences {
-        all.push(format!("alter sequence {} rename to {}", qualified(&s.schema, &s.name), quote(&name_now(&s.name))));
+        all.push(format!(
+            "alter sequence {} rename to {}",
+            qualified(&s.schema, &s.name),
+            quote(&name_now(&s.name))
+        ));
     }
     all.push(format!("alter table {twin} rename to {}", quote(&plan.shadow.name)));
     let moved = qualified(build, &plan.shadow.name);
     all.push(format!("alter table {moved} set schema {}", quote(&plan.shadow.schema)));
     let shadow = table(&plan.shadow);
-    all.push(format!("alter table {shadow} set (autovacuum_enabled = false, toast.autovacuum_enabled = false)"));
+    all.push(format!(
+        "alter table {shadow} set (autovacuum_enabled = false, toast.autovacuum_enabled = false)"
+    ));
     all.push(format!("alter table {shadow} owner to {}", quote(&detail.source.owner)));
     all
 }
@@ -161,7 +178,9 @@ pub async fn missing_steps(client: &Client, plan: &Plan, detail: &Detail) -> Res
         union all select s.stxname::text, 's' from t join pg_statistic_ext s on s.stxrelid = t.oid";
     let rows = client.query(text, &[&plan.shadow.schema, &plan.shadow.name]).await;
     let rows = rows.map_err(|e| server(e, "looking what the shadow has"))?;
-    let is_there = |name: &str, kind: &str| rows.iter().any(|r| r.get::<_, &str>(0) == name && r.get::<_, &str>(1) == kind);
+    let is_there = |name: &str, kind: &str| {
+        rows.iter().any(|r| r.get::<_, &str>(0) == name && r.get::<_, &str>(1) == kind)
+    };
     let missing = detail.index_steps.iter().filter(|s| {
         let kind = match s.kind {
             IndexKind::Check => "c",
@@ -177,7 +196,12 @@ pub async fn missing_steps(client: &Client, plan: &Plan, detail: &Detail) -> Res
 ///
 /// # Errors
 /// `Refused` with the rows named if a definition does not hold for the data.
-pub async fn build_indexes(client: &Client, plan: &Plan, detail: &Detail, report: &(impl Fn(String) + Send + Sync)) -> Result<()> {
+pub async fn build_indexes(
+    client: &Client,
+    plan: &Plan,
+    detail: &Detail,
+    report: &(impl Fn(String) + Send + Sync),
+) -> Result<()> {
     for step in missing_steps(client, plan, detail).await? {
         report(format!("building {}", step.name));
         if let Err(e) = client.batch_execute(&step.statement).await {

@@ -15,7 +15,11 @@ pub fn quote(name: &str) -> String {
 /// A string constant, right under any setting of `standard_conforming_strings`.
 pub fn literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
-    if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+    if doubled.contains('\\') {
+        format!("E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
 }
 
 /// A name with its schema. `pg_temp` is an alias that the server resolves, quoted or not.
@@ -42,7 +46,10 @@ pub async fn run(client: &Client, text: &str) -> Result<()> {
 /// Sets `search_path` and gives back what it was: for the session, or for the open transaction.
 pub async fn set_search_path(client: &Client, path: &str, is_local: bool) -> Result<String> {
     let text = "select current_setting('search_path'), set_config('search_path', $1, $2)";
-    let row = client.query_one(text, &[&path, &is_local]).await.map_err(|e| server(e, "setting the search path"))?;
+    let row = client
+        .query_one(text, &[&path, &is_local])
+        .await
+        .map_err(|e| server(e, "setting the search path"))?;
     Ok(row.get(0))
 }
 

@@ -31,11 +31,17 @@ pub struct OldNames {
 impl OldNames {
     /// All names that are taken in the table's schema and in its statistics' schemas.
     async fn read(client: &Client, source: &Table) -> Result<OldNames> {
-        let schemas: Vec<&str> = std::iter::once(&source.schema).chain(source.statistics.iter().map(|s| &s.schema)).map(String::as_str).collect();
+        let schemas: Vec<&str> = std::iter::once(&source.schema)
+            .chain(source.statistics.iter().map(|s| &s.schema))
+            .map(String::as_str)
+            .collect();
         let text = "select relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = any($1) and relname like any($2)\n\
             union select stxname::text from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace where n.nspname = any($1)";
         let likes = vec!["%\\_old%"];
-        let rows = client.query(text, &[&schemas, &likes]).await.map_err(|e| server(e, "looking which names are free"))?;
+        let rows = client
+            .query(text, &[&schemas, &likes])
+            .await
+            .map_err(|e| server(e, "looking which names are free"))?;
         Ok(OldNames { taken: rows.iter().map(|r| r.get(0)).collect() })
     }
 
@@ -71,10 +77,14 @@ pub async fn swap_statements(client: &Client, plan: &Plan) -> Result<Vec<String>
 pub fn rename_statements(plan: &Plan, detail: &Detail, names: &mut OldNames) -> Vec<String> {
     let (source, after) = (&detail.source, &detail.shadow);
     let schema = source.schema.as_str();
-    let rename = |kind: &str, schema: &str, from: &str, to: &str| format!("alter {kind} {} rename to {}", qualified(schema, from), quote(to));
+    let rename = |kind: &str, schema: &str, from: &str, to: &str| {
+        format!("alter {kind} {} rename to {}", qualified(schema, from), quote(to))
+    };
     let mut all = vec![rename("table", schema, &source.name, &plan.old.name)];
     all.extend(source.indexes.iter().map(|i| rename("index", schema, &i.name, &names.of(&i.name))));
-    all.extend(source.statistics.iter().map(|s| rename("statistics", &s.schema, &s.name, &names.of(&s.name))));
+    all.extend(
+        source.statistics.iter().map(|s| rename("statistics", &s.schema, &s.name, &names.of(&s.name))),
+    );
     let identities = source.sequences.iter().filter(|s| s.is_identity);
     let identities: Vec<(&Sequence, String)> = identities.map(|s| (s, names.of(&s.name))).collect();
     all.extend(identities.iter().map(|(s, old)| rename("sequence", &s.schema, &s.name, old)));
@@ -92,7 +102,9 @@ pub fn rename_statements(plan: &Plan, detail: &Detail, names: &mut OldNames) -> 
         all.push(rename("statistics", &statistics_schema(source, s), &name_now(&s.name), &s.name));
     }
     for sequence in &after.sequences {
-        let former = identities.iter().find(|(s, _)| number_after(source, s.column) == Some(sequence.column) && sequence.is_identity);
+        let former = identities
+            .iter()
+            .find(|(s, _)| number_after(source, s.column) == Some(sequence.column) && sequence.is_identity);
         let name = former.map_or(sequence.name.as_str(), |(s, _)| s.name.as_str());
         all.push(rename("sequence", schema, &name_now(&sequence.name), name));
         if let Some((s, old)) = former {
@@ -107,7 +119,10 @@ pub fn rename_statements(plan: &Plan, detail: &Detail, names: &mut OldNames) -> 
     let table = source.quoted();
     for check in after.constraints.iter().filter(|c| c.kind == "c" && !c.validated) {
         all.push(add_check(&table, check));
-        all.extend(twin::comment(&format!("constraint {} on {table}", quote(&check.name)), check.comment.as_deref()));
+        all.extend(twin::comment(
+            &format!("constraint {} on {table}", quote(&check.name)),
+            check.comment.as_deref(),
+        ));
     }
     all.extend(autovacuum_statements(&table, after));
     let comment = after.comment.as_deref().or(source.comment.as_deref());
@@ -126,7 +141,12 @@ fn serial_statements(source: &Table, after: &Table) -> Vec<String> {
     let serials = source.sequences.iter().filter(|s| !s.is_identity);
     let moved = serials.filter_map(|s| {
         let column = after.numbered(number_after(source, s.column)?)?;
-        Some(format!("alter sequence {} owned by {}.{}", qualified(&s.schema, &s.name), source.quoted(), quote(&column.name)))
+        Some(format!(
+            "alter sequence {} owned by {}.{}",
+            qualified(&s.schema, &s.name),
+            source.quoted(),
+            quote(&column.name)
+        ))
     });
     moved.collect()
 }
@@ -163,7 +183,10 @@ pub async fn before_swap_statements(client: &Client, plan: &Plan) -> Result<Vec<
         all.extend(twin::index_extras(schema, &shadow, index, &now));
     }
     for c in after.constraints.iter().filter(|c| c.kind == "c" && c.validated) {
-        all.extend(twin::comment(&format!("constraint {} on {shadow}", quote(&c.name)), c.comment.as_deref()));
+        all.extend(twin::comment(
+            &format!("constraint {} on {shadow}", quote(&c.name)),
+            c.comment.as_deref(),
+        ));
     }
     for s in &after.statistics {
         all.extend(twin::statistics_extras(s, &statistics_schema(source, s), &name_now(&s.name)));
@@ -189,7 +212,9 @@ async fn privileges(client: &Client, plan: &Plan, detail: &Detail) -> Result<Vec
     let mut all = grants(client, detail, detail.source_oid, &table(&plan.shadow)).await?;
     for sequence in &detail.shadow.sequences {
         let former = detail.source.sequences.iter().find(|s| {
-            s.is_identity && sequence.is_identity && number_after(&detail.source, s.column) == Some(sequence.column)
+            s.is_identity
+                && sequence.is_identity
+                && number_after(&detail.source, s.column) == Some(sequence.column)
         });
         if let Some(former) = former {
             let now = qualified(&plan.shadow.schema, &name_now(&sequence.name));
@@ -200,7 +225,8 @@ async fn privileges(client: &Client, plan: &Plan, detail: &Detail) -> Result<Vec
 }
 
 async fn grants(client: &Client, detail: &Detail, oid: u32, target: &str) -> Result<Vec<String>> {
-    let rows = client.query(GRANTS, &[&oid]).await.map_err(|e| server(e, "reading the table's privileges"))?;
+    let rows =
+        client.query(GRANTS, &[&oid]).await.map_err(|e| server(e, "reading the table's privileges"))?;
     let statements = rows.iter().filter_map(|row| {
         let (grantee, privilege, may_grant): (&str, &str, bool) = (row.get(0), row.get(1), row.get(2));
         let columns = match row.get::<_, Option<i16>>(3) {
@@ -222,7 +248,10 @@ async fn owner_privileges(client: &Client, plan: &Plan, detail: &Detail) -> Resu
         (select coalesce(array_agg(x.privilege_type order by 1), '{}') from aclexplode(c.relacl) x where x.grantee = c.relowner),\n\
         (select array_agg(x.privilege_type order by 1) from aclexplode(acldefault('r', c.relowner)) x where x.grantee = c.relowner)\n\
         from pg_class c where c.oid = $1 and c.relacl is not null";
-    let row = client.query_opt(text, &[&detail.source_oid]).await.map_err(|e| server(e, "reading the owner's privileges"))?;
+    let row = client
+        .query_opt(text, &[&detail.source_oid])
+        .await
+        .map_err(|e| server(e, "reading the owner's privileges"))?;
     let Some(row) = row else { return Ok(Vec::new()) };
     let (owner, has, all): (&str, Vec<String>, Vec<String>) = (row.get(0), row.get(1), row.get(2));
     if all.iter().all(|p| has.contains(p)) {
@@ -247,3 +276,6 @@ pub fn columns_text(link: &Link) -> (String, String) {
     let (names, values): (Vec<&str>, Vec<&str>) = filled.unzip();
     (crate::sql::quoted_list(names), values.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

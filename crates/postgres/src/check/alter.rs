@@ -25,7 +25,10 @@ pub fn bodies(bodies: &[Body]) -> Vec<Finding> {
         if body.has_restart {
             found.push(Finding::refused(
                 "alter",
-                format!("`{}` restarts a sequence; the new table's goes on where the present one is", body.text),
+                format!(
+                    "`{}` restarts a sequence; the new table's goes on where the present one is",
+                    body.text
+                ),
                 "run ALTER TABLE … RESTART by itself: it changes only the sequence",
             ));
         }
@@ -37,5 +40,9 @@ pub fn bodies(bodies: &[Body]) -> Vec<Finding> {
 pub fn duplicates(request: &Request) -> Vec<Finding> {
     let sets = request.sets.iter().enumerate();
     let twice = sets.filter(|(n, (name, _))| request.sets.iter().take(*n).any(|(other, _)| other == name));
-    twice.map(|(_, (name, _))| Finding::refused("columns", format!("--set {name} is given twice"), "leave one out")).collect()
+    twice
+        .map(|(_, (name, _))| {
+            Finding::refused("columns", format!("--set {name} is given twice"), "leave one out")
+        })
+        .collect()
 }

@@ -7,15 +7,60 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     let (table, source) = (&facts.table, &facts.source);
     let name = source.quoted();
     let lists: [(&str, &str, &[String], &str); 9] = [
-        ("views", "views on the table", &table.views, "drop them before the run and make them again after it"),
-        ("foreign-keys", "foreign keys to the table", &table.keys_in, "drop them before the run; after it, add them again with NOT VALID and VALIDATE CONSTRAINT"),
-        ("foreign-keys", "foreign keys of the table", &table.keys_out, "drop them before the run; after it, add them again with NOT VALID and VALIDATE CONSTRAINT"),
-        ("triggers", "triggers on the table", &source.triggers, "drop them before the run and make them again after it"),
-        ("rules", "rules on the table", &source.rules, "drop them before the run and make them again after it"),
-        ("policies", "row security policies", &source.policies, "drop them before the run and make them again after it"),
-        ("functions", "functions tied to the table or its row type", &table.functions, "drop them before the run and make them again after it"),
-        ("row-type", "objects tied to the table or its row type", &table.others, "drop them before the run and make them again after it"),
-        ("security-labels", "security labels", &table.labels, "remove them before the run and set them again after it"),
+        (
+            "views",
+            "views on the table",
+            &table.views,
+            "drop them before the run and make them again after it",
+        ),
+        (
+            "foreign-keys",
+            "foreign keys to the table",
+            &table.keys_in,
+            "drop them before the run; after it, add them again with NOT VALID and VALIDATE CONSTRAINT",
+        ),
+        (
+            "foreign-keys",
+            "foreign keys of the table",
+            &table.keys_out,
+            "drop them before the run; after it, add them again with NOT VALID and VALIDATE CONSTRAINT",
+        ),
+        (
+            "triggers",
+            "triggers on the table",
+            &source.triggers,
+            "drop them before the run and make them again after it",
+        ),
+        (
+            "rules",
+            "rules on the table",
+            &source.rules,
+            "drop them before the run and make them again after it",
+        ),
+        (
+            "policies",
+            "row security policies",
+            &source.policies,
+            "drop them before the run and make them again after it",
+        ),
+        (
+            "functions",
+            "functions tied to the table or its row type",
+            &table.functions,
+            "drop them before the run and make them again after it",
+        ),
+        (
+            "row-type",
+            "objects tied to the table or its row type",
+            &table.others,
+            "drop them before the run and make them again after it",
+        ),
+        (
+            "security-labels",
+            "security labels",
+            &table.labels,
+            "remove them before the run and set them again after it",
+        ),
     ];
     let mut found = Vec::new();
     for (check, what, objects, next) in lists {
@@ -28,7 +73,11 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         found.push(Finding::refused("policies", "row security is on for the table", next));
     }
     if let Some(extension) = &table.extension {
-        found.push(Finding::refused("extension", format!("the table belongs to extension {extension}"), "change it through the extension"));
+        found.push(Finding::refused(
+            "extension",
+            format!("the table belongs to extension {extension}"),
+            "change it through the extension",
+        ));
     }
     found.extend(publications(facts));
     if found.is_empty() {
@@ -47,13 +96,19 @@ fn publications(facts: &Facts) -> Option<Finding> {
     } else {
         "a publication FOR ALL TABLES would send the shadow's rows too: list its tables one by one first"
     };
-    Some(Finding::refused("publications", format!("publications with the table: {}", few(&table.publications)), next))
+    Some(Finding::refused(
+        "publications",
+        format!("publications with the table: {}", few(&table.publications)),
+        next,
+    ))
 }
 
 /// All of them, for the plan.
 pub fn list(facts: &Facts) -> Vec<String> {
     let (table, source) = (&facts.table, &facts.source);
-    let named = |what: &'static str, names: &[String]| names.iter().map(|n| format!("{what}: {n}")).collect::<Vec<_>>();
+    let named = |what: &'static str, names: &[String]| {
+        names.iter().map(|n| format!("{what}: {n}")).collect::<Vec<_>>()
+    };
     [
         table.views.clone(),
         table.functions.clone(),

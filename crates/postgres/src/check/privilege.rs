@@ -12,11 +12,19 @@ pub fn general(facts: &Facts) -> Vec<Finding> {
         Finding::passed("ownership", format!("{} owns the table", server.user))
     } else {
         let message = format!("{} does not own the table; {} does", server.user, facts.source.owner);
-        Finding::refused("ownership", message, format!("GRANT {owner} TO {user}, or connect as {}", facts.source.owner))
+        Finding::refused(
+            "ownership",
+            message,
+            format!("GRANT {owner} TO {user}, or connect as {}", facts.source.owner),
+        )
     });
     if !server.may_temp {
         let next = format!("GRANT TEMPORARY ON DATABASE {} TO {user}", quote(&server.database));
-        found.push(Finding::refused("temporary-tables", format!("{} may not make temporary tables", server.user), next));
+        found.push(Finding::refused(
+            "temporary-tables",
+            format!("{} may not make temporary tables", server.user),
+            next,
+        ));
     }
     found
 }
@@ -26,13 +34,25 @@ pub fn shadow(facts: &Facts) -> Vec<Finding> {
     let (user, schema) = (quote(&server.user), quote(&facts.source.schema));
     let mut found = Vec::new();
     if !server.may_create {
-        let message = format!("{} may not create schemas and publications in {}", server.user, server.database);
-        found.push(Finding::refused("create-in-database", message, format!("GRANT CREATE ON DATABASE {} TO {user}", quote(&server.database))));
+        let message =
+            format!("{} may not create schemas and publications in {}", server.user, server.database);
+        found.push(Finding::refused(
+            "create-in-database",
+            message,
+            format!("GRANT CREATE ON DATABASE {} TO {user}", quote(&server.database)),
+        ));
     }
-    for (who, may) in [(&server.user, table.may_create), (&facts.source.owner, table.owner_may_create || server.is_superuser)] {
+    for (who, may) in [
+        (&server.user, table.may_create),
+        (&facts.source.owner, table.owner_may_create || server.is_superuser),
+    ] {
         if !may {
             let message = format!("{who} may not create tables in schema {}", facts.source.schema);
-            found.push(Finding::refused("create-in-schema", message, format!("GRANT CREATE ON SCHEMA {schema} TO {}", quote(who))));
+            found.push(Finding::refused(
+                "create-in-schema",
+                message,
+                format!("GRANT CREATE ON SCHEMA {schema} TO {}", quote(who)),
+            ));
         }
     }
     if !table.may_read {

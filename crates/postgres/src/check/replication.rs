@@ -17,11 +17,17 @@ fn wal_level(facts: &Facts) -> Finding {
     }
     let next = match server.provider.as_deref() {
         Some("rds") => "set rds.logical_replication = 1 in the parameter group and reboot the instance",
-        Some("cloudsql") => "set the flag cloudsql.logical_decoding (AlloyDB: alloydb.logical_decoding) to on; the instance restarts",
+        Some("cloudsql") => {
+            "set the flag cloudsql.logical_decoding (AlloyDB: alloydb.logical_decoding) to on; the instance restarts"
+        }
         Some("azure") => "set the server parameter wal_level to LOGICAL and restart the server",
         Some(_) | None => "ALTER SYSTEM SET wal_level = 'logical', then restart the server",
     };
-    Finding::refused("wal-level", format!("wal_level = {}: the server writes no change stream", server.wal_level), next)
+    Finding::refused(
+        "wal-level",
+        format!("wal_level = {}: the server writes no change stream", server.wal_level),
+        next,
+    )
 }
 
 fn privilege(facts: &Facts) -> Finding {
@@ -30,7 +36,10 @@ fn privilege(facts: &Facts) -> Finding {
         return Finding::passed("replication-privilege", format!("{} may use replication", server.user));
     }
     if let Some(role) = &server.may_replicate_as {
-        return Finding::passed("replication-privilege", format!("{} may use replication through {role}", server.user));
+        return Finding::passed(
+            "replication-privilege",
+            format!("{} may use replication through {role}", server.user),
+        );
     }
     let user = crate::sql::quote(&server.user);
     let next = match server.provider.as_deref() {
@@ -50,7 +59,11 @@ fn room(facts: &Facts) -> Vec<Finding> {
         found.push(if used < max {
             Finding::passed(check, format!("{used} of {max} {what} in use"))
         } else {
-            Finding::refused(check, format!("all {max} {what} are in use"), format!("raise {setting} (needs a restart), or drop one that is not needed"))
+            Finding::refused(
+                check,
+                format!("all {max} {what} are in use"),
+                format!("raise {setting} (needs a restart), or drop one that is not needed"),
+            )
         });
     }
     found
@@ -66,7 +79,9 @@ fn retention(facts: &Facts) -> Vec<Finding> {
             "resume an interrupted run soon, or raise the limit meanwhile",
         ));
     }
-    if let Some(limit) = server.slot_idle_timeout.as_deref().filter(|l| *l != "0" && *l != "0s" && *l != "0min") {
+    if let Some(limit) =
+        server.slot_idle_timeout.as_deref().filter(|l| *l != "0" && *l != "0s" && *l != "0min")
+    {
         found.push(Finding::warning(
             "slot-idle-timeout",
             format!("idle_replication_slot_timeout = {limit}: an interrupted run that rests longer loses its changes and starts again"),

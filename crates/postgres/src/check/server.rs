@@ -12,9 +12,11 @@ pub fn general(facts: &Facts) -> Vec<Finding> {
     let server = &facts.server;
     let mut found = Vec::new();
     found.push(match server.version_num {
-        n if n < VERSION_MIN => {
-            Finding::refused("server-version", format!("the server is PostgreSQL {}", server.version), "13 is the oldest that works")
-        }
+        n if n < VERSION_MIN => Finding::refused(
+            "server-version",
+            format!("the server is PostgreSQL {}", server.version),
+            "13 is the oldest that works",
+        ),
         n if n > VERSION_TESTED => Finding::warning(
             "server-version",
             format!("the server is PostgreSQL {}, newer than any tested", server.version),
@@ -23,12 +25,19 @@ pub fn general(facts: &Facts) -> Vec<Finding> {
         _ => Finding::passed("server-version", format!("PostgreSQL {}", server.version)),
     });
     if server.is_standby {
-        found.push(Finding::refused("standby", "the server is a standby: it takes no changes", "connect to the primary"));
+        found.push(Finding::refused(
+            "standby",
+            "the server is a standby: it takes no changes",
+            "connect to the primary",
+        ));
     }
     if !server.event_triggers.is_empty() {
         found.push(Finding::warning(
             "event-triggers",
-            format!("event triggers see the statements of a run, on the copy and on the shadow: {}", few(&server.event_triggers)),
+            format!(
+                "event triggers see the statements of a run, on the copy and on the shadow: {}",
+                few(&server.event_triggers)
+            ),
             "make sure that they let tables be made, renamed and dropped",
         ));
     }
@@ -49,7 +58,12 @@ pub fn transactions(facts: &Facts) -> Vec<Finding> {
         let app = if t.app.is_empty() { String::new() } else { format!(", app={}", t.app) };
         found.push(Finding::warning(
             "long-transactions",
-            format!("pid {}{app} has a transaction open for {} ({}): beginning and cutover wait for it", t.pid, ago(t.seconds), t.state),
+            format!(
+                "pid {}{app} has a transaction open for {} ({}): beginning and cutover wait for it",
+                t.pid,
+                ago(t.seconds),
+                t.state
+            ),
             "let it end first",
         ));
     }

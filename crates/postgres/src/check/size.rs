@@ -14,7 +14,8 @@ const SMALL_BYTES: u64 = 1 << 30;
 pub fn size(facts: &Facts) -> Size {
     let bytes = |n: i64| u64::try_from(n).unwrap_or(0);
     let table = &facts.table;
-    let (rows, table_bytes, index_bytes) = (bytes(table.rows), bytes(table.table_bytes), bytes(table.index_bytes));
+    let (rows, table_bytes, index_bytes) =
+        (bytes(table.rows), bytes(table.table_bytes), bytes(table.index_bytes));
     let disk_bytes = table_bytes + index_bytes;
     Size {
         rows,
@@ -30,7 +31,11 @@ pub fn size(facts: &Facts) -> Size {
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let size = size(facts);
     let mib = |bytes: u64| bytes >> 20;
-    let message = format!("the shadow will take about {} MiB of disk, and the copy write about {} MiB of WAL", mib(size.disk_bytes), mib(size.log_bytes));
+    let message = format!(
+        "the shadow will take about {} MiB of disk, and the copy write about {} MiB of WAL",
+        mib(size.disk_bytes),
+        mib(size.log_bytes)
+    );
     if size.disk_bytes < SMALL_BYTES {
         return vec![Finding::passed("disk", message)];
     }

@@ -24,7 +24,11 @@ pub fn kind(facts: &Facts) -> Vec<Finding> {
         _ => Some("no ordinary table"),
     };
     match what {
-        Some(what) => vec![Finding::refused("table-kind", format!("{}.{} is {what}", source.schema, source.name), "only ordinary, permanent tables can be changed")],
+        Some(what) => vec![Finding::refused(
+            "table-kind",
+            format!("{}.{} is {what}", source.schema, source.name),
+            "only ordinary, permanent tables can be changed",
+        )],
         None => vec![Finding::passed("table-kind", "an ordinary table")],
     }
 }
@@ -35,7 +39,10 @@ pub fn shadow(facts: &Facts) -> Vec<Finding> {
     for index in source.indexes.iter().filter(|i| !i.valid) {
         found.push(Finding::warning(
             "invalid-index",
-            format!("index {} is not valid (a failed CREATE INDEX CONCURRENTLY?); the new table will not have it", index.name),
+            format!(
+                "index {} is not valid (a failed CREATE INDEX CONCURRENTLY?); the new table will not have it",
+                index.name
+            ),
             "drop it, or rebuild it first with REINDEX INDEX CONCURRENTLY",
         ));
     }

@@ -62,8 +62,9 @@ impl Detail {
     /// # Errors
     /// `Corrupt` if it is not there: the plan is another engine's or another version's.
     pub fn of(plan: &Plan) -> Result<Detail> {
-        serde_json::from_value(plan.detail.clone())
-            .map_err(|e| Error::corrupt("the plan's PostgreSQL part cannot be read; it is another version's").because(e))
+        serde_json::from_value(plan.detail.clone()).map_err(|e| {
+            Error::corrupt("the plan's PostgreSQL part cannot be read; it is another version's").because(e)
+        })
     }
 
     /// The source's columns that the change stream carries, in its order: all but generated ones.

@@ -37,7 +37,12 @@ select
     (select tree ~ '\\{(SUBLINK|AGGREF|WINDOWFUNC|GROUPINGFUNC) |:funcretset true' from n)";
 
 /// Looks at every expression of the operator's. Needs an open transaction with the operator's `search_path`; leaves nothing in it.
-pub async fn check(client: &Client, source: &Table, after: &Table, mapped: &[Mapped]) -> Result<Vec<Finding>> {
+pub async fn check(
+    client: &Client,
+    source: &Table,
+    after: &Table,
+    mapped: &[Mapped],
+) -> Result<Vec<Finding>> {
     let mut found = Vec::new();
     for column in mapped.iter().filter(|m| m.is_operators || m.mapping.note == "type") {
         run(client, "savepoint shadowswap_expression").await?;
@@ -52,18 +57,29 @@ async fn one(client: &Client, source: &Table, after: &Table, mapping: &Mapping) 
     let what = format!("column {}: {expression}", mapping.column);
     let refused = |e: tokio_postgres::Error| {
         let error = server(e, &what);
-        if error.is_transient() { Err(error) } else { Ok(vec![Finding::refused(CHECK, error.message, "write it over the present row's columns")]) }
+        if error.is_transient() {
+            Err(error)
+        } else {
+            Ok(vec![Finding::refused(CHECK, error.message, "write it over the present row's columns")])
+        }
     };
     let from = format!("{} as {}", source.quoted(), quote(&source.name));
     // A type changed without USING may hide a conversion that depends on settings.
-    let shown = if mapping.note == "type" { format!("({expression})::{}", mapping.data_type) } else { expression.clone() };
+    let shown = if mapping.note == "type" {
+        format!("({expression})::{}", mapping.data_type)
+    } else {
+        expression.clone()
+    };
     let text = format!("create view {VIEW} as select {shown} as v from {from}");
     if let Err(e) = client.batch_execute(&text).await {
         return refused(e);
     }
     // By assignment, into the changed table: what the copy will do.
     let twin = format!("pg_temp.{}", quote(&after.name));
-    let text = format!("insert into {twin} ({}) overriding system value select {expression} from {from}", quoted_list([mapping.column.as_str()]));
+    let text = format!(
+        "insert into {twin} ({}) overriding system value select {expression} from {from}",
+        quoted_list([mapping.column.as_str()])
+    );
     if let Err(e) = client.prepare(&text).await {
         return refused(e);
     }
@@ -72,11 +88,21 @@ async fn one(client: &Client, source: &Table, after: &Table, mapping: &Mapping) 
     let (is_clock, is_set): (bool, bool) = (row.get(2), row.get(3));
     let mut found = Vec::new();
     if let Some(functions) = volatile {
-        let message = format!("{what} uses {functions}, which gives another value each time: the copy could not be verified");
-        found.push(Finding::refused(CHECK, message, "use a constant, or give the new column a DEFAULT instead"));
+        let message = format!(
+            "{what} uses {functions}, which gives another value each time: the copy could not be verified"
+        );
+        found.push(Finding::refused(
+            CHECK,
+            message,
+            "use a constant, or give the new column a DEFAULT instead",
+        ));
     } else if is_clock {
         let message = format!("{what} uses the current time or user: the copy could not be verified");
-        found.push(Finding::refused(CHECK, message, "use a constant, or give the new column a DEFAULT instead"));
+        found.push(Finding::refused(
+            CHECK,
+            message,
+            "use a constant, or give the new column a DEFAULT instead",
+        ));
     }
     if is_set {
         let message = format!("{what} has a subquery, an aggregate or a function that returns a set");

@@ -53,7 +53,8 @@ fn is_plain_unique(table: &Table, index: &Index) -> Result<(), String> {
         return Err("partial, or no btree".to_string());
     }
     if index.keys.iter().any(|k| !k.plain) {
-        return Err("has expressions, or an order, operator class or collation that is not its columns' own".to_string());
+        return Err("has expressions, or an order, operator class or collation that is not its columns' own"
+            .to_string());
     }
     let nullable = index.keys.iter().filter_map(|k| table.numbered(k.number)).find(|c| !c.not_null);
     nullable.map_or(Ok(()), |c| Err(format!("column {} may be NULL", c.name)))
@@ -68,12 +69,18 @@ fn usable(source: &Table, after: &Table, mapped: &[Mapped], index: &Index) -> Re
         let to = mapped.iter().find(|m| m.source == Some(from.number));
         let to = to.ok_or_else(|| format!("column {} is dropped", from.name))?;
         if !to.is_plain {
-            return Err(format!("column {} is computed (USING or --set), so that its values might meet", from.name));
+            return Err(format!(
+                "column {} is computed (USING or --set), so that its values might meet",
+                from.name
+            ));
         }
         let after = after.column(&to.column).ok_or("its columns cannot be read")?;
         if !keeps_apart(from, after) {
             let (old, new) = (&from.type_name, &after.type_name);
-            return Err(format!("column {} changes from {old} to {new}, which may not keep its values apart and in order", from.name));
+            return Err(format!(
+                "column {} changes from {old} to {new}, which may not keep its values apart and in order",
+                from.name
+            ));
         }
         if !after.not_null {
             return Err(format!("column {} may be NULL after the change", after.name));
@@ -98,7 +105,10 @@ fn over(after: &Table, columns: &[KeyColumn]) -> Option<String> {
             && index.immediate
             && is_plain_unique(after, index).is_ok()
             && index.keys.len() == columns.len()
-            && index.keys.iter().all(|k| after.numbered(k.number).is_some_and(|c| columns.iter().any(|key| key.to == c.name)))
+            && index
+                .keys
+                .iter()
+                .all(|k| after.numbered(k.number).is_some_and(|c| columns.iter().any(|key| key.to == c.name)))
     };
     let mut found: Vec<&Index> = after.indexes.iter().filter(fits).collect();
     found.sort_by_key(|i| !i.constraint.as_ref().is_some_and(|c| c.kind == "p"));
@@ -123,7 +133,10 @@ fn keeps_apart(from: &Column, to: &Column) -> bool {
     // A shorter varchar cuts trailing spaces off without an error.
     let length = |t: &str| match t {
         "text" | "character varying" => Some(u32::MAX),
-        t => t.strip_prefix("character varying(").and_then(|rest| rest.strip_suffix(')')).and_then(|n| n.parse().ok()),
+        t => t
+            .strip_prefix("character varying(")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .and_then(|n| n.parse().ok()),
     };
     match (length(old), length(new)) {
         (Some(old), Some(new)) => old <= new && from.collation == to.collation,

@@ -70,18 +70,27 @@ pub fn project(source: &Table, twin: &Twin, sets: &[(String, String)], is_empty:
     for (name, _) in sets {
         if twin.after().columns.iter().all(|c| !is_named(c, name)) {
             let next = "give the column's name after the change";
-            all.findings.push(Finding::refused(CHECK, format!("--set {name}: the changed table has no such column"), next));
+            all.findings.push(Finding::refused(
+                CHECK,
+                format!("--set {name}: the changed table has no such column"),
+                next,
+            ));
         }
     }
     for column in &twin.after().columns {
         // The twin's first columns are the source's, counted from 1.
-        let origin = usize::try_from(column.number).ok().and_then(|n| n.checked_sub(1)).and_then(|n| source.columns.get(n));
-        let set = sets.iter().find(|(name, _)| is_named(column, name)).map(|(_, expression)| expression.as_str());
+        let origin = usize::try_from(column.number)
+            .ok()
+            .and_then(|n| n.checked_sub(1))
+            .and_then(|n| source.columns.get(n));
+        let set =
+            sets.iter().find(|(name, _)| is_named(column, name)).map(|(_, expression)| expression.as_str());
         let mapped = one(source, twin, column, origin, set, is_empty, &mut all);
         all.columns.push(mapped);
     }
     for column in dropped(source, twin.after()) {
-        all.findings.push(Finding::passed(CHECK, format!("column {column} is dropped; the old table keeps it")));
+        all.findings
+            .push(Finding::passed(CHECK, format!("column {column} is dropped; the old table keeps it")));
     }
     all
 }
@@ -171,7 +180,11 @@ fn operators(mapped: &mut Mapped, expression: &str, all: &mut Projection) {
         }
         Err(e) => {
             let message = format!("column {}: {}", mapped.column, e.message);
-            all.findings.push(Finding::refused(CHECK, message, "give one SQL expression over the present row"));
+            all.findings.push(Finding::refused(
+                CHECK,
+                message,
+                "give one SQL expression over the present row",
+            ));
         }
     }
 }
@@ -206,8 +219,13 @@ fn old_column(source: &Table, twin: &Twin, column: &Column, origin: &Column) -> 
         [] => Value::Plain("renamed"),
         [(_, None)] => Value::Plain("type"),
         [(at, Some(expression))] => match twin.states.get(*at) {
-            Some(state) if means_the_same(source, &state.table) => Value::Expression((*expression).to_string()),
-            Some(_) | None => Value::Unknown("its USING comes after other columns changed, so that its names may mean other values".to_string()),
+            Some(state) if means_the_same(source, &state.table) => {
+                Value::Expression((*expression).to_string())
+            }
+            Some(_) | None => Value::Unknown(
+                "its USING comes after other columns changed, so that its names may mean other values"
+                    .to_string(),
+            ),
         },
         _ => Value::Unknown("its type changes more than once".to_string()),
     }
@@ -216,7 +234,8 @@ fn old_column(source: &Table, twin: &Twin, column: &Column, origin: &Column) -> 
 /// Whether every column name, used on this state of the twin, means the same value as on the source.
 fn means_the_same(source: &Table, state: &Table) -> bool {
     state.columns.iter().all(|c| {
-        let origin = usize::try_from(c.number).ok().and_then(|n| n.checked_sub(1)).and_then(|n| source.columns.get(n));
+        let origin =
+            usize::try_from(c.number).ok().and_then(|n| n.checked_sub(1)).and_then(|n| source.columns.get(n));
         match origin {
             Some(o) => (&o.name, o.type_oid, o.typmod) == (&c.name, c.type_oid, c.typmod),
             None => source.column(&c.name).is_none(),
@@ -226,18 +245,21 @@ fn means_the_same(source: &Table, state: &Table) -> bool {
 
 fn new_column(twin: &Twin, column: &Column, is_empty: bool) -> Value {
     let found = twin.states.iter().position(|s| s.table.numbered(column.number).is_some());
-    let Some((at, first)) = found.and_then(|n| Some((n, twin.states.get(n)?.table.numbered(column.number)?))) else {
+    let Some((at, first)) = found.and_then(|n| Some((n, twin.states.get(n)?.table.numbered(column.number)?)))
+    else {
         return Value::Unknown("it cannot be followed through the change".to_string());
     };
     let later = twin.bodies.get(at..).unwrap_or_default();
-    let was_converted = later.iter().any(|b| b.usings.iter().any(|u| u.column == first.name || u.column == column.name));
+    let was_converted =
+        later.iter().any(|b| b.usings.iter().any(|u| u.column == first.name || u.column == column.name));
     if was_converted || (first.type_oid, first.typmod) != (column.type_oid, column.typmod) {
         return Value::Unknown("it is added and then converted".to_string());
     }
     if !column.identity.is_empty() {
         return Value::Default;
     }
-    let same_default = first.default == column.default && first.identity.is_empty() && first.generated.is_empty();
+    let same_default =
+        first.default == column.default && first.identity.is_empty() && first.generated.is_empty();
     let null = || Value::Constant(format!("null::{}", column.type_name));
     match (&first.default, &first.missing) {
         (Some(_), Some(missing)) => {
@@ -255,10 +277,14 @@ fn new_column(twin: &Twin, column: &Column, is_empty: bool) -> Value {
         (Some(_), None) => {
             let file = |n: usize| twin.states.get(n).and_then(|s| s.table.filenode);
             let was_rewritten = at > 0 && file(at - 1) != file(at);
-            let was_set = at > 0 && twin.bodies.get(at - 1).is_some_and(|b| b.set_defaults.iter().any(|n| *n == first.name));
+            let was_set = at > 0
+                && twin.bodies.get(at - 1).is_some_and(|b| b.set_defaults.iter().any(|n| *n == first.name));
             match (was_rewritten, was_set) {
                 (false, _) => null(),
-                (true, true) => Value::Unknown("its default is set apart from the column, so that it is not clear what present rows get".to_string()),
+                (true, true) => Value::Unknown(
+                    "its default is set apart from the column, so that it is not clear what present rows get"
+                        .to_string(),
+                ),
                 (true, false) if same_default => Value::Default,
                 (true, false) => Value::Unknown("its default changes after it was added".to_string()),
             }

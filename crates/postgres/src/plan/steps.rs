@@ -29,16 +29,24 @@ pub fn steps(plan: &Plan, detail: &Detail) -> Vec<Step> {
     }
     add("prepare", format!("create publication … for table only {source}"));
     add("prepare", "select pg_create_logical_replication_slot(…, 'pgoutput')".to_string());
-    add("prepare", format!("create table {shadow} (like {source} including all excluding indexes excluding constraints)"));
+    add(
+        "prepare",
+        format!(
+            "create table {shadow} (like {source} including all excluding indexes excluding constraints)"
+        ),
+    );
     for body in &plan.request.alters {
         add("prepare", format!("alter table {shadow} {body}"));
     }
     let (columns, values) = columns_text(&plan.link);
     let key = crate::sql::quoted_list(plan.link.key.iter().map(|k| k.to.as_str()));
-    add("copy", format!(
-        "insert into {shadow} ({columns}) select {values} from {source} as {} where … on conflict ({key}) do nothing",
-        quote(&plan.source.name)
-    ));
+    add(
+        "copy",
+        format!(
+            "insert into {shadow} ({columns}) select {values} from {source} as {} where … on conflict ({key}) do nothing",
+            quote(&plan.source.name)
+        ),
+    );
     for step in &detail.index_steps {
         add("index", step.statement.clone());
     }

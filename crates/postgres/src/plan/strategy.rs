@@ -32,7 +32,9 @@ pub fn judge(twin: &Twin, asked: Strategy, has_sets: bool, counts_scans: bool) -
         (false, _, _) => format!("in place, the server {} while nobody can use the table", heavy.join("; ")),
         (true, true, _) => "values are computed by --set, which ALTER TABLE cannot do".to_string(),
         (true, false, true) => "no change was asked for: the table is rebuilt as it is".to_string(),
-        (true, false, false) => "the server changes only its catalog: no rewrite, no scan, no index is built".to_string(),
+        (true, false, false) => {
+            "the server changes only its catalog: no rewrite, no scan, no index is built".to_string()
+        }
     };
     let strategy = match asked {
         Strategy::Shadow => Strategy::Shadow,
@@ -40,7 +42,8 @@ pub fn judge(twin: &Twin, asked: Strategy, has_sets: bool, counts_scans: bool) -
         Strategy::Auto if is_heavy || twin.bodies.is_empty() => Strategy::Shadow,
         Strategy::Auto => Strategy::Direct,
     };
-    let reason = if asked == Strategy::Shadow && !is_heavy { format!("asked for, although {reason}") } else { reason };
+    let reason =
+        if asked == Strategy::Shadow && !is_heavy { format!("asked for, although {reason}") } else { reason };
     Verdict { strategy, reason, is_heavy }
 }
 
@@ -66,8 +69,10 @@ fn work(before: &State, after: &State, only_validates: bool, counts_scans: bool)
 /// Without counters: a constraint or NOT NULL that came to hold was perhaps checked.
 fn may_scan(before: &State, after: &State) -> bool {
     let holds = |s: &State| {
-        let checks = s.table.constraints.iter().filter(|c| c.validated).map(|c| (c.name.clone(), c.def.clone()));
-        let columns = s.table.columns.iter().filter(|c| c.not_null).map(|c| (c.number.to_string(), String::new()));
+        let checks =
+            s.table.constraints.iter().filter(|c| c.validated).map(|c| (c.name.clone(), c.def.clone()));
+        let columns =
+            s.table.columns.iter().filter(|c| c.not_null).map(|c| (c.number.to_string(), String::new()));
         checks.chain(columns).collect::<HashSet<_>>()
     };
     let old = holds(before);

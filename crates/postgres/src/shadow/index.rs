@@ -56,7 +56,13 @@ pub fn name_now(name: &str) -> String {
 }
 
 /// All steps, in the order in which they run.
-pub fn steps(source: &Table, after: &Table, shadow: &TableName, key: &[KeyColumn], key_index: Option<&str>) -> Result<Vec<IndexStep>> {
+pub fn steps(
+    source: &Table,
+    after: &Table,
+    shadow: &TableName,
+    key: &[KeyColumn],
+    key_index: Option<&str>,
+) -> Result<Vec<IndexStep>> {
     let target = crate::sql::table(shadow);
     let named = KeyText::new(key);
     let mut all = Vec::new();
@@ -86,7 +92,9 @@ struct KeyText(String);
 
 impl KeyText {
     fn new(key: &[KeyColumn]) -> KeyText {
-        let parts = key.iter().map(|k| format!("{} || coalesce(s.{}::text, 'null')", literal(&format!("{}=", k.to)), quote(&k.to)));
+        let parts = key.iter().map(|k| {
+            format!("{} || coalesce(s.{}::text, 'null')", literal(&format!("{}=", k.to)), quote(&k.to))
+        });
         KeyText(parts.collect::<Vec<_>>().join(" || ', ' || "))
     }
 }
@@ -128,7 +136,11 @@ fn duplicates(index: &Index, target: &str, key: &KeyText) -> String {
         conditions.extend(values.iter().map(|v| format!("({v}) is not null")));
     }
     let condition = if conditions.is_empty() { "true".to_string() } else { conditions.join(" and ") };
-    let shown = values.iter().map(|v| format!("coalesce(({v})::text, 'null')")).collect::<Vec<_>>().join(" || ', ' || ");
+    let shown = values
+        .iter()
+        .map(|v| format!("coalesce(({v})::text, 'null')"))
+        .collect::<Vec<_>>()
+        .join(" || ', ' || ");
     format!(
         "select d.shown || ': ' || string_agg(d.key, ' and ' order by d.key)\n\
          from (select {shown} as shown, {key} as key, count(*) over (partition by {list}) as n, row_number() over (partition by {list}) as r\n\
@@ -147,7 +159,10 @@ fn check_step(source: &Table, check: &Constraint, target: &str, key: &KeyText) -
         kind: IndexKind::Check,
         statement: add_check(target, check),
         existed_on_source: former.is_some_and(|f| f.def == check.def),
-        violation_query: Some(format!("select {} from {target} as s where not ({expression}) limit 10", key.0)),
+        violation_query: Some(format!(
+            "select {} from {target} as s where not ({expression}) limit 10",
+            key.0
+        )),
     }
 }
 

@@ -65,14 +65,23 @@ impl Twin {
 ///
 /// # Errors
 /// `Refused` with the server's answer if it refuses a body, or if a body does what a shadow cannot take over.
-pub async fn build(client: &Client, place: &Place, source: &Table, bodies: Vec<alter::Body>, search_path: &str) -> Result<Twin> {
+pub async fn build(
+    client: &Client,
+    place: &Place,
+    source: &Table,
+    bodies: Vec<alter::Body>,
+    search_path: &str,
+) -> Result<Twin> {
     set_search_path(client, "", true).await?;
     for statement in statements(place, source)? {
         run(client, &statement).await.map_err(|e| e.while_trying("making an empty copy of the table"))?;
     }
     set_search_path(client, search_path, true).await?;
     let name = qualified(place.schema(), &source.name);
-    let row = client.query_one("select to_regclass($1)::oid", &[&name]).await.map_err(|e| server(e, "looking for the copy"))?;
+    let row = client
+        .query_one("select to_regclass($1)::oid", &[&name])
+        .await
+        .map_err(|e| server(e, "looking for the copy"))?;
     let oid: u32 = row.get(0);
     let mut twin = Twin { bodies, states: vec![state(client, oid).await?] };
     for body in &twin.bodies {
@@ -89,12 +98,14 @@ pub async fn build(client: &Client, place: &Place, source: &Table, bodies: Vec<a
 async fn state(client: &Client, oid: u32) -> Result<State> {
     let table = catalog::table(client, oid).await?;
     let text = "select pg_stat_get_xact_numscans($1)";
-    let row = client.query_one(text, &[&oid]).await.map_err(|e| server(e, "counting the scans of the copy"))?;
+    let row =
+        client.query_one(text, &[&oid]).await.map_err(|e| server(e, "counting the scans of the copy"))?;
     Ok(State { table, scans: row.get(0) })
 }
 
 fn refused(e: tokio_postgres::Error, source: &Table, body: &alter::Body) -> Error {
-    let what = format!("trying `alter table … {}` on an empty copy of {}.{}", body.text, source.schema, source.name);
+    let what =
+        format!("trying `alter table … {}` on an empty copy of {}.{}", body.text, source.schema, source.name);
     let code = e.code().cloned();
     let error = server(e, what);
     if error.is_transient() {
@@ -148,8 +159,17 @@ fn statements(place: &Place, source: &Table) -> Result<Vec<String>> {
     all.extend(options(source).map(|option| format!("alter table {name} set ({option})")));
     for column in &source.columns {
         let c = quote(&column.name);
-        all.extend(column.target.map(|target| format!("alter table {name} alter column {c} set statistics {target}")));
-        all.extend(column.options.iter().map(|o| format!("alter table {name} alter column {c} set ({})", assignment(o))));
+        all.extend(
+            column
+                .target
+                .map(|target| format!("alter table {name} alter column {c} set statistics {target}")),
+        );
+        all.extend(
+            column
+                .options
+                .iter()
+                .map(|o| format!("alter table {name} alter column {c} set ({})", assignment(o))),
+        );
     }
     for constraint in source.constraints.iter().filter(|c| c.kind == "c") {
         all.push(format!("alter table {name} add constraint {} {}", quote(&constraint.name), constraint.def));
@@ -169,7 +189,10 @@ fn statements(place: &Place, source: &Table) -> Result<Vec<String>> {
         all.extend(statistics_extras(s, place.schema(), &s.name));
     }
     for c in &source.constraints {
-        all.extend(comment(&format!("constraint {} on {name}", quote(&c.name)), c.comment.as_deref().filter(|_| c.kind != "f")));
+        all.extend(comment(
+            &format!("constraint {} on {name}", quote(&c.name)),
+            c.comment.as_deref().filter(|_| c.kind != "f"),
+        ));
     }
     match source.identity.as_str() {
         "f" => all.push(format!("alter table {name} replica identity full")),
@@ -199,7 +222,8 @@ fn options(source: &Table) -> impl Iterator<Item = String> {
 pub fn index_statements(table: &str, index: &Index, name: &str) -> Result<Vec<String>> {
     let quoted = quote(name);
     let tail = index.tail.as_deref();
-    let tail = tail.ok_or_else(|| Error::corrupt(format!("cannot read the definition of index {}", index.name)))?;
+    let tail =
+        tail.ok_or_else(|| Error::corrupt(format!("cannot read the definition of index {}", index.name)))?;
     let create = |unique: &str| format!("create {unique}index {quoted} on {table} {tail}");
     let Some(constraint) = &index.constraint else {
         return Ok(vec![create(if index.unique { "unique " } else { "" })]);
@@ -213,7 +237,10 @@ pub fn index_statements(table: &str, index: &Index, name: &str) -> Result<Vec<St
         (true, false) => " deferrable",
         (true, true) => " deferrable initially deferred",
     };
-    Ok(vec![create("unique "), format!("alter table {table} add constraint {quoted} {kind} using index {quoted}{when}")])
+    Ok(vec![
+        create("unique "),
+        format!("alter table {table} add constraint {quoted} {kind} using index {quoted}{when}"),
+    ])
 }
 
 /// What else belongs to an index: comments, statistics targets, marks.
@@ -228,7 +255,11 @@ pub fn index_extras(schema: &str, table: &str, index: &Index, name: &str) -> Vec
     }
     all.extend(comment(&format!("index {full}"), index.comment.as_deref()));
     let targets = index.targets.iter();
-    all.extend(targets.map(|(place, target)| format!("alter index {full} alter column {place} set statistics {target}")));
+    all.extend(
+        targets.map(|(place, target)| {
+            format!("alter index {full} alter column {place} set statistics {target}")
+        }),
+    );
     if index.clustered {
         all.push(format!("alter table {table} cluster on {bare}"));
     }
@@ -239,9 +270,15 @@ pub fn index_extras(schema: &str, table: &str, index: &Index, name: &str) -> Vec
 }
 
 /// What makes extended statistics on a table.
-pub fn statistics_statement(table: &str, s: &catalog::Statistics, schema: &str, name: &str) -> Result<String> {
+pub fn statistics_statement(
+    table: &str,
+    s: &catalog::Statistics,
+    schema: &str,
+    name: &str,
+) -> Result<String> {
     let tail = s.tail.as_deref();
-    let tail = tail.ok_or_else(|| Error::corrupt(format!("cannot read the definition of statistics {}", s.name)))?;
+    let tail =
+        tail.ok_or_else(|| Error::corrupt(format!("cannot read the definition of statistics {}", s.name)))?;
     Ok(format!("create statistics {} {tail} from {table}", qualified(schema, name)))
 }
 

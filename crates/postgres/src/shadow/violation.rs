@@ -14,12 +14,19 @@ const LOOK_SECONDS: u32 = 30;
 /// Turns the server's error at a step (or at a chunk, without a step) into one that names up to ten rows.
 ///
 /// Errors that are not about data come back as they are.
-pub async fn explain(client: &Client, plan: &Plan, error: tokio_postgres::Error, step: Option<&IndexStep>) -> Error {
+pub async fn explain(
+    client: &Client,
+    plan: &Plan,
+    error: tokio_postgres::Error,
+    step: Option<&IndexStep>,
+) -> Error {
     let Some(answer) = error.as_db_error().cloned() else { return server(error, doing(plan, step)) };
     let code = answer.code().clone();
     let query = match step {
         Some(step) => step.violation_query.clone(),
-        None if code == SqlState::NOT_NULL_VIOLATION => answer.column().and_then(|column| null_query(plan, column)),
+        None if code == SqlState::NOT_NULL_VIOLATION => {
+            answer.column().and_then(|column| null_query(plan, column))
+        }
         None => None,
     };
     let class = code.code().get(..2).unwrap_or_default().to_string();
@@ -29,12 +36,17 @@ pub async fn explain(client: &Client, plan: &Plan, error: tokio_postgres::Error,
     let mut explained = server(error, doing(plan, step));
     if let Some(query) = query {
         match rows(client, &query).await {
-            Some(found) if !found.is_empty() => explained.message.push_str(&format!("\n  rows: {}", found.join("; "))),
+            Some(found) if !found.is_empty() => {
+                explained.message.push_str(&format!("\n  rows: {}", found.join("; ")))
+            }
             Some(_) | None => {}
         }
     }
     let next = if class == "22" {
-        format!("the application goes on as before; change these values, or give --set for {}", converted(plan))
+        format!(
+            "the application goes on as before; change these values, or give --set for {}",
+            converted(plan)
+        )
     } else if step.is_some_and(|s| s.existed_on_source) {
         "the source has the same constraint: this is a bug of shadowswap, or somebody wrote to the shadow; abort and report it".to_string()
     } else {
@@ -61,11 +73,16 @@ fn null_query(plan: &Plan, column: &str) -> Option<String> {
     let mapping = plan.link.columns.iter().find(|m| m.column == column)?;
     let expression = mapping.expression.as_ref()?;
     let alias = quote(&plan.source.name);
-    let parts = plan.link.key.iter().map(|k| {
-        format!("{} || {alias}.{}::text", literal(&format!("{}=", k.from)), quote(&k.from))
-    });
+    let parts = plan
+        .link
+        .key
+        .iter()
+        .map(|k| format!("{} || {alias}.{}::text", literal(&format!("{}=", k.from)), quote(&k.from)));
     let key = parts.collect::<Vec<_>>().join(" || ', ' || ");
-    Some(format!("select {key} from {} as {alias} where ({expression}) is null limit 10", table(&plan.source)))
+    Some(format!(
+        "select {key} from {} as {alias} where ({expression}) is null limit 10",
+        table(&plan.source)
+    ))
 }
 
 /// The rows' names. An error here, a timeout above all, only means that no rows are named.

@@ -1,0 +1,506 @@
+//! The control tables in PostgreSQL.
+
+use crate::{Lsn, Postgres, connect::Connection, error::server, sql::quote};
+use shadowswap_core::{
+    Bound, Chunk, Error, Kind, Phase, Result,
+    control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, Status},
+    name::TableName,
+    plan::Plan,
+    progress::Progress,
+};
+use std::time::Duration;
+use tokio_postgres::{Client, Row, types::ToSql};
+
+/// One connection to the control tables. It holds the migration's advisory lock once that is taken.
+pub struct Control {
+    connection: Connection,
+    /// The control schema, quoted.
+    schema: String,
+}
+
+/// Events shown by `status`.
+const EVENTS_SHOWN: i64 = 10;
+/// How long the sessions of a dead runner may take to end after they were told to.
+const ORPHANS_END_WITHIN: Duration = Duration::from_secs(30);
+
+impl Control {
+    /// Opens the tables, making them where `create` is set.
+    pub async fn open(connection: Connection, schema: &str, create: bool) -> Result<Control> {
+        let control = Control { connection, schema: quote(schema) };
+        let exists = control
+            .client()
+            .query_one("select to_regclass($1) is not null", &[&format!("{}.version", control.schema)])
+            .await
+            .map_err(|e| server(e, format_args!("looking for the control tables in schema {schema}")))?;
+        if !exists.get::<_, bool>(0) {
+            if !create {
+                return Err(Error::refused(format!(
+                    "there are no control tables in schema {schema}: nothing was ever run here"
+                )));
+            }
+            control.create(schema).await?;
+        }
+        let row = control
+            .one(&format!("select max(version) from {}.version", control.schema), &[], "reading the version")
+            .await?;
+        match row.get::<_, Option<i32>>(0) {
+            Some(SCHEMA_VERSION) => Ok(control),
+            other => Err(Error::refused(format!(
+                "the control tables in schema {schema} have version {other:?}; this program writes version {SCHEMA_VERSION}"
+            ))
+            .next("use the program that made them, or another --control-schema")),
+        }
+    }
+
+    async fn create(&self, schema: &str) -> Result<()> {
+        let tables = include_str!("sql/control.sql").replace("{control}", &self.schema);
+        // Two first runs at once: the lock lets one make the tables, and the other find them.
+        let text = format!(
+            "begin;\nselect pg_advisory_xact_lock(hashtextextended('shadowswap control', 0));\ncreate schema if not exists {0};\n{tables}\n\
+             insert into {0}.version select {SCHEMA_VERSION} where not exists (select from {0}.version);\ncommit;",
+            self.schema
+        );
+        let made = self.client().batch_execute(&text).await;
+        if made.is_err() {
+            drop(self.client().batch_execute("rollback").await);
+        }
+        made.map_err(|e| {
+            server(e, format_args!("making the control tables in schema {schema}"))
+                .next("grant this role CREATE on the database, or make the schema for it and name it with --control-schema")
+        })
+    }
+
+    fn client(&self) -> &Client {
+        self.connection.client()
+    }
+
+    async fn one(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<Row> {
+        self.client().query_one(text, params).await.map_err(|e| server(e, what))
+    }
+
+    async fn all(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<Vec<Row>> {
+        self.client().query(text, params).await.map_err(|e| server(e, what))
+    }
+
+    async fn run(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<u64> {
+        self.client().execute(text, params).await.map_err(|e| server(e, what))
+    }
+
+    /// Takes the advisory lock, or says who has it.
+    async fn lock(&self, table: &TableName) -> Result<()> {
+        let name = format!("shadowswap:{}:{table}", self.schema);
+        let row = self
+            .one(
+                "select pg_try_advisory_lock(hashtextextended($1, 0))",
+                &[&name],
+                "taking the migration's lock",
+            )
+            .await?;
+        if row.get(0) {
+            return Ok(());
+        }
+        let holder = self
+            .all(
+                "select a.pid, coalesce(host(a.client_addr), 'local'), a.backend_start::text\n\
+                 from pg_locks l join pg_stat_activity a using (pid)\n\
+                 where l.locktype = 'advisory' and l.granted and l.objsubid = 1\n\
+                 and ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended($1, 0)\n\
+                 and l.database = (select oid from pg_database where datname = current_database())",
+                &[&name],
+                "finding out who holds the migration",
+            )
+            .await?;
+        let runner = self
+            .all(
+                &format!(
+                    "select runner from {}.migration where table_schema = $1 and table_name = $2 order by id desc limit 1",
+                    self.schema
+                ),
+                &[&table.schema, &table.name],
+                "finding out who runs the migration",
+            )
+            .await?;
+        let runner: Option<String> = runner.first().and_then(|r| r.get(0));
+        let who = holder.first().map_or_else(String::new, |r| {
+            format!(
+                ", backend {} from {} since {}",
+                r.get::<_, i32>(0),
+                r.get::<_, String>(1),
+                r.get::<_, String>(2)
+            )
+        });
+        Err(Error::new(
+            Kind::Held,
+            format!(
+                "another runner holds the migration of {table}: {}{who}",
+                runner.unwrap_or_else(|| "unknown".into())
+            ),
+        )
+        .next("let it finish, or stop it first; `shadowswap status` shows what it does"))
+    }
+
+    /// Ends the sessions that a former runner of this migration left behind, and waits until they are gone.
+    async fn end_orphans(&self, migration: i64) -> Result<()> {
+        let pattern = format!("shadowswap/% #{migration}");
+        let text = "select pg_terminate_backend(pid) from pg_stat_activity\n\
+                    where application_name like $1 and pid <> pg_backend_pid() and datname = current_database()";
+        let deadline = tokio::time::Instant::now() + ORPHANS_END_WITHIN;
+        while !self.all(text, &[&pattern], "ending sessions of a former runner").await?.is_empty() {
+            if tokio::time::Instant::now() > deadline {
+                return Err(Error::transient("sessions of a former runner did not end within 30 s"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn create_or_resume(&self, plan: &Plan, who: &str) -> Result<(i64, bool)> {
+        let found = self
+            .all(
+                &format!(
+                    "select id from {}.migration where table_schema = $1 and table_name = $2 and phase not in ('done', 'aborted')",
+                    self.schema
+                ),
+                &[&plan.source.schema, &plan.source.name],
+                "looking for an unfinished migration",
+            )
+            .await?;
+        if let Some(id) = found.first().map(|row| row.get::<_, i64>(0)) {
+            self.end_orphans(id).await?;
+            let row = self
+                .one(
+                    &format!(
+                        "update {}.migration set epoch = epoch + 1, runner = $2, error = null, updated_at = clock_timestamp()\n\
+                         where id = $1 returning epoch",
+                        self.schema
+                    ),
+                    &[&id, &who],
+                    "taking the migration over",
+                )
+                .await?;
+            let epoch: i64 = row.get(0);
+            // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
+            self.run(
+                &format!("update {}.checkpoint set epoch = $2 where migration = $1", self.schema),
+                &[&id, &epoch],
+                "raising the epoch",
+            )
+            .await?;
+            self.run(
+                &format!(
+                    "update {}.chunk set epoch = $2, attempt = attempt + 1 where migration = $1 and not done",
+                    self.schema
+                ),
+                &[&id, &epoch],
+                "raising the epoch of the chunks",
+            )
+            .await?;
+            return Ok((id, true));
+        }
+        let text =
+            serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
+        let row = self
+            .one(
+                &format!(
+                    "with made as (insert into {0}.migration (table_schema, table_name, phase, epoch, plan_id, plan, runner)\n\
+                     values ($1, $2, 'prepare', 1, $3, $4, $5) returning id, epoch),\n\
+                     noted as (insert into {0}.event (migration, who, what) select id, $5, 'began: plan ' || $3 from made)\n\
+                     insert into {0}.checkpoint (migration, epoch) select id, epoch from made returning migration",
+                    self.schema
+                ),
+                &[&plan.source.schema, &plan.source.name, &plan.id, &text, &who],
+                "noting a new migration",
+            )
+            .await?;
+        Ok((row.get(0), false))
+    }
+
+    async fn load(&self, id: i64, resumed: bool) -> Result<Migration<Postgres>> {
+        let row = self
+            .one(
+                &format!(
+                    "select m.epoch, m.phase, m.plan, c.position, m.copy_begun, m.copy_last,\n\
+                     (select coalesce(max(k.id), 0) from {0}.chunk k where k.migration = m.id),\n\
+                     (select k.upper_key from {0}.chunk k where k.migration = m.id order by k.id desc limit 1),\n\
+                     (select coalesce(sum(k.rows), 0)::bigint from {0}.chunk k where k.migration = m.id and k.done)\n\
+                     from {0}.migration m join {0}.checkpoint c on c.migration = m.id where m.id = $1",
+                    self.schema
+                ),
+                &[&id],
+                "reading the migration",
+            )
+            .await?;
+        let undone = self
+            .all(
+                &format!(
+                    "select id, lower_key, upper_key, attempt from {}.chunk where migration = $1 and not done order by id desc",
+                    self.schema
+                ),
+                &[&id],
+                "reading the chunks that are left",
+            )
+            .await?;
+        let undone = undone.iter().map(|r| Chunk {
+            id: r.get(0),
+            lower: r.get::<_, Option<String>>(1).map(Bound),
+            upper: r.get::<_, Option<String>>(2).map(Bound),
+            attempt: r.get(3),
+        });
+        let position: Option<String> = row.get(3);
+        let applied = position.map(|p| p.parse::<Lsn>()).transpose();
+        Ok(Migration {
+            id,
+            epoch: row.get(0),
+            phase: phase(row.get(1))?,
+            plan: plan(row.get(2))?,
+            applied: applied
+                .map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))?,
+            copy: CopyState {
+                begun: row.get(4),
+                last: row.get::<_, Option<String>>(5).map(Bound),
+                chunk: row.get(6),
+                cursor: row.get::<_, Option<String>>(7).map(Bound),
+                rows: row.get::<_, i64>(8) as u64,
+                undone: undone.collect(),
+            },
+            resumed,
+        })
+    }
+
+    async fn events(&self, migration: i64) -> Result<Vec<LoggedEvent>> {
+        let rows = self
+            .all(
+                &format!(
+                    "select * from (select id, {AT}, who, what from {}.event where migration = $1 order by id desc limit $2) e order by id",
+                    self.schema
+                ),
+                &[&migration, &EVENTS_SHOWN],
+                "reading events",
+            )
+            .await?;
+        Ok(rows.iter().map(|r| LoggedEvent { at: r.get(1), who: r.get(2), what: r.get(3) }).collect())
+    }
+}
+
+/// A time as RFC 3339 text.
+const AT: &str = "to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
+
+fn phase(name: &str) -> Result<Phase> {
+    name.parse().map_err(|e: String| Error::corrupt(format!("the control tables hold a wrong phase: {e}")))
+}
+
+fn plan(text: &str) -> Result<Plan> {
+    serde_json::from_str(text).map_err(|e| {
+        Error::corrupt("the stored plan cannot be read; it was written by another version of this program")
+            .because(e)
+    })
+}
+
+fn superseded() -> Error {
+    Error::new(
+        Kind::Superseded,
+        "another runner has taken this migration over; this one stops and touches nothing more",
+    )
+}
+
+impl control::Control<Postgres> for Control {
+    async fn find(&self, table: &TableName) -> Result<Option<(i64, Phase, Plan)>> {
+        let rows = self
+            .all(
+                &format!(
+                    "select id, phase, plan from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase not in ('done', 'aborted')",
+                    self.schema
+                ),
+                &[&table.schema, &table.name],
+                "looking for an unfinished migration",
+            )
+            .await?;
+        rows.first().map(|r| Ok((r.get(0), phase(r.get(1))?, plan(r.get(2))?))).transpose()
+    }
+
+    async fn finished(&self, table: &TableName) -> Result<Option<(Plan, String)>> {
+        let rows = self
+            .all(
+                &format!(
+                    "select plan, {} from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase = 'done' order by id desc limit 1",
+                    AT.replace("at at", "ended_at at"),
+                    self.schema
+                ),
+                &[&table.schema, &table.name],
+                "looking for a finished migration",
+            )
+            .await?;
+        rows.first().map(|r| Ok((plan(r.get(0))?, r.get(1)))).transpose()
+    }
+
+    async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<Postgres>> {
+        self.lock(&plan.source).await?;
+        let (id, resumed) = self.create_or_resume(plan, who).await?;
+        // From here on the name tells everybody which migration this connection holds.
+        self.run(
+            "select set_config('application_name', $1, false)",
+            &[&format!("shadowswap/control #{id}")],
+            "naming the session",
+        )
+        .await?;
+        self.load(id, resumed).await
+    }
+
+    async fn save_phase(&self, migration: i64, epoch: i64, phase: Phase) -> Result<()> {
+        let text = format!(
+            "update {}.migration set phase = $3, updated_at = clock_timestamp(),\n\
+             ended_at = case when $3 in ('done', 'aborted') then clock_timestamp() end\nwhere id = $1 and epoch = $2",
+            self.schema
+        );
+        match self.run(&text, &[&migration, &epoch, &phase.name()], "saving the phase").await? {
+            1 => self.note(migration, "runner", &format!("phase {phase}")).await,
+            _ => Err(superseded()),
+        }
+    }
+
+    async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {
+        let text = format!(
+            "update {}.migration set copy_begun = true, copy_last = $3 where id = $1 and epoch = $2",
+            self.schema
+        );
+        let last = last.map(|b| b.0.as_str());
+        match self.run(&text, &[&migration, &epoch, &last], "saving where the copy ends").await? {
+            1 => Ok(()),
+            _ => Err(superseded()),
+        }
+    }
+
+    async fn claim(&self, migration: i64, epoch: i64, chunk: &Chunk) -> Result<()> {
+        let text = format!(
+            "insert into {0}.chunk (migration, id, epoch, attempt, lower_key, upper_key)\n\
+             select id, $3, epoch, $4, $5, $6 from {0}.migration where id = $1 and epoch = $2",
+            self.schema
+        );
+        let (lower, upper) =
+            (chunk.lower.as_ref().map(|b| b.0.as_str()), chunk.upper.as_ref().map(|b| b.0.as_str()));
+        let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &chunk.id, &chunk.attempt, &lower, &upper];
+        match self.run(&text, params, "claiming a chunk").await? {
+            1 => Ok(()),
+            _ => Err(superseded()),
+        }
+    }
+
+    async fn copied(&self, migration: i64) -> Result<(u64, u64)> {
+        let row = self
+            .one(
+                &format!("select coalesce(sum(rows), 0)::bigint, count(*) from {}.chunk where migration = $1 and done", self.schema),
+                &[&migration],
+                "counting what is copied",
+            )
+            .await?;
+        Ok((row.get::<_, i64>(0) as u64, row.get::<_, i64>(1) as u64))
+    }
+
+    async fn report(&self, migration: i64, epoch: i64, progress: &Progress) -> Result<(Vec<Command>, bool)> {
+        let text = serde_json::to_string(progress)
+            .map_err(|e| Error::corrupt("progress cannot be stored").because(e))?;
+        let rows = self
+            .all(
+                &format!(
+                    "update {}.migration set progress = $3, updated_at = clock_timestamp() where id = $1 and epoch = $2 returning paused",
+                    self.schema
+                ),
+                &[&migration, &epoch, &text],
+                "reporting progress",
+            )
+            .await?;
+        let paused = rows.first().ok_or_else(superseded)?.get(0);
+        let rows = self
+            .all(
+                &format!(
+                    "with taken as (update {}.command set taken_at = clock_timestamp()\n\
+                     where migration = $1 and taken_at is null returning id, command)\nselect command from taken order by id",
+                    self.schema
+                ),
+                &[&migration],
+                "reading commands",
+            )
+            .await?;
+        Ok((rows.iter().filter_map(|r| Command::parse(r.get(0))).collect(), paused))
+    }
+
+    async fn note(&self, migration: i64, who: &str, what: &str) -> Result<()> {
+        let text = format!("insert into {}.event (migration, who, what) values ($1, $2, $3)", self.schema);
+        self.run(&text, &[&migration, &who, &what], "noting an event").await.map(drop)
+    }
+
+    async fn close(&self, migration: i64, error: Option<&str>, stall_ms: Option<f64>) -> Result<()> {
+        let text = format!(
+            "update {}.migration set error = $2, stall_ms = coalesce($3, stall_ms), runner = null, updated_at = clock_timestamp() where id = $1",
+            self.schema
+        );
+        self.run(&text, &[&migration, &error, &stall_ms], "noting how the run ended").await?;
+        let what = error.map_or_else(|| "done".to_string(), |e| format!("stopped: {e}"));
+        self.note(migration, "runner", &what).await
+    }
+
+    async fn command(&self, migration: i64, who: &str, command: &Command) -> Result<bool> {
+        let paused = match command {
+            Command::Pause => Some(true),
+            Command::Resume => Some(false),
+            Command::Cutover | Command::Verify | Command::Abort => None,
+        };
+        if let Some(paused) = paused {
+            let text = format!("update {}.migration set paused = $2 where id = $1", self.schema);
+            self.run(&text, &[&migration, &paused], "pausing or resuming").await?;
+        } else {
+            let text =
+                format!("insert into {}.command (migration, who, command) values ($1, $2, $3)", self.schema);
+            self.run(&text, &[&migration, &who, &command.name()], "giving a command").await?;
+        }
+        self.note(migration, who, command.name()).await?;
+        let row = self
+            .one(
+                "select exists (select from pg_stat_activity where application_name like $1 and datname = current_database())",
+                &[&format!("shadowswap/% #{migration}")],
+                "looking for a runner",
+            )
+            .await?;
+        Ok(row.get(0))
+    }
+
+    async fn status(&self, table: Option<&TableName>) -> Result<Vec<Status>> {
+        let (schema, name) = (table.map(|t| t.schema.as_str()), table.map(|t| t.name.as_str()));
+        let rows = self
+            .all(
+                &format!(
+                    "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms,\n\
+                     exists (select from pg_stat_activity where application_name like 'shadowswap/% #' || id and datname = current_database())\n\
+                     from {}.migration where ($1::text is null or table_schema = $1) and ($2::text is null or table_name = $2)\norder by id desc limit 100",
+                    AT.replace("at at", "started_at at"),
+                    AT.replace("at at", "updated_at at"),
+                    self.schema
+                ),
+                &[&schema, &name],
+                "reading the migrations",
+            )
+            .await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for r in &rows {
+            let is_held: bool = r.get(13);
+            let progress: Option<String> = r.get(10);
+            let id = r.get(0);
+            found.push(Status {
+                id,
+                table: TableName::new(r.get::<_, String>(1), r.get::<_, String>(2)),
+                phase: phase(r.get(3))?,
+                plan_id: r.get(4),
+                alters: plan(r.get(5))?.request.alters,
+                paused: r.get(6),
+                started_at: r.get(7),
+                updated_at: r.get(8),
+                runner: r.get::<_, Option<String>>(9).filter(|_| is_held),
+                progress: progress.and_then(|p| serde_json::from_str(&p).ok()),
+                error: r.get(11),
+                stall_ms: r.get(12),
+                events: self.events(id).await?,
+            });
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,249 @@
+//! The lock, the swap, and what became of it.
+//!
+//! One connection holds the lock from the first request to the commit; a second one applies what is left. The order under the clients'
+//! eyes: SHARE ROW EXCLUSIVE (writers wait, readers do not), drain, then ACCESS EXCLUSIVE, all renames and COMMIT in one round trip.
+//! Before that, unseen by clients, SHARE UPDATE EXCLUSIVE sends autovacuum away and keeps other DDL out.
+
+use crate::{
+    Lsn, Postgres, connect::Connection, error::server, floor::Snapshot, plan::Detail, session::Session,
+    statements::table,
+};
+use shadowswap_core::{
+    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, plan::Plan,
+};
+use std::time::{Duration, Instant};
+use tokio_postgres::{Client, error::SqlState};
+
+/// How long autovacuum may take to go away, and other DDL to end. Clients do not wait meanwhile.
+const SHARE_UPDATE_WAIT: Duration = Duration::from_secs(3);
+/// The part of the stall budget that waiting for writers may take; the rest is for draining and the swap.
+const LOCK_SHARE: f64 = 0.5;
+/// Less than this is not worth trying to take the exclusive lock.
+const SWAP_MIN: Duration = Duration::from_millis(1);
+
+/// The source, locked against writers.
+pub struct Locked {
+    lock: Connection,
+    drain: Session,
+    since: Instant,
+    swap: String,
+}
+
+/// What the lock needs to know.
+pub struct Request<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Its PostgreSQL part.
+    pub detail: &'a Detail,
+    /// The quoted control schema.
+    pub control: &'a str,
+    /// The migration's number.
+    pub migration: i64,
+    /// The runner's epoch.
+    pub epoch: i64,
+    /// The stall budget.
+    pub budget: Duration,
+}
+
+/// Takes the lock on `lock`; `drain` will apply what is left.
+pub async fn lock(request: Request<'_>, lock: Connection, drain: Session) -> Result<Locked> {
+    let Request { plan, detail, control, migration, epoch, budget } = request;
+    let source = table(&plan.source);
+    let client = lock.client();
+    // Statements are put together before anybody waits.
+    let swap = crate::swap::swap_statements(client, plan).await?;
+    batch(client, "begin isolation level read committed", "beginning the cutover").await?;
+    let fence = format!("select 1 from {control}.migration where id = $1 and epoch = $2 for update");
+    let fenced = client.query_opt(&fence, &[&migration, &epoch]).await;
+    if fenced.map_err(|e| server(e, "locking the migration's control row"))?.is_none() {
+        return Err(Error::new(Kind::Superseded, "another runner has taken this migration over"));
+    }
+    set_timeout(client, SHARE_UPDATE_WAIT).await?;
+    let text = format!("lock table {source} in share update exclusive mode");
+    batch(client, &text, &format!("locking {} against other maintenance", plan.source))
+        .await
+        .map_err(timed_out)?;
+    let fingerprint = crate::catalog::fingerprint(client, detail.source_oid).await?;
+    if fingerprint != plan.fingerprint {
+        return Err(changed(plan));
+    }
+    set_timeout(client, budget.mul_f64(LOCK_SHARE)).await?;
+    let since = Instant::now();
+    let text = format!("lock table {source} in share row exclusive mode");
+    batch(client, &text, &format!("locking {} against writers", plan.source)).await.map_err(timed_out)?;
+    let swap = swap_text(plan, control, migration, &swap);
+    Ok(Locked { lock, drain, since, swap })
+}
+
+fn changed(plan: &Plan) -> Error {
+    Error::new(Kind::Unfit, format!("the definition of {} is not the planned one any more", plan.source))
+        .next("nothing was swapped, and what was made is removed; plan and run again")
+}
+
+fn swap_text(plan: &Plan, control: &str, migration: i64, statements: &[String]) -> String {
+    let mut text =
+        format!("lock table {}, {} in access exclusive mode;\n", table(&plan.source), table(&plan.shadow));
+    for statement in statements {
+        text.push_str(statement.trim_end_matches(';'));
+        text.push_str(";\n");
+    }
+    text.push_str(&format!(
+        "update {control}.migration set phase = 'guard', updated_at = clock_timestamp() where id = {migration};\n\
+         insert into {control}.event (migration, who, what) values ({migration}, 'runner', 'swapped');\ncommit;"
+    ));
+    text
+}
+
+async fn batch(client: &Client, text: &str, what: &str) -> Result<()> {
+    client.batch_execute(text).await.map_err(|e| server(e, what))
+}
+
+async fn set_timeout(client: &Client, timeout: Duration) -> Result<()> {
+    let ms = timeout.as_millis().max(1);
+    batch(client, &format!("set local lock_timeout = '{ms}ms'"), "setting the lock timeout").await
+}
+
+/// A lock that was not to be had in time is a matter of the budget; so is a deadlock with a client over it.
+fn timed_out(e: Error) -> Error {
+    let code = e
+        .source
+        .as_deref()
+        .and_then(|s| s.downcast_ref::<tokio_postgres::Error>())
+        .and_then(|e| e.code())
+        .cloned();
+    match code {
+        Some(c) if c == SqlState::LOCK_NOT_AVAILABLE || c == SqlState::T_R_DEADLOCK_DETECTED => {
+            Error { kind: Kind::Budget, ..e }
+        }
+        Some(_) | None => e,
+    }
+}
+
+impl Apply<Postgres> for Locked {
+    async fn floor(&mut self) -> Result<Snapshot> {
+        self.drain.floor().await
+    }
+
+    async fn apply(&mut self, batch: &Batch, checkpoint: Option<&Lsn>) -> Result<u64> {
+        self.drain.apply(batch, checkpoint).await
+    }
+
+    async fn mark(&mut self, token: u64) -> Result<()> {
+        self.drain.mark(token).await
+    }
+}
+
+impl CoreLocked<Postgres> for Locked {
+    fn since(&self) -> Instant {
+        self.since
+    }
+
+    async fn swap(self, deadline: Duration) -> Result<()> {
+        let budget = |what: &str| Error::new(Kind::Budget, format!("{what} within the stall budget"));
+        if deadline < SWAP_MIN {
+            self.release().await;
+            return Err(budget("nothing was left for the swap"));
+        }
+        let text = format!("set local lock_timeout = '{}ms';\n{}", deadline.as_millis().max(1), self.swap);
+        match self.lock.client().batch_execute(&text).await {
+            Ok(()) => Ok(()),
+            Err(e) => {
+                let refused = e.code().is_some();
+                let error = timed_out(server(e, "swapping the tables"));
+                if refused && !error.is_transient() {
+                    // The server answered with an error, so the transaction is over and nothing was swapped.
+                    self.release().await;
+                    return Err(error);
+                }
+                Err(Error { kind: Kind::Ambiguous, ..error })
+            }
+        }
+    }
+
+    async fn release(self) {
+        // A rollback lets go at once; if it cannot be sent, closing the connection does the same.
+        drop(
+            tokio::time::timeout(Duration::from_secs(1), self.lock.client().batch_execute("rollback")).await,
+        );
+    }
+}
+
+/// Who would keep us from the lock, or see an empty table after the swap.
+pub async fn obstacles(
+    client: &Client,
+    plan: &Plan,
+    detail: &Detail,
+    control: &str,
+    migration: i64,
+) -> Result<Vec<Obstacle>> {
+    if crate::catalog::fingerprint(client, detail.source_oid).await? != plan.fingerprint {
+        return Err(changed(plan));
+    }
+    let text = format!(
+        "select a.pid, coalesce(a.application_name, ''), a.backend_type, coalesce(a.state, ''),\n\
+         coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::float8,\n\
+         coalesce(case when (n.xmax & ~4294967295) | a.backend_xmin::text::bigint > n.xmax\n\
+         then ((n.xmax & ~4294967295) | a.backend_xmin::text::bigint) - 4294967296\n\
+         else (n.xmax & ~4294967295) | a.backend_xmin::text::bigint end < m.settled_xid, false),\n\
+         exists (select from pg_locks l where l.pid = a.pid and l.relation = $1::oid and l.mode <> 'AccessShareLock' and l.granted)\n\
+         from pg_stat_activity a, {control}.migration m,\n\
+         (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xmax) n\n\
+         where m.id = $2 and a.pid <> pg_backend_pid() and a.application_name not like 'shadowswap/%'\n\
+         and a.datname = current_database() and a.backend_type in ('client backend', 'autovacuum worker')"
+    );
+    let rows = client
+        .query(&text, &[&detail.source_oid, &migration])
+        .await
+        .map_err(|e| server(e, "looking who is in the way"))?;
+    let mut found = Vec::new();
+    for row in rows {
+        let (pid, app, kind, state): (i32, String, String, String) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let age: f64 = row.get(4);
+        let (old_snapshot, locks): (bool, bool) = (row.get(5), row.get(6));
+        let is_client = kind == "client backend";
+        let who =
+            if app.is_empty() { format!("pid {pid} ({kind})") } else { format!("pid {pid} (app={app})") };
+        if is_client && old_snapshot {
+            let what = format!(
+                "a snapshot older than the copy, held for {age:.0} s: it would see an empty table after the swap"
+            );
+            found.push(Obstacle { who, what, blocks: true });
+        } else if is_client && locks && age > 1.0 {
+            let what = format!("a transaction that wrote to the table, {state} for {age:.0} s");
+            found.push(Obstacle { who, what, blocks: true });
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the swap took place. The control row is locked first, which waits for a swap that is still on its way.
+pub async fn outcome(
+    client: &Client,
+    plan: &Plan,
+    detail: &Detail,
+    control: &str,
+    migration: i64,
+) -> Result<Outcome> {
+    let text = format!("select phase in ('guard', 'done') from {control}.migration where id = $1 for update");
+    let row = client
+        .query_one(&text, &[&migration])
+        .await
+        .map_err(|e| server(e, "looking whether the swap took place"))?;
+    let recorded: bool = row.get(0);
+    let row = client
+        .query_one("select coalesce(to_regclass($1)::oid, 0::oid)", &[&table(&plan.source)])
+        .await
+        .map_err(|e| server(e, "looking which table has the name now"))?;
+    let is_source = row.get::<_, u32>(0) == detail.source_oid;
+    match (recorded, is_source) {
+        (true, false) => Ok(Outcome::Swapped),
+        (false, true) => Ok(Outcome::NotSwapped),
+        (true, true) | (false, false) => Err(Error::corrupt(format!(
+            "the control tables say that {} was {}swapped, the catalog says otherwise",
+            plan.source,
+            if recorded { "" } else { "not " }
+        ))
+        .next("look at the tables before anything else; somebody renamed them by hand, or restored one of the two")),
+    }
+}

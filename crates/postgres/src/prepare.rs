@@ -1,0 +1,346 @@
+//! Everything around the copy that has a name on the server: publication, slot, shadow, indexes; and its removal.
+//!
+//! Order matters in `prepare`: publication, then slot, then nothing more is ever changed about either. Servers before the 2025 minor
+//! releases lose changes of a table that is added to a publication under open transactions.
+
+use crate::{
+    Snapshot, connect::Connection, error::server, plan::Detail, shadow::index::IndexStep, sql::quote,
+    statements::table,
+};
+use shadowswap_core::{Error, Kind, Load, Result, plan::Plan};
+use std::{
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio_postgres::{Client, error::SqlState};
+
+/// The first pause between looks at something that takes its time.
+const LOOK_FIRST: Duration = Duration::from_millis(5);
+const LOOK_MAX: Duration = Duration::from_millis(500);
+/// Statements on the hot table wait this long for their lock, and try again.
+const LOCK_WAIT: Duration = Duration::from_millis(100);
+/// Tries at such a lock.
+const LOCK_TRIES: u32 = 100;
+
+/// The publication of a migration.
+pub fn publication_name(migration: i64) -> String {
+    format!("shadowswap_{migration}")
+}
+
+/// The slot of a migration. Slots belong to the whole server, so that the database is part of the name.
+pub async fn slot_name(client: &Client, migration: i64) -> Result<String> {
+    let row = client.query_one("select oid from pg_database where datname = current_database()", &[]).await;
+    let oid: u32 = row.map_err(|e| server(e, "reading the database's number"))?.get(0);
+    Ok(format!("shadowswap_{oid}_{migration}"))
+}
+
+/// pgoutput's options.
+pub fn stream_options(detail: &Detail, publication: &str) -> Vec<(String, String)> {
+    let version = detail.server_version_num / 10_000;
+    let mut options = vec![
+        ("proto_version".to_string(), if version >= 14 { "2" } else { "1" }.to_string()),
+        ("publication_names".to_string(), quote(publication)),
+    ];
+    if version >= 14 {
+        options.push(("streaming".to_string(), "on".to_string()));
+        options.push(("messages".to_string(), "on".to_string()));
+    }
+    if detail.binary {
+        options.push(("binary".to_string(), "on".to_string()));
+    }
+    options
+}
+
+async fn run(client: &Client, text: &str) -> Result<()> {
+    let what = text.lines().next().unwrap_or_default();
+    client.batch_execute(text).await.map_err(|e| server(e, what))
+}
+
+async fn is_there(client: &Client, text: &str, name: &str) -> Result<bool> {
+    let row =
+        client.query_one(text, &[&name]).await.map_err(|e| server(e, format_args!("looking for {name}")))?;
+    Ok(row.get(0))
+}
+
+const SLOT_EXISTS: &str = "select exists (select from pg_replication_slots where slot_name = $1)";
+const PUBLICATION_EXISTS: &str = "select exists (select from pg_publication where pubname = $1)";
+
+/// Makes publication, slot and shadow, each where it is not there yet.
+pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migration: i64) -> Result<()> {
+    if let Some(statement) = &detail.set_identity {
+        with_short_lock(client, statement).await?;
+    }
+    let publication = publication_name(migration);
+    if !is_there(client, PUBLICATION_EXISTS, &publication).await? {
+        let (name, source) = (quote(&publication), table(&plan.source));
+        run(client, &format!("create publication {name} for table only {source} with (publish = 'insert, update, delete, truncate')"))
+            .await?;
+    }
+    let slot = slot_name(client, migration).await?;
+    if !is_there(client, SLOT_EXISTS, &slot).await? {
+        let made = client
+            .query_one("select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot])
+            .await;
+        made.map_err(|e| server(e, format_args!("making the replication slot {slot}")))?;
+    }
+    all_before_are_visible(client).await?;
+    crate::shadow::create_shadow(client, plan, migration).await
+}
+
+/// Waits until every transaction that was running is over for new readers too.
+///
+/// The stream carries what commits after the slot's starting point. A transaction may commit just before that point and still be
+/// invisible, for as long as it waits for its synchronous standby: neither the stream nor a chunk would have it.
+async fn all_before_are_visible(client: &Client) -> Result<()> {
+    let snapshot = || async {
+        let row = client.query_one("select pg_current_snapshot()::text", &[]).await;
+        Snapshot::parse(row.map_err(|e| server(e, "taking a snapshot"))?.get(0))
+    };
+    let then = snapshot().await?.xmax;
+    let mut pause = LOOK_FIRST;
+    while snapshot().await?.xmin < then {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_MAX);
+    }
+    Ok(())
+}
+
+/// Runs a statement that needs a short exclusive lock on the hot table, without ever making clients wait for long.
+pub async fn with_short_lock(client: &Client, statement: &str) -> Result<()> {
+    let text =
+        format!("begin;\nset local lock_timeout = '{}ms';\n{statement};\ncommit", LOCK_WAIT.as_millis());
+    let mut pause = LOOK_FIRST;
+    for _ in 1..LOCK_TRIES {
+        match client.batch_execute(&text).await {
+            Ok(()) => return Ok(()),
+            Err(e) => {
+                drop(client.batch_execute("rollback").await);
+                if e.code() != Some(&SqlState::LOCK_NOT_AVAILABLE) {
+                    return Err(server(e, statement));
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_MAX);
+    }
+    let tries = LOCK_TRIES;
+    Err(Error::new(
+        Kind::Budget,
+        format!("no lock for {statement:?} in {tries} tries of {} ms", LOCK_WAIT.as_millis()),
+    )
+    .next("end the long transactions on this table, then run again"))
+}
+
+/// The slot must be there and whole. A reader of a former runner is sent away.
+pub async fn check_slot(client: &Client, slot: &str) -> Result<()> {
+    let lost = |what: &str| {
+        Error::corrupt(format!(
+            "the replication slot {slot} {what}: changes are missing, the shadow cannot be trusted any more"
+        ))
+        .next("nothing was swapped; `shadowswap abort` removes the shadow, then run again")
+    };
+    let mut pause = LOOK_FIRST;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let row = client
+            .query_opt(
+                "select active_pid, coalesce(wal_status, '') from pg_replication_slots where slot_name = $1",
+                &[&slot],
+            )
+            .await
+            .map_err(|e| server(e, format_args!("looking at the replication slot {slot}")))?;
+        let Some(row) = row else { return Err(lost("is gone")) };
+        if row.get::<_, String>(1) == "lost" {
+            return Err(lost("has lost the WAL that it needs"));
+        }
+        let Some(pid) = row.get::<_, Option<i32>>(0) else { return Ok(()) };
+        client
+            .execute("select pg_terminate_backend($1)", &[&pid])
+            .await
+            .map_err(|e| server(e, format_args!("ending the former reader {pid} of slot {slot}")))?;
+        if tokio::time::Instant::now() > deadline {
+            return Err(Error::transient(format!(
+                "the former reader {pid} of the replication slot {slot} did not end within 60 s"
+            )));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_MAX);
+    }
+}
+
+/// Builds what the shadow still lacks, and everything that needs no lock.
+pub async fn finish_shadow<F, C>(
+    connect: C,
+    plan: &Plan,
+    detail: &Detail,
+    control: &str,
+    migration: i64,
+    report: impl Fn(String) + Send + Sync,
+) -> Result<()>
+where
+    C: Fn() -> F,
+    F: Future<Output = Result<Connection>>,
+{
+    let (one, two) = (connect().await?, connect().await?);
+    for connection in [&one, &two] {
+        let text = "select set_config('maintenance_work_mem', greatest(pg_size_bytes(current_setting('maintenance_work_mem')), $2)::text || 'B', false),\n\
+                    set_config('search_path', $1, false)";
+        let prepared = connection.client().execute(text, &[&detail.search_path, &SORT_BYTES]).await;
+        prepared.map_err(|e| server(e, "setting up the index session"))?;
+    }
+    let client = one.client();
+    let missing = crate::shadow::missing_steps(client, plan, detail).await?;
+    // CREATE INDEX tolerates another one on the same table; a constraint wants the table alone.
+    let (indexes, rest): (Vec<_>, Vec<_>) = missing
+        .into_iter()
+        .partition(|s| s.statement.get(..6).is_some_and(|t| t.eq_ignore_ascii_case("create")));
+    let queue = Mutex::new(indexes.into_iter());
+    let (first, second) =
+        tokio::join!(build(client, plan, &queue, &report), build(two.client(), plan, &queue, &report));
+    first.and(second)?;
+    build(client, plan, &Mutex::new(rest.into_iter()), &report).await?;
+    report("setting owner, privileges and comments".to_string());
+    for statement in crate::swap::before_swap_statements(client, plan).await? {
+        run(client, &statement).await?;
+    }
+    report("gathering statistics".to_string());
+    run(client, &format!("analyze {}", table(&plan.shadow))).await?;
+    // Whatever was copied is older than this: a snapshot from before would not see all of it after the swap.
+    let text = format!(
+        "update {control}.migration set settled_xid = pg_snapshot_xmax(pg_current_snapshot())::text::bigint where id = $1"
+    );
+    client
+        .execute(&text, &[&migration])
+        .await
+        .map_err(|e| server(e, "noting when the shadow was complete"))?;
+    Ok(())
+}
+
+/// Memory for sorting an index, at least: two at a time, as the blocking ALTER would have it for one.
+const SORT_BYTES: i64 = 128 << 20;
+
+/// Builds what is in the queue, one after the other.
+async fn build(
+    client: &Client,
+    plan: &Plan,
+    queue: &Mutex<std::vec::IntoIter<IndexStep>>,
+    report: &(impl Fn(String) + Send + Sync),
+) -> Result<()> {
+    loop {
+        let Some(step) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return Ok(()) };
+        report(format!("building {}", step.name));
+        let Err(e) = client.batch_execute(&step.statement).await else { continue };
+        // Two chunks of different times, or a row that was read again, may have brought a value from the future.
+        let collides = matches!(e.code(), Some(c) if *c == SqlState::UNIQUE_VIOLATION || *c == SqlState::EXCLUSION_VIOLATION);
+        if collides && step.existed_on_source {
+            return Err(Error { kind: Kind::Transient, ..server(e, format_args!("building {}", step.name)) });
+        }
+        return Err(crate::shadow::violation::explain(client, plan, e, Some(&step)).await);
+    }
+}
+
+async fn drop_stream(client: &Client, migration: i64) -> Result<()> {
+    let slot = slot_name(client, migration).await?;
+    if is_there(client, SLOT_EXISTS, &slot).await? {
+        match check_slot(client, &slot).await {
+            // A slot that has lost its WAL is dropped all the same.
+            Ok(()) => {}
+            Err(e) if e.kind == Kind::Corrupt => {}
+            Err(e) => return Err(e),
+        }
+        let dropped = client.execute("select pg_drop_replication_slot($1)", &[&slot]).await;
+        dropped.map_err(|e| server(e, format_args!("dropping the replication slot {slot}")))?;
+    }
+    run(client, &format!("drop publication if exists {}", quote(&publication_name(migration)))).await
+}
+
+/// Removes the stream and, if asked, the old table.
+pub async fn clean_up(
+    client: &Client,
+    plan: &Plan,
+    detail: &Detail,
+    migration: i64,
+    drop_old: bool,
+) -> Result<()> {
+    drop_stream(client, migration).await?;
+    if !drop_old {
+        if let Some(statement) = &detail.restore_identity_old {
+            with_short_lock(client, statement).await?;
+        }
+        return Ok(());
+    }
+    // Only the table that was the source is dropped, whatever may have its name now.
+    let row = client
+        .query_opt(
+            "select 1 from pg_class where oid = $1 and relname = $2",
+            &[&detail.source_oid, &plan.old.name],
+        )
+        .await;
+    if row.map_err(|e| server(e, "looking for the old table"))?.is_some() {
+        for statement in crate::swap::drop_old_statements(plan) {
+            with_short_lock(client, &statement).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes everything that was made, and leaves the source as it was.
+pub async fn abort(client: &Client, plan: &Plan, detail: &Detail, migration: i64) -> Result<()> {
+    drop_stream(client, migration).await?;
+    for statement in crate::shadow::abort_statements(client, plan, migration).await? {
+        run(client, &statement).await?;
+    }
+    if let Some(statement) = &detail.restore_identity {
+        with_short_lock(client, statement).await?;
+    }
+    Ok(())
+}
+
+/// Runs the change in place, once.
+pub async fn direct(
+    client: &mut Client,
+    plan: &Plan,
+    detail: &Detail,
+    control: &str,
+    migration: i64,
+    budget: Duration,
+) -> Result<()> {
+    let transaction = client.transaction().await.map_err(|e| server(e, "beginning the change"))?;
+    let timeout = format!("{}ms", budget.as_millis().max(1));
+    let setup = "select set_config('lock_timeout', $1, true), set_config('search_path', $2, true)";
+    transaction
+        .execute(setup, &[&timeout, &detail.search_path])
+        .await
+        .map_err(|e| server(e, "setting the lock timeout"))?;
+    for body in &plan.request.alters {
+        let text = format!("alter table {} {body}", table(&plan.source));
+        transaction.execute(&text, &[]).await.map_err(|e| {
+            let timed_out = e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+            let error = server(e, "changing the table in place");
+            if timed_out { Error { kind: Kind::Budget, ..error } } else { error }
+        })?;
+    }
+    let text =
+        format!("update {control}.migration set phase = 'done', ended_at = clock_timestamp() where id = $1");
+    transaction.execute(&text, &[&migration]).await.map_err(|e| server(e, "noting the change"))?;
+    transaction.commit().await.map_err(|e| server(e, "committing the change"))
+}
+
+/// Readings for the throttle.
+pub async fn load(client: &Client, migration: i64) -> Result<Load> {
+    let slot = slot_name(client, migration).await?;
+    let text = "select\n\
+        (select max(extract(epoch from coalesce(r.replay_lag, interval '0')))::float8 from pg_stat_replication r\n\
+         where not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')),\n\
+        (select count(*) from pg_stat_activity where state = 'active' and backend_type = 'client backend'\n\
+         and application_name not like 'shadowswap/%'),\n\
+        (select coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint from pg_replication_slots where slot_name = $1)";
+    let row = client.query_one(text, &[&slot]).await.map_err(|e| server(e, "reading the server's load"))?;
+    let lag: Option<f64> = row.get(0);
+    Ok(Load {
+        replica_lag: lag.map(|s| Duration::from_secs_f64(s.max(0.0))),
+        active_sessions: row.get::<_, i64>(1).max(0) as u64,
+        retained_bytes: row.get::<_, Option<i64>>(2).unwrap_or(0).max(0) as u64,
+    })
+}

@@ -1,0 +1,443 @@
+//! A working session: copies chunks, applies batches, compares, sends markers.
+//!
+//! Every writing transaction begins by locking its control row under this session's epoch (and attempt, or writer number); no row means
+//! that another runner, or a later session of our own, has taken over. That first statement also gives the floor, so that the fence
+//! costs no round trip. Reads are at READ COMMITTED: each later statement's snapshot includes the floor, and a key that the applier
+//! wrote meanwhile is a plain conflict (at REPEATABLE READ it would be a serialization failure).
+
+use crate::{connect::Connection, error::server, floor::Snapshot, statements::Statements};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::SinkExt;
+use shadowswap_core::{
+    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried, batch::Batch,
+    engine::Session as CoreSession, plan::Plan,
+};
+use std::{collections::HashMap, sync::Arc};
+use tokio_postgres::{
+    Client, Statement,
+    error::SqlState,
+    types::{FromSql, ToSql, Type},
+};
+
+/// What identifies the writer to the control tables.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    /// The quoted control schema.
+    pub control: String,
+    /// The migration's number.
+    pub migration: i64,
+    /// The runner's epoch.
+    pub epoch: i64,
+}
+
+/// One connection with its prepared statements.
+pub struct Session {
+    connection: Connection,
+    statements: Arc<Statements>,
+    plan: Arc<Plan>,
+    writer: Writer,
+    /// This session's turn at applying; taken at its first batch.
+    turn: Option<i64>,
+    prepared: HashMap<String, Statement>,
+    compares: bool,
+}
+
+/// COPY's binary signature, flags and extension length.
+const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const COPY_TRAILER: &[u8] = &[0xff, 0xff];
+/// COPY data goes to the server in pieces of about this size.
+const COPY_PIECE: usize = 64 << 10;
+
+type Params<'a> = [&'a (dyn ToSql + Sync)];
+
+impl Session {
+    /// A session on an open connection. One that `compares` looks at the whole table at once where ranges of the source's key are not
+    /// ranges of the shadow's.
+    pub async fn new(
+        connection: Connection,
+        statements: Arc<Statements>,
+        plan: Arc<Plan>,
+        writer: Writer,
+        search_path: &str,
+        compares: bool,
+    ) -> Result<Session> {
+        let setup = "select set_config('search_path', $1, false), set_config('plan_cache_mode', 'force_custom_plan', false)";
+        connection
+            .client()
+            .execute(setup, &[&search_path])
+            .await
+            .map_err(|e| server(e, "setting up a session"))?;
+        Ok(Session { connection, statements, plan, writer, turn: None, prepared: HashMap::new(), compares })
+    }
+
+    fn client(&self) -> &Client {
+        self.connection.client()
+    }
+
+    async fn prepare(&mut self, text: String) -> Result<Statement> {
+        if let Some(statement) = self.prepared.get(&text) {
+            return Ok(statement.clone());
+        }
+        let prepared = self.client().prepare(&text).await;
+        let statement =
+            prepared.map_err(|e| server(e, format_args!("preparing a statement ({})", first_line(&text))))?;
+        self.prepared.insert(text, statement.clone());
+        Ok(statement)
+    }
+
+    async fn rows(
+        &mut self,
+        text: String,
+        params: &Params<'_>,
+        what: &str,
+    ) -> Result<Vec<tokio_postgres::Row>> {
+        let statement = self.prepare(text).await?;
+        self.client().query(&statement, params).await.map_err(|e| server(e, what))
+    }
+
+    async fn run(&mut self, text: String, params: &Params<'_>, what: &str) -> Result<u64> {
+        let statement = self.prepare(text).await?;
+        self.client().execute(&statement, params).await.map_err(|e| server(e, what))
+    }
+
+    async fn batch(&self, text: &str) -> Result<()> {
+        self.client().batch_execute(text).await.map_err(|e| server(e, first_line(text)))
+    }
+
+    /// Rolls back after an error, keeping the error; a session that cannot even roll back is useless, which its next use will tell.
+    async fn rolled_back<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            drop(self.client().batch_execute("rollback").await);
+        }
+        result
+    }
+
+    /// Names the rows where the data do not allow the change.
+    async fn explained<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Err(mut e) if e.kind == Kind::Unfit => {
+                match e.source.take().map(|s| s.downcast::<tokio_postgres::Error>()) {
+                    Some(Ok(source)) => {
+                        Err(crate::shadow::violation::explain(self.client(), &self.plan, *source, None).await)
+                    }
+                    Some(Err(_)) | None => Err(e),
+                }
+            }
+            result => result,
+        }
+    }
+
+    async fn copy_inner(&mut self, chunk: &Chunk, raise: impl FnOnce(Snapshot) + Send) -> Result<Copied> {
+        let control = self.writer.control.clone();
+        let fence = format!(
+            "select pg_current_snapshot()::text\nfrom {control}.chunk\nwhere migration = $1 and id = $2 and epoch = $3 and attempt = $4 and not done\nfor update"
+        );
+        let (migration, epoch) = (self.writer.migration, self.writer.epoch);
+        let fence = self.prepare(fence).await?;
+        let text = self.statements.copy(chunk.lower.is_some(), chunk.upper.is_some());
+        let copy = self.prepare(text).await?;
+        let done = self
+            .prepare(format!(
+                "update {control}.chunk set done = true, rows = $3 where migration = $1 and id = $2"
+            ))
+            .await?;
+        let begin = self.batch("begin isolation level read committed");
+        let params: &Params<'_> = &[&migration, &chunk.id, &epoch, &chunk.attempt];
+        let locked = self.client().query_opt(&fence, params);
+        let (begun, locked) = tokio::join!(begin, locked);
+        begun?;
+        let row = locked.map_err(|e| server(e, "locking the chunk's control row"))?.ok_or_else(superseded)?;
+        raise(Snapshot::parse(row.get(0))?);
+        let (lower, upper) = (bound(chunk.lower.as_ref())?, bound(chunk.upper.as_ref())?);
+        let rows = self
+            .client()
+            .execute(&copy, &[&lower, &upper])
+            .await
+            .map_err(|e| server(e, "copying a chunk"))?;
+        let rows_text = rows as i64;
+        let params: &Params<'_> = &[&migration, &chunk.id, &rows_text];
+        let (marked, committed) =
+            tokio::join!(self.client().execute(&done, params), self.client().batch_execute("commit"));
+        marked.map_err(|e| server(e, "marking the chunk done"))?;
+        committed.map_err(|e| lost_commit(e, "committing a chunk"))?;
+        Ok(Copied { rows })
+    }
+
+    /// Takes the turn at applying. Waits for what a former session still writes, and fences it out.
+    async fn turn(&mut self) -> Result<i64> {
+        if let Some(turn) = self.turn {
+            return Ok(turn);
+        }
+        let text = format!(
+            "update {}.checkpoint set writer = writer + 1 where migration = $1 and epoch = $2 returning writer",
+            self.writer.control
+        );
+        let (migration, epoch) = (self.writer.migration, self.writer.epoch);
+        let rows = self.rows(text, &[&migration, &epoch], "taking the turn at applying").await?;
+        let turn = rows.first().ok_or_else(superseded)?.get(0);
+        // Staging tables are this session's own, so they are made once, here.
+        let stage = self.statements.stage();
+        self.batch(&stage).await.tried("making the staging tables")?;
+        self.turn = Some(turn);
+        Ok(turn)
+    }
+
+    async fn apply_inner(&mut self, batch: &Batch, checkpoint: Option<&str>, careful: bool) -> Result<u64> {
+        let turn = self.turn().await?;
+        let control = self.writer.control.clone();
+        let (migration, epoch) = (self.writer.migration, self.writer.epoch);
+        let fence = format!(
+            "select 1 from {control}.checkpoint where migration = $1 and epoch = $2 and writer = $3 for update"
+        );
+        let fence = self.prepare(fence).await?;
+        let params: &Params<'_> = &[&migration, &epoch, &turn];
+        let (begun, locked) = tokio::join!(
+            self.batch("begin isolation level read committed"),
+            self.client().query_opt(&fence, params)
+        );
+        begun?;
+        locked.map_err(|e| server(e, "locking the checkpoint"))?.ok_or_else(superseded)?;
+        self.write(batch, careful).await?;
+        let changes = batch.changes() as i64;
+        let update = self
+            .prepare(format!(
+                "update {control}.checkpoint set position = coalesce($2, position), changes = changes + $3, applied_at = clock_timestamp() where migration = $1"
+            ))
+            .await?;
+        let params: &Params<'_> = &[&migration, &checkpoint, &changes];
+        let (saved, committed) =
+            tokio::join!(self.client().execute(&update, params), self.client().batch_execute("commit"));
+        saved.map_err(|e| server(e, "saving the checkpoint"))?;
+        committed.map_err(|e| lost_commit(e, "committing a batch"))?;
+        Ok(batch.changes())
+    }
+
+    /// Deletes first, for all keys, and only then writes images: two rows may have swapped a unique value.
+    async fn write(&mut self, batch: &Batch, careful: bool) -> Result<()> {
+        let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, op) in batch.iter() {
+            match op {
+                Op::Upsert(row) => rows.push(row.as_slice()),
+                Op::Reread => again.push(key.0.as_slice()),
+                Op::Delete => {}
+            }
+            if careful || matches!(op, Op::Delete) {
+                gone.push(key.0.as_slice());
+            }
+        }
+        let statements = Arc::clone(&self.statements);
+        if !gone.is_empty() {
+            self.copy_in(&statements.copy_gone(), &gone).await?;
+            self.run(statements.delete(), &[], "deleting rows").await?;
+        }
+        if !again.is_empty() {
+            self.copy_in(&statements.copy_reread(), &again).await?;
+            self.run(statements.reread(), &[], "reading rows with unchanged values again").await?;
+        }
+        if !rows.is_empty() {
+            self.copy_in(&statements.copy_rows(), &rows).await?;
+        }
+        if rows.is_empty() && again.is_empty() {
+            return Ok(());
+        }
+        if careful {
+            for text in statements.give_way() {
+                self.run(text, &[], "removing rows that must give way").await?;
+            }
+            self.run(statements.insert(), &[], "inserting rows").await?;
+        } else {
+            self.run(statements.upsert(), &[], "writing rows").await?;
+        }
+        Ok(())
+    }
+
+    async fn copy_in(&self, text: &str, tuples: &[&[u8]]) -> Result<()> {
+        let what = "sending rows to a staging table";
+        let sink = self.client().copy_in::<_, Bytes>(text).await.map_err(|e| server(e, what))?;
+        let mut sink = std::pin::pin!(sink);
+        let mut piece = BytesMut::with_capacity(COPY_PIECE + 1024);
+        if self.statements.binary {
+            piece.put_slice(COPY_HEADER);
+        }
+        for tuple in tuples {
+            piece.put_slice(tuple);
+            if piece.len() >= COPY_PIECE {
+                sink.feed(piece.split().freeze()).await.map_err(|e| server(e, what))?;
+            }
+        }
+        if self.statements.binary {
+            piece.put_slice(COPY_TRAILER);
+        }
+        sink.feed(piece.freeze()).await.map_err(|e| server(e, what))?;
+        sink.as_mut().finish().await.map_err(|e| server(e, what))?;
+        Ok(())
+    }
+}
+
+impl Apply<crate::Postgres> for Session {
+    async fn floor(&mut self) -> Result<Snapshot> {
+        let rows =
+            self.rows("select pg_current_snapshot()::text".to_string(), &[], "taking a snapshot").await?;
+        let row = rows.first().ok_or_else(|| Error::corrupt("the server gave no snapshot"))?;
+        Snapshot::parse(row.get(0))
+    }
+
+    async fn apply(&mut self, batch: &Batch, checkpoint: Option<&crate::Lsn>) -> Result<u64> {
+        let checkpoint = checkpoint.map(ToString::to_string);
+        let result = self.apply_inner(batch, checkpoint.as_deref(), false).await;
+        let result = self.rolled_back(result).await;
+        match result {
+            Err(e) if is_unique_violation(&e) => {
+                let result = self.apply_inner(batch, checkpoint.as_deref(), true).await;
+                let result = self.rolled_back(result).await;
+                self.explained(result).await
+            }
+            result => self.explained(result).await,
+        }
+    }
+
+    async fn mark(&mut self, token: u64) -> Result<()> {
+        let content = format!("{}:{token}", self.writer.migration);
+        let text = "select pg_logical_emit_message(true, 'shadowswap', $1)".to_string();
+        self.rows(text, &[&content], "sending a marker").await.map(drop)
+    }
+}
+
+impl CoreSession<crate::Postgres> for Session {
+    async fn next_bound(&mut self, lower: Option<&Bound>, last: &Bound, rows: u64) -> Result<Option<Bound>> {
+        if self.compares && !self.statements.keeps_order {
+            return Ok(None);
+        }
+        let text = self.statements.next_bound(lower.is_some());
+        let (lower, last) = (bound(lower)?, bound(Some(last))?);
+        let offset = i64::try_from(rows.saturating_sub(1)).unwrap_or(i64::MAX);
+        let found = self.rows(text, &[&lower, &last, &offset], "finding the next chunk").await?;
+        found.first().map(|row| to_bound(&row.get::<_, Vec<String>>(0))).transpose()
+    }
+
+    async fn last_key(&mut self) -> Result<Option<Bound>> {
+        let text = self.statements.last_key();
+        let found = self.rows(text, &[], "finding the last key").await?;
+        found.first().map(|row| to_bound(&row.get::<_, Vec<String>>(0))).transpose()
+    }
+
+    async fn copy_chunk(&mut self, chunk: &Chunk, raise: impl FnOnce(Snapshot) + Send) -> Result<Copied> {
+        let result = self.copy_inner(chunk, raise).await;
+        let result = self.rolled_back(result).await;
+        self.explained(result).await
+    }
+
+    async fn fate(&mut self, chunk: &Chunk) -> Result<Fate> {
+        let text = format!(
+            "update {}.chunk set attempt = $4\nwhere migration = $1 and id = $2 and epoch = $3\nreturning done",
+            self.writer.control
+        );
+        let (migration, epoch, attempt) = (self.writer.migration, self.writer.epoch, chunk.attempt + 1);
+        let rows =
+            self.rows(text, &[&migration, &chunk.id, &epoch, &attempt], "raising the chunk's fence").await?;
+        let done: bool = rows.first().ok_or_else(superseded)?.get(0);
+        Ok(if done { Fate::Done } else { Fate::Gone })
+    }
+
+    async fn compare(&mut self, chunk: &Chunk, limit: usize) -> Result<Compared> {
+        // A range of the source's keys is a range of the shadow's only where both sort alike; elsewhere the core asks for one range.
+        let (lower, upper) = (bound(chunk.lower.as_ref())?, bound(chunk.upper.as_ref())?);
+        let text = self.statements.compare(lower.is_some(), upper.is_some());
+        let rows = self.rows(text, &[&lower, &upper], "comparing checksums").await?;
+        let row = rows.first().ok_or_else(|| Error::corrupt("a comparison gave no row"))?;
+        let (rows_source, rows_shadow): (i64, i64) = (row.get(0), row.get(1));
+        let mut compared = Compared {
+            rows_source: rows_source as u64,
+            rows_shadow: rows_shadow as u64,
+            differing: Vec::new(),
+        };
+        if rows_source == rows_shadow && row.get::<_, bool>(2) {
+            return Ok(compared);
+        }
+        let text = self.statements.differing(lower.is_some(), upper.is_some());
+        let found =
+            self.rows(text, &[&lower, &upper, &(limit as i64)], "finding the rows that differ").await?;
+        compared.differing =
+            found.iter().map(|row| suspect(row, self.statements.binary)).collect::<Result<_>>()?;
+        // Both were looked at in two snapshots; what differed in the first may be equal in the second.
+        if compared.differing.is_empty() {
+            compared.rows_shadow = compared.rows_source;
+        }
+        Ok(compared)
+    }
+
+    async fn recheck(&mut self, suspects: &[Suspect]) -> Result<Vec<Suspect>> {
+        let bounds: Vec<&str> = suspects.iter().map(|s| s.bound.0.as_str()).collect();
+        let text = self.statements.recheck();
+        let found = self.rows(text, &[&bounds], "looking at rows again").await?;
+        let mut still = Vec::with_capacity(found.len());
+        for row in &found {
+            let place = usize::try_from(row.get::<_, i64>(0)).ok().and_then(|n| n.checked_sub(1));
+            let mut suspect = place
+                .and_then(|n| suspects.get(n))
+                .cloned()
+                .ok_or_else(|| Error::corrupt("the server gave back a row that was not asked for"))?;
+            suspect.what = row.get(1);
+            still.push(suspect);
+        }
+        Ok(still)
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+fn superseded() -> Error {
+    Error::new(
+        Kind::Superseded,
+        "another runner has taken this migration over; this one stops and touches nothing more",
+    )
+}
+
+fn lost_commit(e: tokio_postgres::Error, what: &str) -> Error {
+    let mut error = server(e, what);
+    if error.is_transient() {
+        error.message.push_str(" (it may have taken effect; the control row tells)");
+    }
+    error
+}
+
+/// Whether the server refused a row because another row has its unique value.
+fn is_unique_violation(e: &Error) -> bool {
+    let code =
+        e.source.as_deref().and_then(|s| s.downcast_ref::<tokio_postgres::Error>()).and_then(|e| e.code());
+    code.is_some_and(|c| *c == SqlState::UNIQUE_VIOLATION || *c == SqlState::EXCLUSION_VIOLATION)
+}
+
+fn bound(bound: Option<&Bound>) -> Result<Option<Vec<String>>> {
+    let read = |b: &Bound| {
+        serde_json::from_str(&b.0)
+            .map_err(|e| Error::corrupt(format!("a stored key cannot be read: {:?}", b.0)).because(e))
+    };
+    bound.map(read).transpose()
+}
+
+fn to_bound(parts: &[String]) -> Result<Bound> {
+    serde_json::to_string(parts).map(Bound).map_err(|e| Error::corrupt("a key cannot be stored").because(e))
+}
+
+/// A value in the server's own bytes.
+struct Raw(Vec<u8>);
+
+impl<'a> FromSql<'a> for Raw {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Raw, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Raw(raw.to_vec()))
+    }
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// The key in the stream's own encoding, so that the ledger of applied changes knows it.
+fn suspect(row: &tokio_postgres::Row, binary: bool) -> Result<Suspect> {
+    let parts: Vec<Vec<u8>> = (2..row.len()).map(|i| row.get::<_, Raw>(i).0).collect();
+    let parts: Vec<Option<&[u8]>> = parts.iter().map(|p| Some(p.as_slice())).collect();
+    let key = Key(crate::rows::encode(&parts, binary));
+    Ok(Suspect { key, bound: to_bound(&row.get::<_, Vec<String>>(0))?, what: row.get(1) })
+}

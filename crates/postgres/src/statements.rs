@@ -1,0 +1,369 @@
+//! The texts of the statements that copy, apply and compare, worked out once from the plan.
+
+use crate::{plan::Detail, sql::quote};
+use shadowswap_core::{
+    name::TableName,
+    plan::{Link, Plan},
+};
+
+/// The staging tables, of each applying session's own.
+const ROWS: &str = "pg_temp.shadowswap_row";
+const GONE: &str = "pg_temp.shadowswap_gone";
+const REREAD: &str = "pg_temp.shadowswap_reread";
+
+/// All texts for one link.
+#[derive(Clone, Debug)]
+pub struct Statements {
+    link: Link,
+    /// The row images come in COPY's binary format, else in its text format.
+    pub binary: bool,
+    /// Ranges of the source's key are ranges of the shadow's key.
+    pub keeps_order: bool,
+    /// Unique indexes that source and shadow both have, without the key's: the shadow's columns.
+    unique: Vec<Vec<String>>,
+    /// The source's columns as the stream sends them.
+    sent: Vec<String>,
+}
+
+/// A table's quoted, qualified name.
+pub fn table(name: &TableName) -> String {
+    format!("{}.{}", quote(&name.schema), quote(&name.name))
+}
+
+fn list<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) -> String {
+    items.into_iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+impl Statements {
+    /// The texts for this plan.
+    pub fn new(plan: &Plan, detail: &Detail) -> Statements {
+        Statements {
+            link: plan.link.clone(),
+            binary: detail.binary,
+            keeps_order: plan.link.key.iter().all(|k| same_order(&k.from_type, &k.to_type))
+                && !detail.key_collation_changes,
+            unique: detail.shared_unique.clone(),
+            sent: detail.sent_columns(),
+        }
+    }
+
+    /// The columns of the source as the stream sends them.
+    pub fn sent(&self) -> &[String] {
+        &self.sent
+    }
+
+    fn alias(&self) -> String {
+        quote(&self.link.from.name)
+    }
+
+    fn from_key(&self) -> Vec<String> {
+        self.link.key.iter().map(|k| format!("{}.{}", self.alias(), quote(&k.from))).collect()
+    }
+
+    fn bound(&self, param: usize) -> String {
+        let parts = self.link.key.iter().enumerate();
+        list(parts, |(i, k)| format!("((${param}::text[])[{}])::{}", i + 1, k.from_type))
+    }
+
+    fn shadow_bound(&self, param: usize) -> String {
+        let parts = self.link.key.iter().enumerate();
+        list(parts, |(i, k)| format!("((${param}::text[])[{}])::{}::{}", i + 1, k.from_type, k.to_type))
+    }
+
+    /// `lower < key <= upper`, with the lower bound as parameter 1 and the upper as 2. Both are always parameters.
+    fn range(&self, lower: bool, upper: bool) -> String {
+        let key = self.from_key().join(", ");
+        // An unused parameter still needs a type.
+        let mut parts = vec!["($1::text[] is null or true) and ($2::text[] is null or true)".to_string()];
+        if lower {
+            parts.push(format!("({key}) > ({})", self.bound(1)));
+        }
+        if upper {
+            parts.push(format!("({key}) <= ({})", self.bound(2)));
+        }
+        parts.join(" and ")
+    }
+
+    fn shadow_range(&self, lower: bool, upper: bool) -> String {
+        let key = list(&self.link.key, |k| format!("s.{}", quote(&k.to)));
+        let mut parts = vec!["true".to_string()];
+        if lower {
+            parts.push(format!("({key}) > ({})", self.shadow_bound(1)));
+        }
+        if upper {
+            parts.push(format!("({key}) <= ({})", self.shadow_bound(2)));
+        }
+        parts.join(" and ")
+    }
+
+    fn filled(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let columns = self.link.columns.iter();
+        columns.filter_map(|c| c.expression.as_deref().map(|e| (c.column.as_str(), e, c.data_type.as_str())))
+    }
+
+    fn to_key(&self) -> String {
+        list(&self.link.key, |k| quote(&k.to))
+    }
+
+    fn insert_head(&self) -> String {
+        let columns = list(self.filled(), |(c, _, _)| quote(c));
+        format!("insert into {} ({columns}) overriding system value", table(&self.link.to))
+    }
+
+    fn expressions(&self) -> String {
+        list(self.filled(), |(_, e, _)| e.to_string())
+    }
+
+    /// One chunk, with its bounds as parameters 1 and 2.
+    pub fn copy(&self, lower: bool, upper: bool) -> String {
+        format!(
+            "{}\nselect {}\nfrom {} as {}\nwhere {}\norder by {}\non conflict ({}) do nothing",
+            self.insert_head(),
+            self.expressions(),
+            table(&self.link.from),
+            self.alias(),
+            self.range(lower, upper),
+            self.from_key().join(", "),
+            self.to_key(),
+        )
+    }
+
+    /// The key of the row `$3` rows above the lower bound, up to the last key.
+    pub fn next_bound(&self, lower: bool) -> String {
+        format!(
+            "select array[{}]\nfrom {} as {}\nwhere {}\norder by {}\noffset $3::bigint\nlimit 1",
+            list(self.from_key(), |k| format!("{k}::text")),
+            table(&self.link.from),
+            self.alias(),
+            self.range(lower, true),
+            self.from_key().join(", "),
+        )
+    }
+
+    /// The greatest key.
+    pub fn last_key(&self) -> String {
+        format!(
+            "select array[{}]\nfrom {} as {}\norder by {}\nlimit 1",
+            list(self.from_key(), |k| format!("{k}::text")),
+            table(&self.link.from),
+            self.alias(),
+            list(self.from_key(), |k| format!("{k} desc")),
+        )
+    }
+
+    /// Makes a session's staging tables.
+    pub fn stage(&self) -> String {
+        let from = table(&self.link.from);
+        let key = list(&self.link.key, |k| format!("{}.{}", self.alias(), quote(&k.from)));
+        let keys = |name: &str| {
+            let name = name.trim_start_matches("pg_temp.");
+            format!(
+                "create temp table {name} on commit delete rows as select {key} from {from} as {} with no data;\n",
+                self.alias()
+            )
+        };
+        format!(
+            "create temp table {} (like {from} including generated) on commit delete rows;\n{}{}",
+            ROWS.trim_start_matches("pg_temp."),
+            keys(GONE),
+            keys(REREAD),
+        )
+    }
+
+    fn format(&self) -> &'static str {
+        if self.binary { "binary" } else { "text" }
+    }
+
+    /// Row images into staging.
+    pub fn copy_rows(&self) -> String {
+        format!("copy {ROWS} ({}) from stdin (format {})", list(&self.sent, |c| quote(c)), self.format())
+    }
+
+    /// Keys of rows that are gone into staging.
+    pub fn copy_gone(&self) -> String {
+        format!("copy {GONE} from stdin (format {})", self.format())
+    }
+
+    /// Keys of rows to read again into staging.
+    pub fn copy_reread(&self) -> String {
+        format!("copy {REREAD} from stdin (format {})", self.format())
+    }
+
+    fn match_shadow(&self, staged: &str) -> String {
+        let parts = self.link.key.iter();
+        parts
+            .map(|k| format!("s.{} = ({staged}.{})::{}", quote(&k.to), quote(&k.from), k.to_type))
+            .collect::<Vec<_>>()
+            .join(" and ")
+    }
+
+    /// Deletes the staged keys.
+    pub fn delete(&self) -> String {
+        format!(
+            "delete from {} as s\nusing {GONE} as g\nwhere {}",
+            table(&self.link.to),
+            self.match_shadow("g")
+        )
+    }
+
+    /// Reads the source's present rows for the staged keys into staging.
+    pub fn reread(&self) -> String {
+        let columns = list(&self.sent, |c| quote(c));
+        let values = list(&self.sent, |c| format!("t.{}", quote(c)));
+        let matched = self.link.key.iter();
+        let matched =
+            matched.map(|k| format!("t.{0} = r.{0}", quote(&k.from))).collect::<Vec<_>>().join(" and ");
+        format!(
+            "insert into {ROWS} ({columns})\nselect {values}\nfrom {REREAD} as r\njoin {} as t on {matched}",
+            table(&self.link.from)
+        )
+    }
+
+    fn select_staged(&self) -> String {
+        format!(
+            "select {}\nfrom {ROWS} as {}\norder by {}",
+            self.expressions(),
+            self.alias(),
+            self.from_key().join(", ")
+        )
+    }
+
+    /// Writes the staged images, over what is there.
+    pub fn upsert(&self) -> String {
+        let is_key = |c: &str| self.link.key.iter().any(|k| k.to == c);
+        let set = list(self.filled().filter(|(c, _, _)| !is_key(c)), |(c, _, _)| {
+            format!("{0} = excluded.{0}", quote(c))
+        });
+        let action = if set.is_empty() { "do nothing".to_string() } else { format!("do update set {set}") };
+        format!("{}\n{}\non conflict ({}) {action}", self.insert_head(), self.select_staged(), self.to_key())
+    }
+
+    /// Writes the staged images where all touched keys were deleted before.
+    pub fn insert(&self) -> String {
+        format!("{}\n{}", self.insert_head(), self.select_staged())
+    }
+
+    /// Removes the rows that own a unique value which a staged image brings from the future: such a row has a later change in the
+    /// stream, and every change is a full image. Only for indexes that the source has too.
+    pub fn give_way(&self) -> Vec<String> {
+        let images = list(self.filled(), |(c, e, t)| format!("({e})::{t} as {}", quote(c)));
+        let owners = self.unique.iter().map(|columns| {
+            let matched =
+                columns.iter().map(|c| format!("s.{0} = p.{0}", quote(c))).collect::<Vec<_>>().join(" and ");
+            format!(
+                "delete from {} as s\nusing (select {images} from {ROWS} as {}) as p\nwhere {matched}",
+                table(&self.link.to),
+                self.alias()
+            )
+        });
+        owners.collect()
+    }
+
+    /// The source's row as the shadow should have it, as text: NULL, empty and separators kept apart by the record's own syntax.
+    fn source_text(&self) -> String {
+        format!("(row({}))::text", list(self.filled(), |(_, e, t)| format!("({e})::{t}")))
+    }
+
+    fn shadow_text(&self) -> String {
+        format!("(row({}))::text", list(self.filled(), |(c, _, _)| format!("s.{}", quote(c))))
+    }
+
+    /// Counts and checksums of a range on both sides, in one snapshot.
+    pub fn compare(&self, lower: bool, upper: bool) -> String {
+        let sum = "count(*) as n, coalesce(sum(hashtextextended(v collate \"C\", 0)), 0) as h";
+        format!(
+            "select a.n, b.n, a.h = b.h\nfrom (select {sum} from (select {} as v from {} as {} where {}) x) a,\n(select {sum} from (select {} as v from {} as s where {}) y) b",
+            self.source_text(),
+            table(&self.link.from),
+            self.alias(),
+            self.range(lower, upper),
+            self.shadow_text(),
+            table(&self.link.to),
+            self.shadow_range(lower, upper),
+        )
+    }
+
+    fn what() -> &'static str {
+        "case when a.v is null then 'extra in the shadow' when b.v is null then 'missing in the shadow' else 'different' end"
+    }
+
+    fn key_names(&self) -> Vec<String> {
+        (1..=self.link.key.len()).map(|i| format!("k{i}")).collect()
+    }
+
+    fn source_side(&self, condition: &str) -> String {
+        let keys = list(self.from_key().iter().zip(self.key_names()), |(k, n)| format!("{k} as {n}"));
+        format!(
+            "select {keys}, {} as v from {} as {} where {condition}",
+            self.source_text(),
+            table(&self.link.from),
+            self.alias()
+        )
+    }
+
+    fn shadow_side(&self, condition: &str) -> String {
+        let keys = list(self.link.key.iter().zip(self.key_names()), |(k, n)| {
+            format!("(s.{})::{} as {n}", quote(&k.to), k.from_type)
+        });
+        format!(
+            "select {keys}, {} as v from {} as s where {condition}",
+            self.shadow_text(),
+            table(&self.link.to)
+        )
+    }
+
+    /// The keys of a range that differ now: the key as text, what differs, and the key's columns. Parameter 3 is the limit.
+    pub fn differing(&self, lower: bool, upper: bool) -> String {
+        let names = self.key_names();
+        let both = list(&names, |n| format!("coalesce(a.{n}, b.{n}) as {n}"));
+        let on = names.iter().map(|n| format!("a.{n} = b.{n}")).collect::<Vec<_>>().join(" and ");
+        format!(
+            "select array[{}], w, {}\nfrom (select {both}, {} as w\nfrom ({}) a\nfull join ({}) b on {on}\nwhere a.v is distinct from b.v) d\nlimit $3::bigint",
+            list(&names, |n| format!("{n}::text")),
+            list(&names, |n| if self.binary { n.clone() } else { format!("{n}::text") }),
+            Self::what(),
+            self.source_side(&self.range(lower, upper)),
+            self.shadow_side(&self.shadow_range(lower, upper)),
+        )
+    }
+
+    /// Of the keys in parameter 1 (JSON arrays of texts), the places in it of those that differ now, and what differs.
+    pub fn recheck(&self) -> String {
+        let keys = list(self.link.key.iter().enumerate(), |(i, k)| {
+            format!("(w.b ->> {i})::{} as k{}", k.from_type, i + 1)
+        });
+        let names = self.key_names();
+        let source = self.from_key();
+        let a_on =
+            names.iter().zip(&source).map(|(n, k)| format!("{k} = w.{n}")).collect::<Vec<_>>().join(" and ");
+        let b_on = self
+            .link
+            .key
+            .iter()
+            .zip(&names)
+            .map(|(k, n)| format!("s.{} = (w.{n})::{}", quote(&k.to), k.to_type));
+        let b_on = b_on.collect::<Vec<_>>().join(" and ");
+        format!(
+            "select w.n, {}\nfrom (select w.n, {keys} from (select t.n, t.b::jsonb as b from unnest($1::text[]) with ordinality as t(b, n)) w) w\n\
+             left join lateral (select {} as v from {} as {} where {a_on}) a on true\n\
+             left join lateral (select {} as v from {} as s where {b_on}) b on true\n\
+             where a.v is distinct from b.v",
+            Self::what(),
+            self.source_text(),
+            table(&self.link.from),
+            self.alias(),
+            self.shadow_text(),
+            table(&self.link.to),
+        )
+    }
+}
+
+/// Whether both types sort alike, so that a range of one is a range of the other.
+fn same_order(from: &str, to: &str) -> bool {
+    const NUMBERS: [&str; 4] = ["smallint", "integer", "bigint", "numeric"];
+    let number = |t: &str| {
+        NUMBERS.iter().any(|n| t == *n || t.strip_prefix(n).is_some_and(|rest| rest.starts_with('(')))
+    };
+    let text = |t: &str| t == "text" || t == "character varying" || t.starts_with("character varying(");
+    from == to || (number(from) && number(to)) || (text(from) && text(to))
+}
