@@ -131,7 +131,9 @@ impl Case {
         dirs.sort();
         let cases = dirs.iter().map(|dir| Case::read(dir)).filter(|case| case.name.contains(&only));
         let version = version.to_string();
-        cases.filter(|case| case.expect.versions.is_empty() || case.expect.versions.contains(&version)).collect()
+        cases
+            .filter(|case| case.expect.versions.is_empty() || case.expect.versions.contains(&version))
+            .collect()
     }
 }
 
@@ -151,7 +153,10 @@ impl Writer {
             while !*stopped.borrow() {
                 let (round, turn) = (done.len() / lines.len() + 1, done.len() % lines.len());
                 let text = lines[turn].replace("{n}", &round.to_string());
-                client.batch_execute(&text).await.map_err(|e| format!("a client's statement failed: {text}: {e:?}"))?;
+                client
+                    .batch_execute(&text)
+                    .await
+                    .map_err(|e| format!("a client's statement failed: {text}: {e:?}"))?;
                 done.push(text);
                 counter.send_modify(|count| *count += 1);
                 tokio::time::sleep(BREATH).await;
@@ -242,7 +247,10 @@ async fn success(
     Ok((output, writes?))
 }
 
-fn ended(case: &Case, output: shadowswap_testkit::binary::Output) -> Result<shadowswap_testkit::binary::Output, String> {
+fn ended(
+    case: &Case,
+    output: shadowswap_testkit::binary::Output,
+) -> Result<shadowswap_testkit::binary::Output, String> {
     let text = printed(&output);
     if output.code() != Some(case.expect.exit) {
         return Err(format!("ended with {}, not {}\n{text}", output.status, case.expect.exit));

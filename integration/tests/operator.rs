@@ -25,7 +25,8 @@ pub fn shadowswap(url: &str) -> Binary {
 
 /// A run by shadow table that asks nobody.
 pub fn run(url: &str, table: &str, alter: &str) -> Binary {
-    let args = ["run", "--yes", "--progress", "none", "--strategy", "shadow", "--table", table, "--alter", alter];
+    let args =
+        ["run", "--yes", "--progress", "none", "--strategy", "shadow", "--table", table, "--alter", alter];
     shadowswap(url).args(args)
 }
 
@@ -116,7 +117,7 @@ pub async fn status(url: &str) -> Value {
 /// If there is no such line.
 pub fn line(output: &Output, name: &str) -> Value {
     let values = output.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let found = values.filter_map(|value| value.get(name).cloned()).last();
+    let found = values.filter_map(|value| value.get(name).cloned()).next_back();
     found.unwrap_or_else(|| panic!("no {name:?} among:\n{}{}", output.stdout, output.stderr))
 }
 
