@@ -11,7 +11,8 @@ use tokio_postgres::Client;
 
 use crate::catalog::{difference, traces, whole};
 use crate::operator::{
-    LONG, SOON, is_true, line, phase, printed, reached, run, seen, shadowswap, sql, status, tell, texts, until_true,
+    LONG, SOON, is_true, line, phase, printed, reached, run, seen, shadowswap, sql, status, tell, texts,
+    until_true,
 };
 
 const ALTER: &str = "alter column n type bigint";
@@ -100,7 +101,14 @@ async fn hold(site: &Site, holder: &Client, migration: &mut shadowswap_testkit::
         (select pid from pg_stat_activity where application_name like 'shadowswap/%'))";
     match at {
         // Making a slot waits for every transaction that writes.
-        "prepare" => seen(&site.client, migration, "exists (select from pg_publication where pubname like 'shadowswap%')").await,
+        "prepare" => {
+            seen(
+                &site.client,
+                migration,
+                "exists (select from pg_publication where pubname like 'shadowswap%')",
+            )
+            .await
+        }
         "copy" => seen(&site.client, migration, AT_GATE).await,
         "index" | "verify" => {
             seen(&site.client, migration, AT_GATE).await;
@@ -137,7 +145,9 @@ async fn killed_in(version: Version, at: &str) {
     site.gate().await;
     let holder = site.other().await;
     match at {
-        "prepare" => sql(&holder, "create table unrelated (); begin; insert into unrelated default values").await,
+        "prepare" => {
+            sql(&holder, "create table unrelated (); begin; insert into unrelated default values").await
+        }
         "copy" | "index" | "verify" => sql(&holder, CLOSE_GATE).await,
         "cutover" => sql(&holder, "begin; select from t limit 1").await,
         _ => {}
@@ -157,7 +167,10 @@ async fn killed_in(version: Version, at: &str) {
     let output = second.wait(LONG).await.expect_code(0);
     site.is_changed(load).await;
     assert!(printed(&output).contains("stall"), "the report says what clients noticed:\n{}", output.stdout);
-    assert!(is_true(&site.client, "(select count(*) from shadowswap.migration) = 1").await, "it went on, not anew");
+    assert!(
+        is_true(&site.client, "(select count(*) from shadowswap.migration) = 1").await,
+        "it went on, not anew"
+    );
 }
 
 async fn killed_on_all(at: &str) {
@@ -238,8 +251,12 @@ async fn sigterm_stops_and_next_run_goes_on() {
     let output = first.wait(SOON).await.expect_code(1);
     assert!(printed(&output).contains("run the same command again"), "{}", printed(&output));
     assert!(!site.has_new_type().await);
-    until_true(&site.client, "not exists (select from pg_stat_activity where application_name like 'shadowswap/%')", SOON)
-        .await;
+    until_true(
+        &site.client,
+        "not exists (select from pg_stat_activity where application_name like 'shadowswap/%')",
+        SOON,
+    )
+    .await;
     let copied = texts(&site.client, "select sum(rows)::text from shadowswap.chunk where done").await;
     // What is kept is announced: the server holds WAL for it.
     assert!(printed(&output).contains("change stream"), "{}", printed(&output));
@@ -347,7 +364,8 @@ async fn difference_is_found_and_nothing_is_swapped() {
         let site = Site::filled(version, 1_000).await;
         let mut migration = site.run().args(["--cutover", "manual"]).spawn();
         reached(&site.client, &mut migration, &["ready"]).await;
-        let damage = "update _t_shadow set body = 'damaged' where id = 712; delete from _t_shadow where id = 1500";
+        let damage =
+            "update _t_shadow set body = 'damaged' where id = 712; delete from _t_shadow where id = 1500";
         sql(&site.client, damage).await;
         tell(&site.url, "verify", "t").await.expect_code(0);
         let output = migration.wait(LONG).await.expect_code(4);
@@ -374,9 +392,14 @@ async fn pause_stops_the_copy_and_resume_goes_on() {
     assert_eq!(status(&site.url).await["paused"], true);
     // A change of now is applied though the copy is paused.
     sql(&site.client, "update t set body = 'during the pause' where id = 2").await;
-    seen(&site.client, &mut migration, "(select body = 'during the pause' from _t_shadow where id = 2)").await;
+    seen(&site.client, &mut migration, "(select body = 'during the pause' from _t_shadow where id = 2)")
+        .await;
     assert_eq!(phase(&site.client).await.as_deref(), Some("copy"));
-    assert_eq!(texts(&site.client, "select count(*)::text from shadowswap.chunk").await, chunks, "no new chunk");
+    assert_eq!(
+        texts(&site.client, "select count(*)::text from shadowswap.chunk").await,
+        chunks,
+        "no new chunk"
+    );
     tell(&site.url, "resume", "t").await.expect_code(0);
     migration.wait(LONG).await.expect_code(0);
     assert!(site.has_new_type().await);
@@ -412,10 +435,12 @@ async fn truncate_of_the_source_stops_the_run() {
 #[tokio::test]
 async fn ddl_on_the_source_stops_the_run() {
     let has = |what: &str| format!("exists ({what})");
-    let column = has("select from pg_attribute where attrelid = 'public.t'::regclass and attname = 'surprise'");
+    let column =
+        has("select from pg_attribute where attrelid = 'public.t'::regclass and attname = 'surprise'");
     let index = has("select from pg_class where relname = 'surprise'");
     spoilt_by(Version::Apt, "alter table t add column surprise int default 5", &column).await;
-    spoilt_by(Version::Pip, "alter table t drop column n; alter table t add column surprise text", &column).await;
+    spoilt_by(Version::Pip, "alter table t drop column n; alter table t add column surprise text", &column)
+        .await;
     spoilt_by(Version::Apt, "create index surprise on t (body)", &index).await;
     let default = "pg_get_expr(adbin, adrelid) = '7'";
     let default = has(&format!("select from pg_attrdef where adrelid = 'public.t'::regclass and {default}"));
@@ -426,7 +451,12 @@ async fn ddl_on_the_source_stops_the_run() {
     let view = "create view surprise as select * from t";
     spoilt_by(Version::Apt, view, "(select count(*) from surprise) = 501").await;
     let foreign = "create table surprise (t bigint references t); insert into surprise values (2)";
-    spoilt_by(Version::Pip, foreign, "exists (select from pg_constraint where confrelid = 'public.t'::regclass)").await;
+    spoilt_by(
+        Version::Pip,
+        foreign,
+        "exists (select from pg_constraint where confrelid = 'public.t'::regclass)",
+    )
+    .await;
 }
 
 /// A session in the way: exit code 5 names it; nothing is swapped; once it is gone, the same command goes through.
@@ -470,7 +500,11 @@ async fn snapshot_older_than_the_copy_keeps_the_swap_from_happening() {
         let pid = texts(&reader, "select pg_backend_pid()::text").await.remove(0);
         let output = site.run().args(["--cutover-attempts", "2"]).run(LONG).await.expect_code(5);
         assert!(printed(&output).contains(&format!("pid {pid}")), "{}", printed(&output));
-        assert_eq!(texts(&reader, "select count(*)::text from t").await, ["1000"], "its rows are still there");
+        assert_eq!(
+            texts(&reader, "select count(*)::text from t").await,
+            ["1000"],
+            "its rows are still there"
+        );
         sql(&reader, "commit").await;
         site.run().run(LONG).await.expect_code(0);
         assert!(site.has_new_type().await);
@@ -514,7 +548,8 @@ async fn sessions_that_are_terminated_are_opened_again() {
     sql(&holder, CLOSE_GATE).await;
     let mut migration = site.run().args(["--set", "n=gate(n, id)", "--cutover", "manual"]).spawn();
     seen(&site.client, &mut migration, AT_GATE).await;
-    let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'shadowswap/%'";
+    let end =
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'shadowswap/%'";
     sql(&site.client, end).await;
     seen(&site.client, &mut migration, "(select epoch from shadowswap.migration) > 1").await;
     sql(&holder, OPEN_GATE).await;
@@ -564,7 +599,8 @@ async fn another_change_of_the_same_table_does_not_take_over_an_unfinished_one()
 async fn next_migration_of_the_same_table_works_beside_the_old_table() {
     let site = Site::filled(Version::Pip, 100).await;
     site.run().args(["--drop-old"]).run(LONG).await.expect_code(0);
-    let second = run(&site.url, "t", "add column more text default 'x'").args(PATIENT).run(LONG).await.expect_code(0);
+    let second =
+        run(&site.url, "t", "add column more text default 'x'").args(PATIENT).run(LONG).await.expect_code(0);
     assert!(printed(&second).contains("_t_old"), "{}", printed(&second));
     // The old table's name is taken now: a refusal or another name, but never its loss.
     let third = run(&site.url, "t", "drop column more").args(PATIENT).run(LONG).await;
