@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use shadowswap_testkit::{Database, Version, shared};
@@ -31,7 +31,7 @@ use crate::operator::{LONG, line, printed, reached, shadowswap, sql, tell};
 const AT_ONCE: usize = 4;
 
 /// Between two statements of a case's client: enough to leave the machine to the other cases.
-const BREATH: Duration = Duration::from_millis(3);
+const BREATH: Duration = Duration::from_millis(6);
 
 /// Statements that must succeed after the run has ended.
 const AFTERWARDS: u64 = 5;
@@ -345,12 +345,12 @@ async fn every_case(version: Version) {
             && let Some(case) = waiting.pop_front()
         {
             running.spawn(async move {
-                let name = case.name.clone();
+                let (name, start) = (case.name.clone(), Instant::now());
                 let work = tokio::spawn(async move { carry_out(&case, version).await });
-                match work.await {
-                    Ok(result) => (name, result),
-                    Err(e) => (name, Err(panic_text(e))),
-                }
+                let result = work.await.unwrap_or_else(|e| Err(panic_text(e)));
+                let end = if result.is_ok() { "as expected" } else { "NOT as expected" };
+                println!("{version} {name}: {end}, {:.1} s", start.elapsed().as_secs_f64());
+                (name, result)
             });
         }
         let Some(ended) = running.join_next().await else { break };

@@ -211,7 +211,7 @@ async fn report_and_status_have_the_fields_that_scripts_read() {
     assert!(report["attempts"].as_u64().is_some_and(|n| n >= 1), "{report}");
     let phases: Vec<&str> =
         report["phases"].as_array().unwrap().iter().filter_map(|p| p[0].as_str()).collect();
-    assert_eq!(phases, ["prepare", "copy", "index", "verify", "ready", "cutover", "guard"]);
+    assert_eq!(phases[..7], ["prepare", "copy", "index", "verify", "ready", "cutover", "guard"]);
     let status = crate::operator::status(&database.url()).await;
     assert_eq!(
         (&status["phase"], &status["runner"], &status["error"]),
@@ -329,7 +329,8 @@ async fn ordinary_role_with_replication_can_migrate_its_own_table() {
     for version in Version::ALL {
         let server = Postgres::start(version).await;
         let client = server.connect("postgres").await;
-        sql(&client, "create role shop login replication; create database shop owner shop").await;
+        sql(&client, "create role shop login replication").await;
+        sql(&client, "create database shop owner shop").await;
         let url = server.url("shop").replace("postgres@", "shop@");
         let own = shadowswap_testkit::postgres::connect(&url).await;
         sql(&own, "create schema app; set search_path = app").await;

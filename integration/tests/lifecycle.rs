@@ -107,7 +107,7 @@ async fn hold(site: &Site, holder: &Client, migration: &mut shadowswap_testkit::
                 migration,
                 "exists (select from pg_publication where pubname like 'shadowswap%')",
             )
-            .await
+            .await;
         }
         "copy" => seen(&site.client, migration, AT_GATE).await,
         "index" | "verify" => {
@@ -146,7 +146,7 @@ async fn killed_in(version: Version, at: &str) {
     let holder = site.other().await;
     match at {
         "prepare" => {
-            sql(&holder, "create table unrelated (); begin; insert into unrelated default values").await
+            sql(&holder, "create table unrelated (); begin; insert into unrelated default values").await;
         }
         "copy" | "index" | "verify" => sql(&holder, CLOSE_GATE).await,
         "cutover" => sql(&holder, "begin; select from t limit 1").await,
