@@ -20,6 +20,8 @@ const SHARE_UPDATE_WAIT: Duration = Duration::from_secs(3);
 const LOCK_SHARE: f64 = 0.5;
 /// Less than this is not worth trying to take the exclusive lock.
 const SWAP_MIN: Duration = Duration::from_millis(1);
+/// Renames and commit together (measured: 3 to 5 ms with three indexes).
+const SWAP_TAKES: Duration = Duration::from_millis(5);
 
 /// The source, locked against writers.
 pub struct Locked {
@@ -46,11 +48,12 @@ pub struct Request<'a> {
 }
 
 /// Takes the lock on `lock`; `drain` will apply what is left.
-pub async fn lock(request: Request<'_>, lock: Connection, drain: Session) -> Result<Locked> {
+pub async fn lock(request: Request<'_>, lock: Connection, mut drain: Session) -> Result<Locked> {
     let Request { plan, detail, control, migration, epoch, budget } = request;
     let source = table(&plan.source);
     let client = lock.client();
     // Statements are put together before anybody waits.
+    drain.warm().await?;
     let swap = crate::swap::swap_statements(client, plan).await?;
     batch(client, "begin isolation level read committed", "beginning the cutover").await?;
     let fence = format!("select 1 from {control}.migration where id = $1 and epoch = $2 for update");
@@ -144,7 +147,9 @@ impl CoreLocked<Postgres> for Locked {
             self.release().await;
             return Err(budget("nothing was left for the swap"));
         }
-        let text = format!("set local lock_timeout = '{}ms';\n{}", deadline.as_millis().max(1), self.swap);
+        // What the renames and the commit take comes out of the budget too.
+        let patience = deadline.saturating_sub(SWAP_TAKES).as_millis().max(1);
+        let text = format!("set local lock_timeout = '{patience}ms';\n{}", self.swap);
         match self.lock.client().batch_execute(&text).await {
             Ok(()) => Ok(()),
             Err(e) => {

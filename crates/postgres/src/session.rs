@@ -38,6 +38,7 @@ pub struct Session {
     writer: Writer,
     /// This session's turn at applying; taken at its first batch.
     turn: Option<i64>,
+    is_staged: bool,
     prepared: HashMap<String, Statement>,
     compares: bool,
 }
@@ -67,7 +68,16 @@ impl Session {
             .execute(setup, &[&search_path])
             .await
             .map_err(|e| server(e, "setting up a session"))?;
-        Ok(Session { connection, statements, plan, writer, turn: None, prepared: HashMap::new(), compares })
+        Ok(Session {
+            connection,
+            statements,
+            plan,
+            writer,
+            turn: None,
+            is_staged: false,
+            prepared: HashMap::new(),
+            compares,
+        })
     }
 
     fn client(&self) -> &Client {
@@ -168,27 +178,49 @@ impl Session {
         if let Some(turn) = self.turn {
             return Ok(turn);
         }
-        let text = format!(
-            "update {}.checkpoint set writer = writer + 1 where migration = $1 and epoch = $2 returning writer",
-            self.writer.control
-        );
+        let text = turn_text(&self.writer.control);
         let (migration, epoch) = (self.writer.migration, self.writer.epoch);
         let rows = self.rows(text, &[&migration, &epoch], "taking the turn at applying").await?;
         let turn = rows.first().ok_or_else(superseded)?.get(0);
-        // Staging tables are this session's own, so they are made once, here.
-        let stage = self.statements.stage();
-        self.batch(&stage).await.tried("making the staging tables")?;
+        self.stage().await?;
         self.turn = Some(turn);
         Ok(turn)
+    }
+
+    /// Makes this session's staging tables, once.
+    async fn stage(&mut self) -> Result<()> {
+        if !self.is_staged {
+            let stage = self.statements.stage();
+            self.batch(&stage).await.tried("making the staging tables")?;
+            self.is_staged = true;
+        }
+        Ok(())
+    }
+
+    /// Does beforehand what need not be done under the lock, and lets commits return before they are flushed: the swap's own commit
+    /// flushes them, since it comes later in the WAL.
+    pub async fn warm(&mut self) -> Result<()> {
+        self.batch("set synchronous_commit = off").await?;
+        self.stage().await?;
+        let statements = Arc::clone(&self.statements);
+        let control = &self.writer.control;
+        for text in [
+            turn_text(control),
+            fence_text(control),
+            checkpoint_text(control),
+            statements.delete(),
+            statements.upsert(),
+        ] {
+            self.prepare(text).await?;
+        }
+        self.prepare(FLOOR.to_string()).await.map(drop)
     }
 
     async fn apply_inner(&mut self, batch: &Batch, checkpoint: Option<&str>, careful: bool) -> Result<u64> {
         let turn = self.turn().await?;
         let control = self.writer.control.clone();
         let (migration, epoch) = (self.writer.migration, self.writer.epoch);
-        let fence = format!(
-            "select 1 from {control}.checkpoint where migration = $1 and epoch = $2 and writer = $3 for update"
-        );
+        let fence = fence_text(&control);
         let fence = self.prepare(fence).await?;
         let params: &Params<'_> = &[&migration, &epoch, &turn];
         let (begun, locked) = tokio::join!(
@@ -199,11 +231,7 @@ impl Session {
         locked.map_err(|e| server(e, "locking the checkpoint"))?.ok_or_else(superseded)?;
         self.write(batch, careful).await?;
         let changes = batch.changes() as i64;
-        let update = self
-            .prepare(format!(
-                "update {control}.checkpoint set position = coalesce($2, position), changes = changes + $3, applied_at = clock_timestamp() where migration = $1"
-            ))
-            .await?;
+        let update = self.prepare(checkpoint_text(&control)).await?;
         let params: &Params<'_> = &[&migration, &checkpoint, &changes];
         let (saved, committed) =
             tokio::join!(self.client().execute(&update, params), self.client().batch_execute("commit"));
@@ -276,8 +304,7 @@ impl Session {
 
 impl Apply<crate::Postgres> for Session {
     async fn floor(&mut self) -> Result<Snapshot> {
-        let rows =
-            self.rows("select pg_current_snapshot()::text".to_string(), &[], "taking a snapshot").await?;
+        let rows = self.rows(FLOOR.to_string(), &[], "taking a snapshot").await?;
         let row = rows.first().ok_or_else(|| Error::corrupt("the server gave no snapshot"))?;
         Snapshot::parse(row.get(0))
     }
@@ -297,9 +324,14 @@ impl Apply<crate::Postgres> for Session {
     }
 
     async fn mark(&mut self, token: u64) -> Result<()> {
-        let content = format!("{}:{token}", self.writer.migration);
-        let text = "select pg_logical_emit_message(true, 'shadowswap', $1)".to_string();
-        self.rows(text, &[&content], "sending a marker").await.map(drop)
+        // One round trip; flushed whatever the session's commits do, for only what is flushed is streamed.
+        let text = format!(
+            "begin; set local synchronous_commit = local; select pg_logical_emit_message(true, 'shadowswap', '{}:{token}'); commit",
+            self.writer.migration
+        );
+        let sent = self.client().batch_execute(&text).await;
+        let sent = sent.map_err(|e| server(e, "sending a marker"));
+        self.rolled_back(sent).await
     }
 }
 
@@ -382,6 +414,26 @@ impl CoreSession<crate::Postgres> for Session {
         }
         Ok(still)
     }
+}
+
+const FLOOR: &str = "select pg_current_snapshot()::text";
+
+fn turn_text(control: &str) -> String {
+    format!(
+        "update {control}.checkpoint set writer = writer + 1 where migration = $1 and epoch = $2 returning writer"
+    )
+}
+
+fn fence_text(control: &str) -> String {
+    format!(
+        "select 1 from {control}.checkpoint where migration = $1 and epoch = $2 and writer = $3 for update"
+    )
+}
+
+fn checkpoint_text(control: &str) -> String {
+    format!(
+        "update {control}.checkpoint\nset position = coalesce($2, position), changes = changes + $3, applied_at = clock_timestamp()\nwhere migration = $1"
+    )
 }
 
 fn first_line(text: &str) -> &str {
