@@ -1,10 +1,12 @@
 //! What the server's catalog and the tables themselves say: the means to tell two tables apart.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
+use tokio::time::sleep;
 use tokio_postgres::Client;
 
-use crate::operator::texts;
+use crate::operator::{POLL, SOON, texts};
 
 const TABLE: &str = include_str!("sql/table.sql");
 
@@ -70,7 +72,16 @@ pub async fn traces(client: &Client) -> Vec<String> {
         union all
         select 'session ' || application_name || ' ' || state from pg_stat_activity
         where application_name like 'shadowswap/%' and datname = current_database()";
-    texts(client, query).await
+    let start = Instant::now();
+    loop {
+        let found = texts(client, query).await;
+        // The server ends a session a moment after its client has gone.
+        let is_ending = found.iter().any(|trace| trace.starts_with("session"));
+        if !is_ending || start.elapsed() > SOON {
+            return found;
+        }
+        sleep(POLL).await;
+    }
 }
 
 /// Every relation, publication and table definition outside the control tables: equal before and after means that nothing was changed.

@@ -16,7 +16,7 @@ pub const LONG: Duration = Duration::from_secs(90);
 pub const SOON: Duration = Duration::from_secs(30);
 
 /// Between two looks at a condition.
-const POLL: Duration = Duration::from_millis(4);
+pub const POLL: Duration = Duration::from_millis(4);
 
 /// The binary, with the database's address in its environment.
 pub fn shadowswap(url: &str) -> Binary {
@@ -121,9 +121,17 @@ pub fn line(output: &Output, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no {name:?} among:\n{}{}", output.stdout, output.stderr))
 }
 
-/// Everything that was printed.
+/// Everything that was printed, without repetitions of what is tried again and again.
 pub fn printed(output: &Output) -> String {
-    format!("{}\n{}", output.stdout, output.stderr)
+    const RETRIES: usize = 3;
+    let (mut text, mut retries) = (format!("{}\n", output.stdout), 0);
+    for line in output.stderr.lines() {
+        retries += usize::from(line.contains("WARN"));
+        if !line.contains("WARN") || retries <= RETRIES {
+            text.extend([line, "\n"]);
+        }
+    }
+    text
 }
 
 /// Runs statements that must succeed.

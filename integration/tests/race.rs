@@ -230,7 +230,7 @@ async fn set_trap(client: &Client, gate: &str) {
 }
 
 fn trapped_run(url: &str) -> Binary {
-    let set = ["--set", "n=gate(n, id)", "--chunk-time", "20ms", "--copy-workers", "1"];
+    let set = ["--set", "n=gate(n, id)", "--copy-workers", "1"];
     // Verification would find the damage before it is done; here the rows themselves are judged.
     run(url, "t", "alter column n type bigint").args(PATIENT).args(set).arg("--no-verify")
 }
@@ -312,7 +312,7 @@ async fn changes_under_a_chunk_in_flight(version: Version) -> Damage {
     let (url, client) = (server.url("postgres"), server.connect("postgres").await);
     set_trap(&client, "if id > 2700 then perform pg_advisory_xact_lock_shared(4711); end if").await;
     sql(&client, "select pg_advisory_lock(4711)").await;
-    let mut migration = trapped_run(&url).args(["--chunk-time", "60s"]).spawn();
+    let mut migration = trapped_run(&url).spawn();
     let at_gate = "exists (select from pg_locks where locktype = 'advisory' and not granted)";
     seen(&client, &mut migration, at_gate).await;
     for text in TRAPS {
