@@ -14,6 +14,8 @@ pub enum Kind {
     /// The data, or a change of the table under way, do not allow the change. Nothing of this migration can be resumed: everything
     /// that was made is removed again.
     Unfit,
+    /// Rows that stand in the way now may give way once more changes are applied: catch up, and try again a few times.
+    Early,
     /// The arguments are wrong: nothing was looked at.
     Usage,
     /// Another runner holds this migration.

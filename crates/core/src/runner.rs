@@ -458,9 +458,11 @@ impl<'a, E: Engine> Run<'a, E> {
             self.resume_applying(applier);
             match built {
                 Ok(()) => break,
-                Err(e) if e.is_transient() && tried < INDEX_TRIES => {
+                Err(e) if e.kind == Kind::Early && tried < INDEX_TRIES => {
                     warn!(attempt = tried, error = %e, "an index could not be built yet; catching up and trying again");
                 }
+                // What stands in the way after so many looks is no row from the future.
+                Err(e) if e.kind == Kind::Early => return Err(Error { kind: Kind::Unfit, ..e }),
                 Err(e) => return Err(e),
             }
         }

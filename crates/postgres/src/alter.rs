@@ -102,9 +102,10 @@ fn read_action(body: &str, action: &[Lexeme], found: &mut Body) {
         found.has_stray_using |= using.is_some() && !is_word(action, 0, "add");
         return;
     }
-    // A column may itself be called `column`: then the word comes twice, or is quoted.
-    let name_at =
-        if is_word(action, 1, "column") && action.get(2).is_some_and(|l| is_name(&l.token)) { 2 } else { 1 };
+    // A column may itself be called `column`, or `type`: the word after it tells.
+    let follows =
+        |at: usize| ["type", "set", "drop", "add", "restart"].iter().any(|word| is_word(action, at, word));
+    let name_at = if is_word(action, 1, "column") && (!follows(2) || follows(3)) { 2 } else { 1 };
     let name = match action.get(name_at).map(|l| &l.token) {
         Some(Token::Word(name) | Token::Quoted(name)) => name.clone(),
         Some(Token::Text | Token::Sign(_)) | None => {
@@ -127,14 +128,6 @@ fn read_action(body: &str, action: &[Lexeme], found: &mut Body) {
             found.usings.push(Using { column: name, expression: expression.to_string() });
         }
         Some(_) | None => found.has_stray_using = true,
-    }
-}
-
-fn is_name(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => word != "type" && word != "set" && word != "drop",
-        Token::Quoted(_) => true,
-        Token::Text | Token::Sign(_) => false,
     }
 }
 
@@ -314,6 +307,8 @@ mod tests {
     fn a_column_called_column_or_type_is_found() {
         assert_eq!(using("alter column type text using 1"), [("column".into(), "1".into())]);
         assert_eq!(using("alter column \"type\" type text using 1"), [("type".into(), "1".into())]);
+        assert_eq!(using("alter column type type text using 1"), [("type".into(), "1".into())]);
+        assert_eq!(using("alter column set set data type text using 1"), [("set".into(), "1".into())]);
         assert_eq!(using("alter \"type\" set data type text using 1"), [("type".into(), "1".into())]);
     }
 

@@ -196,6 +196,8 @@ pub struct Statistics {
     pub name: String,
     /// The definition between the name and `FROM`.
     pub tail: Option<String>,
+    /// Its owner: not always the table's.
+    pub owner: String,
     /// Its target.
     pub target: Option<i32>,
     /// Its comment.
@@ -211,6 +213,8 @@ pub struct Sequence {
     pub schema: String,
     /// Its name.
     pub name: String,
+    /// Its type.
+    pub type_name: String,
     /// The column's number.
     pub column: i16,
     /// An identity column's own; else that of a `serial`.
@@ -323,7 +327,8 @@ pub async fn resolve(client: &Client, name: &str, search_path: &str) -> Result<u
         return Ok(oid);
     }
     let bare = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
-    let text = "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace\n\
+    let text = "select format('%I.%I', n.nspname, c.relname) ||\n\
+        case when has_schema_privilege(n.oid, 'USAGE') then '' else ' (no USAGE on its schema)' end from pg_class c join pg_namespace n on n.oid = c.relnamespace\n\
         where lower(c.relname) = lower($1) and c.relkind in ('r', 'p') order by 1 limit 5";
     let rows =
         client.query(text, &[&bare]).await.map_err(|e| server(e, "looking for tables of a similar name"))?;

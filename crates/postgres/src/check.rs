@@ -23,7 +23,7 @@ use tokio_postgres::{Client, types::Json};
 
 pub use self::size::size;
 pub use self::{
-    alter::{bodies, duplicates, read},
+    alter::{duplicates, read, references, restarts},
     dependents::list as dependents_list,
 };
 
@@ -40,7 +40,6 @@ pub struct ServerFacts {
     pub senders: i64,
     pub slot_keep_mb: Option<String>,
     pub slot_idle_timeout: Option<String>,
-    pub synchronized_standby_slots: String,
     pub counts_scans: bool,
     pub user: String,
     pub is_superuser: bool,
@@ -75,7 +74,6 @@ pub struct LongTransaction {
 /// What hangs on the table.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TableFacts {
-    pub kind: String,
     pub rows: i64,
     pub table_bytes: i64,
     pub index_bytes: i64,
@@ -93,6 +91,7 @@ pub struct TableFacts {
     pub keys_in: Vec<String>,
     pub publications: Vec<String>,
     pub publications_all: Vec<String>,
+    pub statistics_of_others: Vec<String>,
     pub extension: Option<String>,
     pub labels: Vec<String>,
     pub shadow_comment: Option<String>,

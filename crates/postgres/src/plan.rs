@@ -68,6 +68,7 @@ pub async fn plan(client: &Client, request: &Request) -> Result<Plan> {
     let facts = check::gather(client, source, shadow, old).await?;
     let mut findings = check::general(&facts);
     findings.extend(check::duplicates(request));
+    findings.extend(check::references(&bodies));
     if is_refused(&findings) {
         return refused_plan(request, &facts, findings, &search_path);
     }
@@ -120,7 +121,7 @@ async fn assemble(
         Strategy::Direct => findings.extend(direct_findings(&verdict, request)),
         Strategy::Auto | Strategy::Shadow => {
             findings.extend(check::shadow(&facts));
-            findings.extend(check::bodies(&twin.bodies));
+            findings.extend(check::restarts(&twin.bodies));
             findings.extend(projection.findings.iter().cloned());
             findings.extend(key_findings(source, &key));
             findings.extend(new_names(client, source, &after).await?);
@@ -158,7 +159,7 @@ async fn assemble(
         converts: projection.columns.iter().any(|m| m.mapping.note == "type" || m.mapping.note == "computed"),
         shadow: after,
     };
-    finished(request, &facts, findings, verdict, link(&facts, columns, projection.columns), detail)
+    finished(request, &facts, findings, verdict, link(&facts, columns, projection.columns), &detail)
 }
 
 fn finished(
@@ -167,7 +168,7 @@ fn finished(
     findings: Vec<Finding>,
     verdict: Verdict,
     link: Link,
-    detail: Detail,
+    detail: &Detail,
 ) -> Result<Plan> {
     let source = &facts.source;
     let indexes = detail.index_steps.iter().map(|s| {
@@ -191,10 +192,10 @@ fn finished(
         size: check::size(facts),
         steps: Vec::new(),
         fingerprint: source.fingerprint(),
-        detail: serde_json::to_value(&detail)
+        detail: serde_json::to_value(detail)
             .map_err(|e| Error::corrupt("a plan cannot be written down").because(e))?,
     };
-    plan.steps = steps::steps(&plan, &detail);
+    plan.steps = steps::steps(&plan, detail);
     Ok(plan.with_id())
 }
 
@@ -225,7 +226,7 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>, search
         reason: "a check refused it before it was tried".to_string(),
         is_heavy: true,
     };
-    finished(request, facts, findings, verdict, link(facts, Vec::new(), Vec::new()), detail)
+    finished(request, facts, findings, verdict, link(facts, Vec::new(), Vec::new()), &detail)
 }
 
 fn link(facts: &Facts, key: Vec<KeyColumn>, mapped: Vec<Mapped>) -> Link {
@@ -264,9 +265,7 @@ fn shared_unique(source: &Table, after: &Table, mapped: &[Mapped], key: &Key) ->
             t.indexes.iter().filter(|i| i.unique && i.valid && i.method == "btree" && i.predicate.is_none());
         let plain = unique.filter(|i| i.keys.iter().all(|k| k.number != 0));
         plain
-            .map(|i| {
-                i.keys.iter().filter_map(|k| t.numbered(k.number).map(Column::clone)).collect::<Vec<_>>()
-            })
+            .map(|i| i.keys.iter().filter_map(|k| t.numbered(k.number).cloned()).collect::<Vec<_>>())
             .collect::<Vec<_>>()
     };
     let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<HashSet<_>>();

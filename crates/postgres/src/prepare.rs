@@ -233,10 +233,9 @@ async fn build(
         let Err(e) = client.batch_execute(&step.statement).await else { continue };
         // Two chunks of different times, or a row that was read again, may have brought a value from the future.
         let collides = matches!(e.code(), Some(c) if *c == SqlState::UNIQUE_VIOLATION || *c == SqlState::EXCLUSION_VIOLATION);
-        if collides && step.existed_on_source {
-            return Err(Error { kind: Kind::Transient, ..server(e, format_args!("building {}", step.name)) });
-        }
-        return Err(crate::shadow::violation::explain(client, plan, e, Some(&step)).await);
+        let early = collides && step.existed_on_source;
+        let error = crate::shadow::violation::explain(client, plan, e, Some(&step)).await;
+        return Err(if early { Error { kind: Kind::Early, ..error } } else { error });
     }
 }
 

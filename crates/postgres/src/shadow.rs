@@ -192,25 +192,6 @@ pub async fn missing_steps(client: &Client, plan: &Plan, detail: &Detail) -> Res
     Ok(missing.cloned().collect())
 }
 
-/// Builds every index and constraint that the shadow still lacks.
-///
-/// # Errors
-/// `Refused` with the rows named if a definition does not hold for the data.
-pub async fn build_indexes(
-    client: &Client,
-    plan: &Plan,
-    detail: &Detail,
-    report: &(impl Fn(String) + Send + Sync),
-) -> Result<()> {
-    for step in missing_steps(client, plan, detail).await? {
-        report(format!("building {}", step.name));
-        if let Err(e) = client.batch_execute(&step.statement).await {
-            return Err(violation::explain(client, plan, e, Some(&step)).await);
-        }
-    }
-    Ok(())
-}
-
 /// What removes the shadow, if there is one of this migration.
 pub async fn abort_statements(client: &Client, plan: &Plan, migration: i64) -> Result<Vec<String>> {
     let detail = Detail::of(plan)?;

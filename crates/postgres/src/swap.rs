@@ -189,6 +189,9 @@ pub async fn before_swap_statements(client: &Client, plan: &Plan) -> Result<Vec<
         ));
     }
     for s in &after.statistics {
+        let former = source.statistics.iter().find(|f| f.name == s.name);
+        let now = qualified(&statistics_schema(source, s), &name_now(&s.name));
+        all.extend(former.map(|f| format!("alter statistics {now} owner to {}", quote(&f.owner))));
         all.extend(twin::statistics_extras(s, &statistics_schema(source, s), &name_now(&s.name)));
     }
     Ok(all)

@@ -22,7 +22,7 @@ pub const HELP: &str = r"  0  done
 /// The exit code for an error of this kind.
 pub fn code(kind: Kind) -> u8 {
     match kind {
-        Kind::Transient | Kind::Ambiguous | Kind::Corrupt | Kind::Interrupted => 1,
+        Kind::Transient | Kind::Early | Kind::Ambiguous | Kind::Corrupt | Kind::Interrupted => 1,
         Kind::Usage => 2,
         Kind::Refused | Kind::Unfit => 3,
         Kind::Differs => 4,

@@ -11,29 +11,33 @@ pub fn read(request: &Request) -> Result<Vec<Body>> {
     request.alters.iter().map(|body| alter::read(body)).collect()
 }
 
-/// Words that a shadow cannot follow.
-pub fn bodies(bodies: &[Body]) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for body in bodies {
-        if body.has_references {
-            found.push(Finding::refused(
+/// Foreign keys cannot even be tried: a temporary table cannot have them.
+pub fn references(bodies: &[Body]) -> Vec<Finding> {
+    let adding = bodies.iter().filter(|b| b.has_references);
+    adding
+        .map(|body| {
+            let next = "add it after the run, with NOT VALID and then VALIDATE CONSTRAINT: neither blocks writers for long";
+            Finding::refused("alter", format!("`{}` adds a foreign key", body.text), next)
+        })
+        .collect()
+}
+
+/// What a shadow cannot follow.
+pub fn restarts(bodies: &[Body]) -> Vec<Finding> {
+    let restarting = bodies.iter().filter(|b| b.has_restart);
+    restarting
+        .map(|body| {
+            let message = format!(
+                "`{}` restarts a sequence; the new table's goes on where the present one is",
+                body.text
+            );
+            Finding::refused(
                 "alter",
-                format!("`{}` adds a foreign key", body.text),
-                "add it after the run, with NOT VALID and then VALIDATE CONSTRAINT: neither blocks writers for long",
-            ));
-        }
-        if body.has_restart {
-            found.push(Finding::refused(
-                "alter",
-                format!(
-                    "`{}` restarts a sequence; the new table's goes on where the present one is",
-                    body.text
-                ),
+                message,
                 "run ALTER TABLE … RESTART by itself: it changes only the sequence",
-            ));
-        }
-    }
-    found
+            )
+        })
+        .collect()
 }
 
 /// A value given twice.

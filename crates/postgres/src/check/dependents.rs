@@ -3,81 +3,38 @@
 use super::{Facts, few};
 use shadowswap_core::plan::Finding;
 
+/// For a view, a trigger and its like.
+const REMAKE: &str = "drop them before the run and make them again after it";
+/// For foreign keys either way.
+const READD: &str =
+    "drop them before the run; after it, add them again with NOT VALID and VALIDATE CONSTRAINT";
+
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let (table, source) = (&facts.table, &facts.source);
-    let name = source.quoted();
     let lists: [(&str, &str, &[String], &str); 9] = [
-        (
-            "views",
-            "views on the table",
-            &table.views,
-            "drop them before the run and make them again after it",
-        ),
-        (
-            "foreign-keys",
-            "foreign keys to the table",
-            &table.keys_in,
-            "drop them before the run; after it, add them again with NOT VALID and VALIDATE CONSTRAINT",
-        ),
-        (
-            "foreign-keys",
-            "foreign keys of the table",
-            &table.keys_out,
-            "drop them before the run; after it, add them again with NOT VALID and VALIDATE CONSTRAINT",
-        ),
-        (
-            "triggers",
-            "triggers on the table",
-            &source.triggers,
-            "drop them before the run and make them again after it",
-        ),
-        (
-            "rules",
-            "rules on the table",
-            &source.rules,
-            "drop them before the run and make them again after it",
-        ),
-        (
-            "policies",
-            "row security policies",
-            &source.policies,
-            "drop them before the run and make them again after it",
-        ),
-        (
-            "functions",
-            "functions tied to the table or its row type",
-            &table.functions,
-            "drop them before the run and make them again after it",
-        ),
-        (
-            "row-type",
-            "objects tied to the table or its row type",
-            &table.others,
-            "drop them before the run and make them again after it",
-        ),
-        (
-            "security-labels",
-            "security labels",
-            &table.labels,
-            "remove them before the run and set them again after it",
-        ),
+        ("views", "views on the table", &table.views, REMAKE),
+        ("foreign-keys", "foreign keys to the table", &table.keys_in, READD),
+        ("foreign-keys", "foreign keys of the table", &table.keys_out, READD),
+        ("triggers", "triggers on the table", &source.triggers, REMAKE),
+        ("rules", "rules on the table", &source.rules, REMAKE),
+        ("policies", "row security policies", &source.policies, REMAKE),
+        ("functions", "functions tied to the table or its row type", &table.functions, REMAKE),
+        ("row-type", "objects tied to the table or its row type", &table.others, REMAKE),
+        ("security-labels", "security labels", &table.labels, REMAKE),
     ];
-    let mut found = Vec::new();
-    for (check, what, objects, next) in lists {
-        if !objects.is_empty() {
-            found.push(Finding::refused(check, format!("{what}: {}", few(objects)), next));
-        }
-    }
+    let listed = lists.iter().filter(|(_, _, objects, _)| !objects.is_empty());
+    let mut found: Vec<Finding> = listed
+        .map(|(check, what, objects, next)| {
+            Finding::refused(check, format!("{what}: {}", few(objects)), *next)
+        })
+        .collect();
     if source.row_security && source.policies.is_empty() {
-        let next = format!("ALTER TABLE {name} DISABLE ROW LEVEL SECURITY for the run");
+        let next = format!("ALTER TABLE {} DISABLE ROW LEVEL SECURITY for the run", source.quoted());
         found.push(Finding::refused("policies", "row security is on for the table", next));
     }
     if let Some(extension) = &table.extension {
-        found.push(Finding::refused(
-            "extension",
-            format!("the table belongs to extension {extension}"),
-            "change it through the extension",
-        ));
+        let message = format!("the table belongs to extension {extension}");
+        found.push(Finding::refused("extension", message, "change it through the extension"));
     }
     found.extend(publications(facts));
     if found.is_empty() {

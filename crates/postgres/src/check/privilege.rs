@@ -59,6 +59,16 @@ pub fn shadow(facts: &Facts) -> Vec<Finding> {
         let next = format!("GRANT SELECT ON {} TO {user}", facts.source.quoted());
         found.push(Finding::refused("read", format!("{} may not read the table", server.user), next));
     }
+    for name in &table.statistics_of_others {
+        let message =
+            format!("{} does not own the statistics object {name}, which the swap renames", server.user);
+        let owner = quote(&facts.source.owner);
+        found.push(Finding::refused(
+            "ownership",
+            message,
+            format!("ALTER STATISTICS {name} OWNER TO {owner}"),
+        ));
+    }
     if found.is_empty() {
         found.push(Finding::passed("privileges", "all privileges are there"));
     }

@@ -111,7 +111,7 @@ fn over(after: &Table, columns: &[KeyColumn]) -> Option<String> {
                 .all(|k| after.numbered(k.number).is_some_and(|c| columns.iter().any(|key| key.to == c.name)))
     };
     let mut found: Vec<&Index> = after.indexes.iter().filter(fits).collect();
-    found.sort_by_key(|i| !i.constraint.as_ref().is_some_and(|c| c.kind == "p"));
+    found.sort_by_key(|i| i.constraint.as_ref().is_none_or(|c| c.kind != "p"));
     found.first().map(|i| i.name.clone())
 }
 

@@ -67,6 +67,13 @@ pub fn project(source: &Table, twin: &Twin, sets: &[(String, String)], is_empty:
             "write `ALTER COLUMN name TYPE type`, without U&\"\", and give the value by --set 'column=expression'",
         ));
     }
+    for (body, state) in twin.bodies.iter().zip(&twin.states) {
+        for u in body.usings.iter().filter(|u| state.table.column(&u.column).is_none()) {
+            let next = "quote the column's name as the catalog spells it";
+            let message = format!("`{}` has a USING for column {}, which is not there", body.text, u.column);
+            all.findings.push(Finding::refused(CHECK, message, next));
+        }
+    }
     for (name, _) in sets {
         if twin.after().columns.iter().all(|c| !is_named(c, name)) {
             let next = "give the column's name after the change";
@@ -277,8 +284,8 @@ fn new_column(twin: &Twin, column: &Column, is_empty: bool) -> Value {
         (Some(_), None) => {
             let file = |n: usize| twin.states.get(n).and_then(|s| s.table.filenode);
             let was_rewritten = at > 0 && file(at - 1) != file(at);
-            let was_set = at > 0
-                && twin.bodies.get(at - 1).is_some_and(|b| b.set_defaults.iter().any(|n| *n == first.name));
+            let was_set =
+                at > 0 && twin.bodies.get(at - 1).is_some_and(|b| b.set_defaults.contains(&first.name));
             match (was_rewritten, was_set) {
                 (false, _) => null(),
                 (true, true) => Value::Unknown(

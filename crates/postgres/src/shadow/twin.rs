@@ -50,11 +50,6 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// Before the first body.
-    pub fn before(&self) -> &Table {
-        &self.states.first().expect("a twin has a first state").table
-    }
-
     /// After the last body.
     pub fn after(&self) -> &Table {
         &self.states.last().expect("a twin has a last state").table
@@ -83,6 +78,10 @@ pub async fn build(
         .await
         .map_err(|e| server(e, "looking for the copy"))?;
     let oid: u32 = row.get(0);
+    let made = catalog::table(client, oid).await?;
+    for statement in sequence_types(source, &made) {
+        run(client, &statement).await.map_err(|e| e.while_trying("making an empty copy of the table"))?;
+    }
     let mut twin = Twin { bodies, states: vec![state(client, oid).await?] };
     for body in &twin.bodies {
         // Through the extended protocol, which takes one statement only.
@@ -93,6 +92,19 @@ pub async fn build(
         twin.states.push(after);
     }
     Ok(twin)
+}
+
+/// `LIKE` makes every identity's sequence a bigint; ALTER TABLE would go by the type that it has.
+fn sequence_types(source: &Table, made: &Table) -> Vec<String> {
+    let former = |n: i16| {
+        let column = usize::try_from(n - 1).ok().and_then(|n| source.columns.get(n))?;
+        source.sequences.iter().find(|s| s.is_identity && s.column == column.number)
+    };
+    let changed = made.sequences.iter().filter_map(|s| Some((s, former(s.column)?)));
+    let changed = changed.filter(|(s, f)| s.is_identity && s.type_name != f.type_name);
+    changed
+        .map(|(s, f)| format!("alter sequence {} as {}", qualified(&s.schema, &s.name), f.type_name))
+        .collect()
 }
 
 async fn state(client: &Client, oid: u32) -> Result<State> {
@@ -112,9 +124,7 @@ fn refused(e: tokio_postgres::Error, source: &Table, body: &alter::Body) -> Erro
         return error;
     }
     let is_foreign = source.constraints.iter().any(|c| c.kind == "f" && body.text.contains(&c.name));
-    let next = if body.has_references {
-        "a shadow takes over no foreign keys: add it afterwards, with NOT VALID and then VALIDATE CONSTRAINT"
-    } else if is_foreign {
+    let next = if is_foreign {
         "the copy has no foreign keys; run this ALTER TABLE by itself, with a short lock_timeout: it changes only the catalog"
     } else if code == Some(SqlState::SYNTAX_ERROR) {
         "give what follows the table's name, one --alter for each ALTER TABLE"

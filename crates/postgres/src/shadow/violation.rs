@@ -37,7 +37,7 @@ pub async fn explain(
     if let Some(query) = query {
         match rows(client, &query).await {
             Some(found) if !found.is_empty() => {
-                explained.message.push_str(&format!("\n  rows: {}", found.join("; ")))
+                explained.message.push_str(&format!("\n  rows: {}", found.join("; ")));
             }
             Some(_) | None => {}
         }
@@ -48,7 +48,7 @@ pub async fn explain(
             converted(plan)
         )
     } else if step.is_some_and(|s| s.existed_on_source) {
-        "the source has the same constraint: this is a bug of shadowswap, or somebody wrote to the shadow; abort and report it".to_string()
+        "the source has the same constraint, so these values collide only once they are converted; change these rows on the table, then run again".to_string()
     } else {
         "the application goes on as before; change these rows on the table, then run again".to_string()
     };

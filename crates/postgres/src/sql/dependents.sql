@@ -30,7 +30,6 @@ users as (
     where (d.classid, d.objid) not in (select classid, objid from own)
 )
 select json_build_object(
-    'kind', t.relkind::text,
     'rows', greatest(t.reltuples, 0)::int8,
     'table_bytes', case when t.relkind in ('r', 'm', 't') then pg_table_size(t.oid) else 0 end,
     'index_bytes', case when t.relkind in ('r', 'm', 't') then pg_indexes_size(t.oid) else 0 end,
@@ -62,6 +61,10 @@ select json_build_object(
         select json_agg(pubname order by pubname)
         from pg_publication_tables where schemaname = t.nspname and tablename = t.relname), '[]'),
     'publications_all', coalesce((select json_agg(pubname order by pubname) from pg_publication where puballtables), '[]'),
+    'statistics_of_others', coalesce((
+        select json_agg(format('%I.%I', n.nspname, s.stxname) order by s.stxname)
+        from pg_statistic_ext s join pg_namespace n on n.oid = s.stxnamespace
+        where s.stxrelid = t.oid and not pg_has_role(s.stxowner, 'usage')), '[]'),
     'extension', (
         select e.extname from pg_depend d join pg_extension e on e.oid = d.refobjid
         where d.classid = 'pg_class'::regclass and d.objid = t.oid and d.deptype = 'e' limit 1),

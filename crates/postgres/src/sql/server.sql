@@ -10,7 +10,6 @@ select json_build_object(
     'senders', (select count(*) from pg_stat_replication),
     'slot_keep_mb', current_setting('max_slot_wal_keep_size', true),
     'slot_idle_timeout', current_setting('idle_replication_slot_timeout', true),
-    'synchronized_standby_slots', coalesce(current_setting('synchronized_standby_slots', true), ''),
     'counts_scans', current_setting('track_counts')::bool,
     'user', current_user,
     'is_superuser', (select rolsuper from pg_roles where rolname = current_user),

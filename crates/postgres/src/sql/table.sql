@@ -130,6 +130,7 @@ select json_build_object(
                     unnest(array[format(' FROM %I.%I', t.shown, t.relname), format(' FROM %I', t.relname)]) f (foot)
                 where starts_with(d.def, d.head) and right(d.def, length(f.foot)) = f.foot
                 limit 1),
+            'owner', pg_get_userbyid(s.stxowner),
             'target', case when s.stxstattarget >= 0 then s.stxstattarget end,
             'comment', obj_description(s.oid, 'pg_statistic_ext')) order by s.stxname)
         from pg_statistic_ext s
@@ -140,6 +141,7 @@ select json_build_object(
             'oid', s.oid::int8,
             'schema', n.nspname,
             'name', s.relname,
+            'type_name', (select format_type(seqtypid, null) from pg_sequence where seqrelid = s.oid),
             'column', d.refobjsubid,
             'is_identity', d.deptype = 'i') order by d.refobjsubid)
         from pg_depend d

@@ -224,7 +224,7 @@ fn next(kind: Kind, plan: &Plan) -> String {
     let table = &plan.source;
     let give_up = format!("give up with `shadowswap abort --table {table}`");
     match kind {
-        Kind::Transient | Kind::Ambiguous | Kind::Interrupted => {
+        Kind::Transient | Kind::Early | Kind::Ambiguous | Kind::Interrupted => {
             format!("run the same command again to go on from here, or {give_up}")
         }
         Kind::Refused | Kind::Usage => {
