@@ -5,12 +5,20 @@ with t as (
     join pg_namespace n on n.oid = c.relnamespace
     where c.oid = $1
 ),
+sequences as (
+    select s.oid, s.reltype, d.deptype
+    from pg_depend d
+    join pg_class s on s.oid = d.objid and s.relkind = 'S'
+    where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.deptype in ('a', 'i')
+),
 -- The table's own parts go with it or are made anew; what depends on them or on it from outside is somebody else's.
 own as (
     select 'pg_class'::regclass::oid as classid, oid as objid from t
     union all select 'pg_class'::regclass, indexrelid from pg_index where indrelid = $1
     union all select 'pg_class'::regclass, reltoastrelid from t
     union all select 'pg_class'::regclass, i.indexrelid from t join pg_index i on i.indrelid = t.reltoastrelid
+    -- Before 14 a TOAST table has a row type.
+    union all select 'pg_type'::regclass, y.oid from t join pg_type y on y.typrelid = t.reltoastrelid and t.reltoastrelid <> 0
     union all select 'pg_constraint'::regclass, oid from pg_constraint where conrelid = $1
     union all select 'pg_attrdef'::regclass, oid from pg_attrdef where adrelid = $1
     union all select 'pg_type'::regclass, reltype from t
@@ -20,14 +28,19 @@ own as (
     union all select 'pg_rewrite'::regclass, oid from pg_rewrite where ev_class = $1
     union all select 'pg_statistic_ext'::regclass, oid from pg_statistic_ext where stxrelid = $1
     union all select 'pg_publication_rel'::regclass, oid from pg_publication_rel where prrelid = $1
-    union all select d.classid, d.objid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
-        where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.deptype in ('a', 'i')
+    union all select 'pg_class'::regclass, oid from sequences where deptype = 'i'
+),
+-- The sequence of a serial column stays what it is, whoever uses it.
+kept as (
+    select classid, objid from own
+    union all select 'pg_class'::regclass, oid from sequences
+    union all select 'pg_type'::regclass, reltype from sequences
 ),
 users as (
     select distinct d.classid, d.objid
     from own o
     join pg_depend d on d.refclassid = o.classid and d.refobjid = o.objid
-    where (d.classid, d.objid) not in (select classid, objid from own)
+    where (d.classid, d.objid) not in (select classid, objid from kept)
 )
 select json_build_object(
     'rows', greatest(t.reltuples, 0)::int8,

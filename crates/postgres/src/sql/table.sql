@@ -1,7 +1,9 @@
 -- The definition of the table $1 as one JSON document. Run it with an empty search_path: then every name in a definition is qualified,
--- and the part of a definition after the table's name can be cut off exactly. A table of pg_temp is shown under that name.
+-- and the part of a definition after the table's name can be cut off exactly. A table of pg_temp is shown under that name, before 14
+-- under its own.
 with t as (
-    select c.*, n.nspname, case when c.relnamespace = pg_my_temp_schema() then 'pg_temp' else n.nspname end as shown
+    select c.*, n.nspname,
+        case when c.relnamespace = pg_my_temp_schema() then array['pg_temp', n.nspname] else array[n.nspname] end as shown
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
     where c.oid = $1
@@ -70,7 +72,14 @@ select json_build_object(
         select json_agg(json_build_object(
             'name', x.relname,
             'filenode', pg_relation_filenode(x.oid)::int8,
-            'tail', case when starts_with(b.def, b.head) then substr(b.def, length(b.head) + 1) end,
+            'tail', (
+                select substr(d.def, length(h.head) + 1)
+                from pg_get_indexdef(x.oid) d (def)
+                cross join unnest(t.shown) s (schema)
+                cross join lateral format('CREATE %sINDEX %I ON %I.%I ',
+                    case when i.indisunique then 'UNIQUE ' else '' end, x.relname, s.schema, t.relname) h (head)
+                where starts_with(d.def, h.head)
+                limit 1),
             'method', m.amname,
             'unique', i.indisunique,
             'immediate', i.indimmediate,
@@ -102,10 +111,6 @@ select json_build_object(
         from pg_index i
         join pg_class x on x.oid = i.indexrelid
         join pg_am m on m.oid = x.relam
-        cross join lateral (
-            select pg_get_indexdef(x.oid) as def,
-                format('CREATE %sINDEX %I ON %I.%I ', case when i.indisunique then 'UNIQUE ' else '' end, x.relname, t.shown, t.relname)
-                as head) b
         where i.indrelid = t.oid), '[]'),
     'constraints', coalesce((
         select json_agg(json_build_object(
@@ -123,12 +128,14 @@ select json_build_object(
             'schema', n.nspname,
             'name', s.stxname,
             'tail', (
-                select substr(d.def, length(d.head) + 1, length(d.def) - length(d.head) - length(f.foot))
-                from (
-                    select pg_get_statisticsobjdef(s.oid) as def, format('CREATE STATISTICS %I.%I ',
-                        case when s.stxnamespace = pg_my_temp_schema() then 'pg_temp' else n.nspname end, s.stxname) as head) d,
-                    unnest(array[format(' FROM %I.%I', t.shown, t.relname), format(' FROM %I', t.relname)]) f (foot)
-                where starts_with(d.def, d.head) and right(d.def, length(f.foot)) = f.foot
+                select substr(d.def, length(h.head) + 1, length(d.def) - length(h.head) - length(f.foot))
+                from pg_get_statisticsobjdef(s.oid) d (def)
+                cross join unnest(array[n.nspname, 'pg_temp']) hs (schema)
+                cross join lateral format('CREATE STATISTICS %I.%I ', hs.schema, s.stxname) h (head)
+                cross join unnest(t.shown) fs (schema)
+                cross join lateral unnest(array[format(' FROM %I.%I', fs.schema, t.relname), format(' FROM %I', t.relname)]) f (foot)
+                where starts_with(d.def, h.head) and right(d.def, length(f.foot)) = f.foot
+                order by length(f.foot) desc
                 limit 1),
             'owner', pg_get_userbyid(s.stxowner),
             'target', case when s.stxstattarget >= 0 then s.stxstattarget end,
