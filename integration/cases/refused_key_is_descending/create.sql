@@ -1,3 +1,2 @@
 create table t (k bigint not null, v text, n integer default 0);
 create unique index t_k on t (k desc);
-insert into t (k, v) select (i), 'v' || i from generate_series(1, 300) i;
