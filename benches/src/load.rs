@@ -1,0 +1,77 @@
+//! What clients feel while a table is changed under them: as fast as they can, and at a fixed rate.
+
+use crate::figure::{Record, ms};
+use crate::{Setting, migration, table};
+use shadowswap_testkit::load::{Ledger, Load};
+use std::time::{Duration, Instant};
+
+const TABLE: &str = "public.load";
+
+/// Statements a second in open loop.
+const RATE: f64 = 2_000.0;
+
+/// What keeps clients' latency low on a small machine: one session, short chunks.
+const GENTLE: [&str; 4] = ["--copy-workers", "1", "--chunk-time", "20ms"];
+
+pub async fn measure(setting: &Setting) -> Record {
+    let server = &setting.server;
+    let mut record = Record::new("load", server);
+    let client = server.connect("postgres").await;
+    let mut ledger = table::create_busy(&client, TABLE, setting.pick(1_000_000, 20_000)).await;
+    let open = |url: &str| Load::new(url).writers(32).rate(RATE);
+    let url = server.url("postgres");
+    let kinds: [(&str, Load, &[&str], Option<f64>); 3] = [
+        ("8 closed-loop writers", Load::new(&url).writers(8), &[], None),
+        ("2,000/s, defaults", open(&url), &[], Some(1.3)),
+        ("2,000/s, gentle", open(&url), &GENTLE, Some(1.3)),
+    ];
+    for (round, (name, load, more, target)) in kinds.into_iter().enumerate() {
+        ledger = one(setting, &mut record, ledger, round, name, load, more, target).await;
+    }
+    let differences = ledger.check(&client, TABLE).await.expect("the table can be read");
+    assert!(differences.is_empty(), "{differences}");
+    record.note("rows compared with what clients were told", differences.rows as f64, "");
+    record
+}
+
+#[expect(clippy::too_many_arguments, reason = "called in one place, with a row of a table")]
+async fn one(
+    setting: &Setting,
+    record: &mut Record,
+    ledger: Ledger,
+    round: usize,
+    name: &str,
+    load: Load,
+    more: &[&str],
+    target: Option<f64>,
+) -> Ledger {
+    let calm = setting.pick(Duration::from_secs(10), Duration::from_secs(1));
+    let running = load.start(ledger).await.expect("the load starts");
+    // Caches fill and plans are made first.
+    tokio::time::sleep(calm / 2).await;
+    running.window();
+    tokio::time::sleep(calm).await;
+    let before = running.window();
+    let start = Instant::now();
+    let run = migration::run(&setting.server, TABLE, &table::change(round), more);
+    let output = run.run(migration::LONG).await.expect_code(0);
+    let took = start.elapsed();
+    let during = running.window();
+    tokio::time::sleep(calm).await;
+    let after = running.window();
+    let (report, ledger) = running.stop().await;
+    record.note(format!("{name}: run took"), took.as_secs_f64(), "s");
+    for (when, latency) in [("before", &before), ("during", &during), ("after", &after)] {
+        record.note(format!("{name}: p50 {when}"), ms(latency.p50()), "ms");
+        record.note(format!("{name}: p99 {when}"), ms(latency.p99()), "ms");
+        record.note(format!("{name}: longest {when}"), ms(latency.max()), "ms");
+    }
+    let ratio = during.p99().as_secs_f64() / before.p99().as_secs_f64();
+    match target {
+        Some(target) => record.at_most(format!("{name}: p99 during / before"), ratio, "", target),
+        None => record.note(format!("{name}: p99 during / before"), ratio, ""),
+    }
+    record.at_most(format!("{name}: failed statements"), report.failures() as f64, "", 0.0);
+    record.memory(format!("{name}: peak memory"), output.peak_rss_bytes);
+    ledger
+}

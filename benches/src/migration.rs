@@ -1,0 +1,63 @@
+//! Runs of the binary, and what they say of themselves.
+
+use serde_json::Value;
+use shadowswap_testkit::binary::{Output, Run};
+use shadowswap_testkit::{Binary, Postgres};
+use std::time::{Duration, Instant};
+
+/// No run that is measured takes this long.
+pub const LONG: Duration = Duration::from_secs(900);
+
+/// How often what a run says is looked at.
+const POLL: Duration = Duration::from_millis(10);
+
+/// `shadowswap run` with progress as JSON.
+pub fn run(server: &Postgres, table: &str, change: &str, more: &[&str]) -> Binary {
+    let args =
+        ["run", "--yes", "--json", "--progress", "json", "--drop-old", "--table", table, "--alter", change];
+    Binary::shadowswap().args(args).args(more.iter().copied()).args(["--url", &server.url("postgres")])
+}
+
+/// Tells a run to swap.
+pub async fn cutover(server: &Postgres, table: &str) {
+    let call = Binary::shadowswap().args(["cutover", "--table", table, "--url", &server.url("postgres")]);
+    call.run(LONG).await.expect_code(0);
+}
+
+/// The last of the objects of this name that a run printed.
+pub fn last(stdout: &str, name: &str) -> Option<Value> {
+    stdout.lines().rev().find_map(|line| {
+        let mut value: Value = serde_json::from_str(line).ok()?;
+        value.get_mut(name).map(Value::take)
+    })
+}
+
+/// Waits until the progress of a run satisfies a condition, and returns it.
+pub async fn reached(run: &mut Run, is_reached: impl Fn(&Value) -> bool) -> Value {
+    let start = Instant::now();
+    loop {
+        let is_over = run.is_over();
+        if let Some(progress) = last(&run.stdout(), "progress").filter(|progress| is_reached(progress)) {
+            return progress;
+        }
+        let problem = if is_over { "ended" } else { "took too long" };
+        assert!(!is_over && start.elapsed() < LONG, "the run {problem}\n{}\n{}", run.stdout(), run.stderr());
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until a run is in a phase.
+pub async fn in_phase(run: &mut Run, phase: &str) {
+    reached(run, |progress| progress["phase"] == phase).await;
+}
+
+/// A number of a progress or report.
+pub fn number(value: &Value, name: &str) -> f64 {
+    value.get(name).and_then(Value::as_f64).unwrap_or_else(|| panic!("there is no number {name} in {value}"))
+}
+
+/// The report of a run that must have ended well.
+pub fn report(output: &Output) -> Value {
+    last(&output.stdout, "report")
+        .unwrap_or_else(|| panic!("no report\n{}\n{}", output.stdout, output.stderr))
+}
