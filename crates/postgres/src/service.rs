@@ -8,8 +8,11 @@ use std::path::Path;
 /// No sane service file is larger.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The parameters of a service in a file, in their order. `None` if the file is not there or does not name the service.
-pub fn read(path: &Path, service: &str) -> Result<Option<Vec<(String, String)>>, String> {
+/// Parameters in the order of the file.
+pub type Parameters = Vec<(String, String)>;
+
+/// The parameters of a service in a file. `None` if the file is not there or does not name the service.
+pub fn read(path: &Path, service: &str) -> Result<Option<Parameters>, String> {
     let shown = path.display();
     let failed = |e: &dyn std::fmt::Display| format!("the service file {shown} cannot be read: {e}");
     match std::fs::metadata(path) {
@@ -25,8 +28,8 @@ pub fn read(path: &Path, service: &str) -> Result<Option<Vec<(String, String)>>,
 }
 
 /// The parameters of a service. An error has the line's number and what is wrong with it, without the line: it may hold a password.
-fn find(text: &str, service: &str) -> Result<Option<Vec<(String, String)>>, (usize, &'static str)> {
-    let mut found: Option<Vec<(String, String)>> = None;
+fn find(text: &str, service: &str) -> Result<Option<Parameters>, (usize, &'static str)> {
+    let mut found: Option<Parameters> = None;
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {

@@ -187,13 +187,6 @@ impl ConnectOptions {
         }
         found.finish(home.as_deref(), &env)
     }
-
-    /// The place of the first server and the database, for people. Never a password.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        let places: Vec<String> = self.hosts.iter().map(Host::shown).collect();
-        format!("{} at {} as {}", self.database, places.join(", "), self.user)
-    }
 }
 
 impl Host {
