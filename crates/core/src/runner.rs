@@ -56,7 +56,12 @@ pub async fn run<E: Engine>(
         let before = progress.borrow().rows_copied + progress.borrow().changes;
         let attempt = once(engine, &plan, &config, &progress, &stop, &mut phases, started);
         match attempt.await {
-            Err(e) if e.is_transient() && failed < TRIES && !*stop.borrow() => {
+            // After a lost connection the server may hold our own former lock for a moment longer.
+            Err(e)
+                if (e.is_transient() || (e.kind == Kind::Held && failed > 0))
+                    && failed < TRIES
+                    && !*stop.borrow() =>
+            {
                 let moved = progress.borrow().rows_copied + progress.borrow().changes > before;
                 failed = if moved { 1 } else { failed + 1 };
                 let pause = Duration::from_millis(200) * 2_u32.pow(failed.min(6));

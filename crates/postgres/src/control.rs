@@ -18,6 +18,9 @@ pub struct Control {
     schema: String,
 }
 
+/// Looks at a lock that another runner holds, and the pause between them.
+const LOCK_LOOKS: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Events shown by `status`.
 const EVENTS_SHOWN: i64 = 10;
 /// How long the sessions of a dead runner may take to end after they were told to.
@@ -89,15 +92,19 @@ impl Control {
     /// Takes the advisory lock, or says who has it.
     async fn lock(&self, table: &TableName) -> Result<()> {
         let name = format!("shadowswap:{}:{table}", self.schema);
-        let row = self
-            .one(
-                "select pg_try_advisory_lock(hashtextextended($1, 0))",
-                &[&name],
-                "taking the migration's lock",
-            )
-            .await?;
-        if row.get(0) {
-            return Ok(());
+        // The backend of a runner that was just killed needs a moment to notice.
+        for _ in 0..LOCK_LOOKS {
+            let row = self
+                .one(
+                    "select pg_try_advisory_lock(hashtextextended($1, 0))",
+                    &[&name],
+                    "taking the migration's lock",
+                )
+                .await?;
+            if row.get(0) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOCK_PAUSE).await;
         }
         let holder = self
             .all(

@@ -125,8 +125,10 @@ impl Engine for Postgres {
     }
 
     async fn plan(&self, request: &Request) -> Result<Plan> {
-        let mut connection = self.connect("plan").await?;
-        plan::plan(connection.client_mut(), request).await
+        let connection = self.connect("plan").await?;
+        let path = catalog::user_search_path(connection.client()).await?;
+        sql::set_search_path(connection.client(), &path, false).await?;
+        plan::plan(connection.client(), request).await
     }
 
     async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {

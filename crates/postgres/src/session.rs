@@ -39,6 +39,8 @@ pub struct Session {
     /// This session's turn at applying; taken at its first batch.
     turn: Option<i64>,
     is_staged: bool,
+    /// Every batch deletes first and then inserts.
+    is_careful: bool,
     prepared: HashMap<String, Statement>,
     compares: bool,
 }
@@ -75,6 +77,7 @@ impl Session {
             writer,
             turn: None,
             is_staged: false,
+            is_careful: false,
             prepared: HashMap::new(),
             compares,
         })
@@ -311,16 +314,20 @@ impl Apply<crate::Postgres> for Session {
 
     async fn apply(&mut self, batch: &Batch, checkpoint: Option<&crate::Lsn>) -> Result<u64> {
         let checkpoint = checkpoint.map(ToString::to_string);
-        let result = self.apply_inner(batch, checkpoint.as_deref(), false).await;
-        let result = self.rolled_back(result).await;
-        match result {
-            Err(e) if is_unique_violation(&e) => {
-                let result = self.apply_inner(batch, checkpoint.as_deref(), true).await;
-                let result = self.rolled_back(result).await;
-                self.explained(result).await
+        if !self.is_careful {
+            let result = self.apply_inner(batch, checkpoint.as_deref(), false).await;
+            match self.rolled_back(result).await {
+                Err(e)
+                    if has_code(&e, &SqlState::UNIQUE_VIOLATION)
+                        || has_code(&e, &SqlState::EXCLUSION_VIOLATION) => {}
+                // A deferrable key cannot take part in ON CONFLICT; deleting and inserting needs none.
+                Err(e) if has_code(&e, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => self.is_careful = true,
+                result => return self.explained(result).await,
             }
-            result => self.explained(result).await,
         }
+        let result = self.apply_inner(batch, checkpoint.as_deref(), true).await;
+        let result = self.rolled_back(result).await;
+        self.explained(result).await
     }
 
     async fn mark(&mut self, token: u64) -> Result<()> {
@@ -455,11 +462,10 @@ fn lost_commit(e: tokio_postgres::Error, what: &str) -> Error {
     error
 }
 
-/// Whether the server refused a row because another row has its unique value.
-fn is_unique_violation(e: &Error) -> bool {
-    let code =
+fn has_code(e: &Error, code: &SqlState) -> bool {
+    let found =
         e.source.as_deref().and_then(|s| s.downcast_ref::<tokio_postgres::Error>()).and_then(|e| e.code());
-    code.is_some_and(|c| *c == SqlState::UNIQUE_VIOLATION || *c == SqlState::EXCLUSION_VIOLATION)
+    found == Some(code)
 }
 
 fn bound(bound: Option<&Bound>) -> Result<Option<Vec<String>>> {

@@ -44,13 +44,27 @@ pub async fn run(client: &Client, text: &str) -> Result<()> {
 }
 
 /// Sets `search_path` and gives back what it was: for the session, or for the open transaction.
+///
+/// `pg_temp` always comes last. Left out, it would come before everything, and a temporary copy of a table that is called `date` would
+/// hide the type.
 pub async fn set_search_path(client: &Client, path: &str, is_local: bool) -> Result<String> {
-    let text = "select current_setting('search_path'), set_config('search_path', $1, $2)";
+    let path = temporary_last(path);
+    let text =
+        "select pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', $1, $2)";
     let row = client
         .query_one(text, &[&path, &is_local])
         .await
         .map_err(|e| server(e, "setting the search path"))?;
     Ok(row.get(0))
+}
+
+/// The path with `pg_temp` at its end, unless it is in it already.
+fn temporary_last(path: &str) -> String {
+    match path.trim() {
+        "" | "\"\"" => "pg_temp".to_string(),
+        path if path.split(',').any(|p| p.trim() == "pg_temp") => path.to_string(),
+        path => format!("{path}, pg_temp"),
+    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub struct Detail {
     pub server_version_num: i32,
     /// The operator's `search_path`, under which all expressions are read.
     pub search_path: String,
-    /// Every type has binary input and output, and the server can stream them (14 and later).
+    /// Every type's binary form is known to be faithful, and the server can stream it (14 and later).
     pub binary: bool,
     /// The source as it was planned.
     pub source: Table,

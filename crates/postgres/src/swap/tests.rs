@@ -9,7 +9,7 @@ use crate::{
     sql::table,
 };
 use shadowswap_core::{
-    error::Result,
+    error::{Kind, Result},
     plan::{Plan, Request, Severity, Strategy},
 };
 use shadowswap_testkit::{Version, shared};
@@ -369,7 +369,8 @@ async fn names_are_found_by_the_servers_own_rules() {
         plan::plan(&client, &request("app.Mixed", &["add x int"], &[], Strategy::Auto)).await.unwrap_err();
     assert!(error.next.unwrap_or_default().contains("app.\"Mixed\""));
     let error = plan::plan(&client, &request("a b", &["add x int"], &[], Strategy::Auto)).await.unwrap_err();
-    assert_eq!(error.kind, shadowswap_core::error::Kind::Usage);
+    // From 16 on the server does not tell a text that is no name from a name that nobody has.
+    assert!(matches!(error.kind, Kind::Usage | Kind::Refused), "{error:?}");
 }
 
 #[tokio::test]
