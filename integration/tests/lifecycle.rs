@@ -54,10 +54,11 @@ impl Site {
         (site, load)
     }
 
-    /// A function for the projection that waits, on rows beyond the first hundred, while somebody holds the advisory lock 4711.
+    /// A function for the projection that waits, on rows beyond the first hundred, while somebody holds the advisory lock 4711. Only
+    /// copying and comparing wait: changes are applied meanwhile.
     async fn gate(&self) {
         let text = "create function gate(n integer, id bigint) returns bigint language plpgsql immutable as
-            $$ begin if id > 100 then perform pg_advisory_xact_lock_shared(4711); end if; return n; end $$";
+            $$ begin if id > 100 and current_setting('application_name') not like '%/apply%' then perform pg_advisory_xact_lock_shared(4711); end if; return n; end $$";
         sql(&self.client, text).await;
     }
 
@@ -367,10 +368,11 @@ async fn difference_is_found_and_nothing_is_swapped() {
         let damage =
             "update _t_shadow set body = 'damaged' where id = 712; delete from _t_shadow where id = 1500";
         sql(&site.client, damage).await;
-        tell(&site.url, "verify", "t").await.expect_code(0);
+        let verify = tell(&site.url, "verify", "t").await.expect_code(4);
         let output = migration.wait(LONG).await.expect_code(4);
-        let text = printed(&output);
-        assert!(text.contains("712") && text.contains("1500"), "the keys are not named:\n{text}");
+        for text in [printed(&verify), printed(&output)] {
+            assert!(text.contains("712") && text.contains("1500"), "the keys are not named:\n{text}");
+        }
         assert!(!site.has_new_type().await);
     }
 }
@@ -416,7 +418,7 @@ async fn spoilt_by(version: Version, spoil: &str, check: &str) {
     tell(&site.url, "cutover", "t").await;
     let output = migration.wait(LONG).await;
     assert!([Some(1), Some(3)].contains(&output.code()), "{spoil}: {}\n{}", output.status, printed(&output));
-    assert!(printed(&output).contains("abort"), "{spoil}: what to do is not said:\n{}", printed(&output));
+    assert!(printed(&output).contains("next:"), "{spoil}: what to do is not said:\n{}", printed(&output));
     assert!(!site.has_new_type().await, "{spoil}: not swapped");
     assert!(is_true(&site.client, check).await, "{spoil}: the source is not as its owner left it");
     if phase(&site.client).await.as_deref() != Some("aborted") {

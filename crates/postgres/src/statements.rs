@@ -56,7 +56,7 @@ impl Statements {
         quote(&self.link.from.name)
     }
 
-    fn from_key(&self) -> Vec<String> {
+    fn source_key(&self) -> Vec<String> {
         self.link.key.iter().map(|k| format!("{}.{}", self.alias(), quote(&k.from))).collect()
     }
 
@@ -72,7 +72,7 @@ impl Statements {
 
     /// `lower < key <= upper`, with the lower bound as parameter 1 and the upper as 2. Both are always parameters.
     fn range(&self, lower: bool, upper: bool) -> String {
-        let key = self.from_key().join(", ");
+        let key = self.source_key().join(", ");
         // An unused parameter still needs a type.
         let mut parts = vec!["($1::text[] is null or true) and ($2::text[] is null or true)".to_string()];
         if lower {
@@ -123,7 +123,7 @@ impl Statements {
             table(&self.link.from),
             self.alias(),
             self.range(lower, upper),
-            self.from_key().join(", "),
+            self.source_key().join(", "),
             self.to_key(),
         )
     }
@@ -132,11 +132,11 @@ impl Statements {
     pub fn next_bound(&self, lower: bool) -> String {
         format!(
             "select array[{}]\nfrom {} as {}\nwhere {}\norder by {}\noffset $3::bigint\nlimit 1",
-            list(self.from_key(), |k| format!("{k}::text")),
+            list(self.source_key(), |k| format!("{k}::text")),
             table(&self.link.from),
             self.alias(),
             self.range(lower, true),
-            self.from_key().join(", "),
+            self.source_key().join(", "),
         )
     }
 
@@ -144,10 +144,10 @@ impl Statements {
     pub fn last_key(&self) -> String {
         format!(
             "select array[{}]\nfrom {} as {}\norder by {}\nlimit 1",
-            list(self.from_key(), |k| format!("{k}::text")),
+            list(self.source_key(), |k| format!("{k}::text")),
             table(&self.link.from),
             self.alias(),
-            list(self.from_key(), |k| format!("{k} desc")),
+            list(self.source_key(), |k| format!("{k} desc")),
         )
     }
 
@@ -224,7 +224,7 @@ impl Statements {
             "select {}\nfrom {ROWS} as {}\norder by {}",
             self.expressions(),
             self.alias(),
-            self.from_key().join(", ")
+            self.source_key().join(", ")
         )
     }
 
@@ -292,7 +292,7 @@ impl Statements {
     }
 
     fn source_side(&self, condition: &str) -> String {
-        let keys = list(self.from_key().iter().zip(self.key_names()), |(k, n)| format!("{k} as {n}"));
+        let keys = list(self.source_key().iter().zip(self.key_names()), |(k, n)| format!("{k} as {n}"));
         format!(
             "select {keys}, {} as v from {} as {} where {condition}",
             self.source_text(),
@@ -333,7 +333,7 @@ impl Statements {
             format!("(w.b ->> {i})::{} as k{}", k.from_type, i + 1)
         });
         let names = self.key_names();
-        let source = self.from_key();
+        let source = self.source_key();
         let a_on =
             names.iter().zip(&source).map(|(n, k)| format!("{k} = w.{n}")).collect::<Vec<_>>().join(" and ");
         let b_on = self

@@ -161,7 +161,7 @@ impl Stream {
             Message::StreamStop => self.block = None,
             Message::StreamAbort(abort) => self.stream_abort(abort.xid, abort.subxid),
             Message::StreamCommit(commit) => {
-                self.stream_commit(commit.xid, commit.end_lsn, commit.timestamp + EPOCH_2000)?
+                self.stream_commit(commit.xid, commit.end_lsn, commit.timestamp + EPOCH_2000)?;
             }
             Message::Truncate(_) | Message::Origin(_) | Message::Type(_) => {}
         }
@@ -289,7 +289,7 @@ impl CoreStream<Postgres> for Stream {
     }
 
     async fn confirm(&mut self, position: &Lsn) -> Result<()> {
-        self.replication.send_status(*position, *position).await.map_err(Error::from)
+        self.replication.send_status(*position, *position).await
     }
 }
 
