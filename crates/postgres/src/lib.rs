@@ -75,6 +75,9 @@ impl Postgres {
     pub fn open(url: Option<&str>, control_schema: &str) -> Result<Postgres> {
         let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let options = ConnectOptions::parse(url, &environment).map_err(|e| Error::usage(e.to_string()))?;
+        for warning in &options.warnings {
+            tracing::warn!("{warning}");
+        }
         Ok(Postgres {
             options: Arc::new(options),
             control_schema: control_schema.into(),
