@@ -17,7 +17,8 @@ pub async fn measure(setting: &Setting) -> Record {
     let ledger = table::create_busy(&client, TABLE, setting.pick(50_000, 5_000)).await;
     let url = server.url("postgres");
     let running = Load::new(&url).writers(8).start(ledger).await.expect("the load starts");
-    let (mut stalls, mut own, mut noise, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut stalls, mut own, mut noise, mut peak, mut attempts) =
+        (Vec::new(), Vec::new(), Vec::new(), 0, Vec::new());
     let mut length = Duration::from_millis(500);
     for round in 0..setting.pick(20, 2) {
         let more = ["--cutover", "manual"];
@@ -33,7 +34,9 @@ pub async fn measure(setting: &Setting) -> Record {
         running.reached(8, migration::LONG).await;
         stalls.push(ms(running.window().max()));
         length = start.elapsed();
-        own.push(migration::number(&migration::report(&output), "stall_ms"));
+        let report = migration::report(&output);
+        own.push(migration::number(&report, "stall_ms"));
+        attempts.push(migration::number(&report, "attempts"));
         peak = peak.max(output.peak_rss_bytes);
     }
     let (report, ledger) = running.stop().await;
@@ -48,6 +51,7 @@ pub async fn measure(setting: &Setting) -> Record {
     record.at_most("failed statements", report.failures() as f64, "", 0.0);
     record.at_most("broken promises", report.violations.len() as f64, "", 0.0);
     record.note("cutovers", stalls.len() as f64, "");
+    record.note("most attempts of one", largest(&attempts), "");
     record.note("statements", report.rate(), "/s");
     record.memory("peak memory of the process", peak);
     record
