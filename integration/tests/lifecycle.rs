@@ -450,15 +450,18 @@ async fn ddl_on_the_source_stops_the_run() {
     let trigger = "create function noop() returns trigger language plpgsql as 'begin return new; end';
         create trigger surprise before insert on t for each row execute function noop()";
     spoilt_by(Version::Apt, trigger, &has("select from pg_trigger where tgname = 'surprise'")).await;
+}
+
+/// They would stay with the old table, and go on showing or checking its rows.
+#[tokio::test]
+async fn dependents_made_during_the_run_stop_it() {
     let view = "create view surprise as select * from t";
     spoilt_by(Version::Apt, view, "(select count(*) from surprise) = 501").await;
     let foreign = "create table surprise (t bigint references t); insert into surprise values (2)";
-    spoilt_by(
-        Version::Pip,
-        foreign,
-        "exists (select from pg_constraint where confrelid = 'public.t'::regclass)",
-    )
-    .await;
+    let on_source = "exists (select from pg_constraint where confrelid = 'public.t'::regclass)";
+    spoilt_by(Version::Pip, foreign, on_source).await;
+    let on_source = "exists (select from pg_publication_rel where prrelid = 'public.t'::regclass)";
+    spoilt_by(Version::Apt, "create publication surprise for table t", on_source).await;
 }
 
 /// A session in the way: exit code 5 names it; nothing is swapped; once it is gone, the same command goes through.
