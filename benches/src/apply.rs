@@ -70,9 +70,9 @@ async fn make_changes(client: &Client, rows: u64, many: u64, size: u64) {
     let sql = format!(
         "set synchronous_commit = off;
          do $$ begin
-             for first in 0..{last} by {size} loop
+             for base in 0..{last} by {size} loop
                  update {TABLE} set account = account + 1
-                 where id in (select 1 + i * 7919 % {rows} from generate_series(first::bigint, first + {size} - 1) i);
+                 where id in (select 1 + i * 7919 % {rows} from generate_series(base::bigint, base + {size} - 1) i);
                  commit;
              end loop;
          end $$;",
