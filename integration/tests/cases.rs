@@ -31,7 +31,7 @@ use crate::operator::{LONG, line, printed, reached, shadowswap, sql, tell};
 const AT_ONCE: usize = 4;
 
 /// Between two statements of a case's client: enough to leave the machine to the other cases.
-const BREATH: Duration = Duration::from_millis(6);
+const BREATH: Duration = Duration::from_millis(8);
 
 /// Statements that must succeed after the run has ended.
 const AFTERWARDS: u64 = 5;
@@ -178,7 +178,7 @@ impl Writer {
 
 async fn carry_out(case: &Case, version: Version) -> Result<(), String> {
     let server = shared(version).await;
-    let (database, twin) = (server.database().await, server.database().await);
+    let database = server.database().await;
     let client = database.connect().await;
     client.batch_execute(&case.create).await.map_err(|e| format!("create.sql: {e:?}"))?;
     if case.expect.exit != 0 {
@@ -209,7 +209,8 @@ async fn carry_out(case: &Case, version: Version) -> Result<(), String> {
         }
     }
     if case.expect.same_as_alter {
-        let twin = twin.connect().await;
+        let second = server.database().await;
+        let twin = second.connect().await;
         alter_twin(case, &twin, &writes).await?;
         wrong.extend(compare(case, &client, &twin).await);
     }
