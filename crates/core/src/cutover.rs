@@ -42,14 +42,13 @@ pub async fn attempt<E: Engine>(
         Err(e) => return Err(e),
     };
     let since = locked.since();
-    let mut applier = match tokio::time::timeout(left(since, budget), applying.halt()).await {
+    let mut halting = std::pin::pin!(applying.halt());
+    let mut applier = match tokio::time::timeout(left(since, budget), &mut halting).await {
         Ok(applier) => applier?,
         Err(_) => {
-            // The applier is in the middle of a batch; it is lost to this process, and the run resumes from the checkpoint.
             locked.release().await;
-            return Err(Error::transient(
-                "the applier did not come to a batch's edge within the stall budget",
-            ));
+            let why = "the applier did not come to a batch's edge within the stall budget";
+            return Ok(Attempt::Missed(Error::new(Kind::Budget, why), Box::new(halting.await?)));
         }
     };
     let token = markers.next();

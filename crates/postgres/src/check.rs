@@ -140,6 +140,15 @@ async fn documents(
     Ok((server, table))
 }
 
+/// What is tied to the table now and would stay with it in a swap; empty: nothing.
+pub async fn tied(client: &Client, oid: u32, shadow: TableName, old: TableName) -> Result<Vec<Finding>> {
+    let source = crate::catalog::table(client, oid).await?;
+    let facts = gather(client, source, shadow, old).await?;
+    let mut found = dependents::check(&facts);
+    found.retain(|f| f.severity == shadowswap_core::plan::Severity::Refused);
+    Ok(found)
+}
+
 /// What any change needs. If one of these is refused, the change was not tried on a copy.
 pub fn general(facts: &Facts) -> Vec<Finding> {
     [server::general(facts), table::kind(facts), privilege::general(facts)].concat()

@@ -66,15 +66,13 @@ pub async fn lock(request: Request<'_>, lock: Connection, mut drain: Session) ->
     batch(client, &text, &format!("locking {} against other maintenance", plan.source))
         .await
         .map_err(timed_out)?;
-    let fingerprint = crate::catalog::fingerprint(client, detail.source_oid).await?;
-    if fingerprint != plan.fingerprint {
-        return Err(changed(plan));
-    }
+    still_fits(client, plan, detail).await?;
+    let tied = count_tied(client, detail.source_oid).await?;
     set_timeout(client, budget.mul_f64(LOCK_SHARE)).await?;
     let since = Instant::now();
     let text = format!("lock table {source} in share row exclusive mode");
     batch(client, &text, &format!("locking {} against writers", plan.source)).await.map_err(timed_out)?;
-    let swap = swap_text(plan, control, migration, &swap);
+    let swap = swap_text(plan, control, migration, &guard_text(plan, detail.source_oid, tied), &swap);
     Ok(Locked { lock, drain, since, swap })
 }
 
@@ -83,9 +81,46 @@ fn changed(plan: &Plan) -> Error {
         .next("nothing was swapped, and what was made is removed; plan and run again")
 }
 
-fn swap_text(plan: &Plan, control: &str, migration: i64, statements: &[String]) -> String {
+/// The source must be as planned, with nothing tied to it that the swap would leave behind.
+async fn still_fits(client: &Client, plan: &Plan, detail: &Detail) -> Result<()> {
+    if crate::catalog::fingerprint(client, detail.source_oid).await? != plan.fingerprint {
+        return Err(changed(plan));
+    }
+    let tied = crate::check::tied(client, detail.source_oid, plan.shadow.clone(), plan.old.clone()).await?;
+    match tied.first() {
+        None => Ok(()),
+        Some(first) => {
+            let what = tied.iter().map(|f| f.message.as_str()).collect::<Vec<_>>().join("; ");
+            Err(Error::new(Kind::Unfit, format!("made on {} during the run: {what}", plan.source)).next(
+                format!(
+                    "nothing was swapped, and what was made for the run is removed; {}",
+                    first.next.as_deref().unwrap_or("plan and run again")
+                ),
+            ))
+        }
+    }
+}
+
+/// Everything that the catalogs tie to the table. A view takes no lock that would keep it out: it is counted again in the swap.
+async fn count_tied(client: &Client, oid: u32) -> Result<i64> {
+    let text = "select count(*) from pg_depend where refclassid = 'pg_class'::regclass and refobjid = $1";
+    let row =
+        client.query_one(text, &[&oid]).await.map_err(|e| server(e, "counting what is tied to the table"))?;
+    Ok(row.get(0))
+}
+
+fn guard_text(plan: &Plan, oid: u32, tied: i64) -> String {
+    let message = crate::sql::literal(&format!("something was made that is tied to {}", plan.source));
+    format!(
+        "do $shadowswap$ begin if (select count(*) from pg_catalog.pg_depend where refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass\n\
+         and refobjid = {oid}) <> {tied} then raise exception using message = {message}, errcode = '55P03'; end if; end $shadowswap$;\n"
+    )
+}
+
+fn swap_text(plan: &Plan, control: &str, migration: i64, guard: &str, statements: &[String]) -> String {
     let mut text =
         format!("lock table {}, {} in access exclusive mode;\n", table(&plan.source), table(&plan.shadow));
+    text.push_str(guard);
     for statement in statements {
         text.push_str(statement.trim_end_matches(';'));
         text.push_str(";\n");
@@ -181,9 +216,7 @@ pub async fn obstacles(
     control: &str,
     migration: i64,
 ) -> Result<Vec<Obstacle>> {
-    if crate::catalog::fingerprint(client, detail.source_oid).await? != plan.fingerprint {
-        return Err(changed(plan));
-    }
+    still_fits(client, plan, detail).await?;
     let text = format!(
         "select a.pid, coalesce(a.application_name, ''), a.backend_type, coalesce(a.state, ''),\n\
          coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::float8,\n\

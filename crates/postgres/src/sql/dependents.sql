@@ -72,7 +72,9 @@ select json_build_object(
         from pg_constraint where confrelid = t.oid and contype = 'f' and conrelid <> t.oid), '[]'),
     'publications', coalesce((
         select json_agg(pubname order by pubname)
-        from pg_publication_tables where schemaname = t.nspname and tablename = t.relname), '[]'),
+        from pg_publication_tables where schemaname = t.nspname and tablename = t.relname
+        -- A migration's own goes with it.
+        and pubname !~ '^shadowswap_[0-9]+$'), '[]'),
     'publications_all', coalesce((select json_agg(pubname order by pubname) from pg_publication where puballtables), '[]'),
     'statistics_of_others', coalesce((
         select json_agg(format('%I.%I', n.nspname, s.stxname) order by s.stxname)
