@@ -14,6 +14,9 @@ pub struct Servo {
 
 /// Small enough to be harmless on rows of many megabytes.
 const ROWS_MIN: f64 = 1.0;
+/// Fewer rows than this only where a chunk takes longer than [`SLOW`].
+const ROWS_LEAST: f64 = 100.0;
+const SLOW: Duration = Duration::from_secs(1);
 /// Larger chunks were not faster (measured with 10,000 rows and 200,000 rows on PostgreSQL 15) and hold the applier up for longer.
 const ROWS_MAX: f64 = 50_000.0;
 /// The first chunk of each worker.
@@ -32,16 +35,18 @@ impl Servo {
         self.rows as u64
     }
 
-    /// A chunk of `rows` rows took this long.
+    /// A chunk that spanned `rows` rows of the source took this long, however many of them it had to write.
     pub fn observe(&mut self, rows: u64, took: Duration) {
         if rows == 0 {
             return;
         }
         let ratio = self.target.as_secs_f64() / took.as_secs_f64().max(1e-6);
-        // A chunk that was smaller than asked for (the table's end, rows that were there already) says little about larger ones.
+        // A chunk that was smaller than asked for (the table's end) says little about larger ones.
         let whole = rows as f64 >= self.rows * 0.5;
         let ratio = if whole { ratio } else { ratio.min(1.0) };
-        self.rows = (self.rows * ratio.clamp(SHRINK_MAX, GROWTH_MAX)).clamp(ROWS_MIN, ROWS_MAX);
+        // What a chunk costs without any row does not shrink with it: only a chunk that takes truly long has rows to blame.
+        let least = if took > SLOW { ROWS_MIN } else { ROWS_LEAST.min(self.rows) };
+        self.rows = (self.rows * ratio.clamp(SHRINK_MAX, GROWTH_MAX)).clamp(least, ROWS_MAX);
     }
 }
 
@@ -57,6 +62,19 @@ mod tests {
             servo.observe(rows, Duration::from_micros(rows * 20));
         }
         assert_eq!(servo.rows(), 10_000);
+    }
+
+    #[test]
+    fn busy_server_does_not_make_chunks_of_single_rows() {
+        let mut servo = Servo::new(Duration::from_millis(10));
+        for _ in 0..50 {
+            servo.observe(servo.rows(), Duration::from_millis(80));
+        }
+        assert_eq!(servo.rows(), 100);
+        for _ in 0..5 {
+            servo.observe(servo.rows(), Duration::from_millis(1));
+        }
+        assert!(servo.rows() > 1_000, "and it recovers");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -90,35 +90,37 @@ async fn work<E: Engine>(
 ) -> Result<bool> {
     let role = format!("copy {n}");
     let mut session = copying.opener.open(&role).await?;
-    let servo = Mutex::new(Servo::new(copying.chunk_time));
+    let mut servo = Servo::new(copying.chunk_time);
     loop {
         if !copying.throttle.permit().await {
             return Ok(false);
         }
-        let rows = servo.lock().unwrap_or_else(PoisonError::into_inner).rows();
+        let rows = servo.rows();
         copying.counters.chunk_rows.store(rows, Ordering::Relaxed);
-        let Some(chunk) = claim(&copying, &cursor, &mut session, rows).await? else { return Ok(true) };
+        let Some((chunk, spans)) = claim(&copying, &cursor, &mut session, rows).await? else {
+            return Ok(true);
+        };
         let started = Instant::now();
         let (copied, back) = copy_one(&copying, session, chunk, &role).await?;
         session = back;
         let took = started.elapsed();
-        servo.lock().unwrap_or_else(PoisonError::into_inner).observe(copied.rows, took);
+        servo.observe(spans, took);
         copying.counters.rows.fetch_add(copied.rows, Ordering::Relaxed);
         copying.counters.chunks.fetch_add(1, Ordering::Relaxed);
         copying.counters.chunk_us.store(took.as_micros() as u64, Ordering::Relaxed);
     }
 }
 
-/// The next chunk: one that an earlier run left undone, or the next range. One worker at a time finds a bound.
+/// The next chunk, and how many rows it spans (zero: not known): one that an earlier run left undone, or the next range. One worker at a time finds a bound.
 async fn claim<E: Engine>(
     copying: &Copying<E>,
     cursor: &AsyncMutex<Cursor>,
     session: &mut E::Session,
     rows: u64,
-) -> Result<Option<Chunk>> {
+) -> Result<Option<(Chunk, u64)>> {
     let mut cursor = cursor.lock().await;
     if let Some(chunk) = cursor.again.pop() {
-        return Ok(Some(chunk));
+        return Ok(Some((chunk, 0)));
     }
     if cursor.is_done {
         return Ok(None);
@@ -135,7 +137,8 @@ async fn claim<E: Engine>(
     cursor.next += 1;
     cursor.lower = Some(upper);
     cursor.is_done = is_done;
-    Ok(Some(chunk))
+    // The last chunk may be of any size.
+    Ok(Some((chunk, if is_done { 0 } else { rows })))
 }
 
 /// Copies one chunk, again where the world misbehaves. The ticket stays until the chunk's fate is known.
