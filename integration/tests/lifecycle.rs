@@ -221,7 +221,7 @@ async fn kills_at_any_moment_are_recovered_from() {
     let (site, load) = Site::busy(Version::Apt, 20_000).await;
     let mut kills = 0;
     loop {
-        let mut migration = site.run().args(["--chunk-time", "5ms"]).spawn();
+        let mut migration = site.run().args(["--chunk-time", "20ms"]).spawn();
         // Later each time, so that it gets through in the end.
         let more = 60 * (kills + 1);
         let (goal, mut is_over) = (load.statements() + more, false);
@@ -261,7 +261,8 @@ async fn sigterm_stops_and_next_run_goes_on() {
     let copied = texts(&site.client, "select sum(rows)::text from shadowswap.chunk where done").await;
     // What is kept is announced: the server holds WAL for it.
     assert!(printed(&output).contains("change stream"), "{}", printed(&output));
-    let mut second = site.run().args(args).spawn();
+    // Chunks as large as they may be: the first run's were small only to be interrupted between two of them.
+    let mut second = site.run().args(["--cutover", "manual"]).spawn();
     reached(&site.client, &mut second, &["ready"]).await;
     second.signal(Signal::SIGINT);
     second.wait(SOON).await.expect_code(1);
