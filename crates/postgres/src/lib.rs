@@ -160,8 +160,16 @@ impl Engine for Postgres {
         let statements = Arc::new(Statements::new(plan, &detail));
         let writer = Writer { control: self.control_name(), migration, epoch };
         let plan = Arc::new(plan.clone());
-        Session::new(connection, statements, plan, writer, &detail.search_path, role.starts_with("verify"))
-            .await
+        let session = Session::new(
+            connection,
+            statements,
+            plan,
+            writer,
+            &detail.search_path,
+            role.starts_with("verify"),
+        )
+        .await?;
+        Ok(session.careful(detail.rereads()))
     }
 
     async fn finish_shadow(

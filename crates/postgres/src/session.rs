@@ -41,6 +41,8 @@ pub struct Session {
     is_staged: bool,
     /// Every batch deletes first and then inserts.
     is_careful: bool,
+    /// A deferrable key cannot take part in ON CONFLICT. It comes after the copy, when nobody else inserts.
+    is_plain: bool,
     prepared: HashMap<String, Statement>,
     compares: bool,
 }
@@ -78,9 +80,17 @@ impl Session {
             turn: None,
             is_staged: false,
             is_careful: false,
+            is_plain: false,
             prepared: HashMap::new(),
             compares,
         })
+    }
+
+    /// Deletes every touched key before it writes: a key that is read again may have no row any more.
+    #[must_use]
+    pub fn careful(mut self, is_careful: bool) -> Session {
+        self.is_careful = is_careful;
+        self
     }
 
     fn client(&self) -> &Client {
@@ -275,6 +285,8 @@ impl Session {
             for text in statements.give_way() {
                 self.run(text, &[], "removing rows that must give way").await?;
             }
+        }
+        if self.is_plain {
             self.run(statements.insert(), &[], "inserting rows").await?;
         } else {
             self.run(statements.upsert(), &[], "writing rows").await?;
@@ -314,20 +326,23 @@ impl Apply<crate::Postgres> for Session {
 
     async fn apply(&mut self, batch: &Batch, checkpoint: Option<&crate::Lsn>) -> Result<u64> {
         let checkpoint = checkpoint.map(ToString::to_string);
-        if !self.is_careful {
-            let result = self.apply_inner(batch, checkpoint.as_deref(), false).await;
+        let mut careful = self.is_careful;
+        loop {
+            let result = self.apply_inner(batch, checkpoint.as_deref(), careful).await;
             match self.rolled_back(result).await {
                 Err(e)
-                    if has_code(&e, &SqlState::UNIQUE_VIOLATION)
-                        || has_code(&e, &SqlState::EXCLUSION_VIOLATION) => {}
-                // A deferrable key cannot take part in ON CONFLICT; deleting and inserting needs none.
-                Err(e) if has_code(&e, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => self.is_careful = true,
+                    if !careful
+                        && (has_code(&e, &SqlState::UNIQUE_VIOLATION)
+                            || has_code(&e, &SqlState::EXCLUSION_VIOLATION)) =>
+                {
+                    careful = true;
+                }
+                Err(e) if !self.is_plain && has_code(&e, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
+                    (self.is_careful, self.is_plain, careful) = (true, true, true);
+                }
                 result => return self.explained(result).await,
             }
         }
-        let result = self.apply_inner(batch, checkpoint.as_deref(), true).await;
-        let result = self.rolled_back(result).await;
-        self.explained(result).await
     }
 
     async fn mark(&mut self, token: u64) -> Result<()> {

@@ -55,6 +55,8 @@ struct Table {
     name: String,
     link: Link,
     binary: bool,
+    /// Every touched key is read again from the source.
+    rereads: bool,
     sent: Vec<(String, u32)>,
     key: Vec<usize>,
 }
@@ -100,6 +102,7 @@ impl Stream {
             sent: sent.clone(),
             link: plan.link.clone(),
             binary: detail.binary,
+            rereads: detail.rereads(),
         };
         Ok(Stream {
             replication,
@@ -174,7 +177,10 @@ impl Stream {
         }
     }
 
-    fn change(&mut self, xid: Option<u32>, change: Change) -> Result<()> {
+    fn change(&mut self, xid: Option<u32>, mut change: Change) -> Result<()> {
+        if self.table.rereads {
+            change.op = Op::Reread;
+        }
         let Some(top) = self.block else {
             self.give(Event::Change(change));
             return Ok(());
