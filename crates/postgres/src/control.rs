@@ -1,6 +1,11 @@
 //! The control tables in PostgreSQL.
 
-use crate::{Lsn, Postgres, connect::Connection, error::server, sql::quote};
+use crate::{
+    Lsn, Postgres,
+    connect::Connection,
+    error::{server, superseded},
+    sql::quote,
+};
 use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
     control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, Status},
@@ -301,13 +306,6 @@ fn plan(text: &str) -> Result<Plan> {
         Error::corrupt("the stored plan cannot be read; it was written by another version of this program")
             .because(e)
     })
-}
-
-fn superseded() -> Error {
-    Error::new(
-        Kind::Superseded,
-        "another runner has taken this migration over; this one stops and touches nothing more",
-    )
 }
 
 impl control::Control<Postgres> for Control {

@@ -6,7 +6,7 @@
 
 use crate::{
     Lsn, Postgres, connect::Connection, error::server, floor::Snapshot, plan::Detail, session::Session,
-    statements::table,
+    sql::table,
 };
 use shadowswap_core::{
     Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, plan::Plan,

@@ -225,7 +225,7 @@ impl Engine for Postgres {
     async fn lacks(&self, plan: &Plan) -> Result<Vec<String>> {
         let detail = Detail::of(plan)?;
         let connection = self.connect("verify").await?;
-        let name = statements::table(&plan.source);
+        let name = sql::table(&plan.source);
         let oid = catalog::resolve(connection.client(), &name, "").await?;
         let now = catalog::table(connection.client(), oid).await?;
         Ok(lacks::lacks(&now, &detail.shadow))

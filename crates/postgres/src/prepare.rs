@@ -4,8 +4,12 @@
 //! releases lose changes of a table that is added to a publication under open transactions.
 
 use crate::{
-    Snapshot, connect::Connection, error::server, plan::Detail, shadow::index::IndexStep, sql::quote,
-    statements::table,
+    Snapshot,
+    connect::Connection,
+    error::server,
+    plan::Detail,
+    shadow::index::IndexStep,
+    sql::{quote, run, table},
 };
 use shadowswap_core::{Error, Kind, Load, Result, plan::Plan};
 use std::{
@@ -50,11 +54,6 @@ pub fn stream_options(detail: &Detail, publication: &str) -> Vec<(String, String
         options.push(("binary".to_string(), "on".to_string()));
     }
     options
-}
-
-async fn run(client: &Client, text: &str) -> Result<()> {
-    let what = text.lines().next().unwrap_or_default();
-    client.batch_execute(text).await.map_err(|e| server(e, what))
 }
 
 async fn is_there(client: &Client, text: &str, name: &str) -> Result<bool> {

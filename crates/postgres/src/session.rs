@@ -5,7 +5,12 @@
 //! costs no round trip. Reads are at READ COMMITTED: each later statement's snapshot includes the floor, and a key that the applier
 //! wrote meanwhile is a plain conflict (at REPEATABLE READ it would be a serialization failure).
 
-use crate::{connect::Connection, error::server, floor::Snapshot, statements::Statements};
+use crate::{
+    connect::Connection,
+    error::{server, superseded},
+    floor::Snapshot,
+    statements::Statements,
+};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use shadowswap_core::{
@@ -460,13 +465,6 @@ fn checkpoint_text(control: &str) -> String {
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
-}
-
-fn superseded() -> Error {
-    Error::new(
-        Kind::Superseded,
-        "another runner has taken this migration over; this one stops and touches nothing more",
-    )
 }
 
 fn lost_commit(e: tokio_postgres::Error, what: &str) -> Error {

@@ -1,10 +1,10 @@
 //! The texts of the statements that copy, apply and compare, worked out once from the plan.
 
-use crate::{plan::Detail, sql::quote};
-use shadowswap_core::{
-    name::TableName,
-    plan::{Link, Plan},
+use crate::{
+    plan::Detail,
+    sql::{quote, table},
 };
+use shadowswap_core::plan::{Link, Plan};
 
 /// The staging tables, of each applying session's own.
 const ROWS: &str = "pg_temp.shadowswap_row";
@@ -23,11 +23,6 @@ pub struct Statements {
     unique: Vec<Vec<String>>,
     /// The source's columns as the stream sends them.
     sent: Vec<String>,
-}
-
-/// A table's quoted, qualified name.
-pub fn table(name: &TableName) -> String {
-    format!("{}.{}", quote(&name.schema), quote(&name.name))
 }
 
 fn list<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) -> String {
