@@ -42,18 +42,33 @@ pub async fn attempt<E: Engine>(
         Err(e) => return Err(e),
     };
     let since = locked.since();
+    let locked_after = since.elapsed();
+    let token = markers.next();
     let mut halting = std::pin::pin!(applying.halt());
-    let mut applier = match tokio::time::timeout(left(since, budget), &mut halting).await {
-        Ok(applier) => applier?,
-        Err(_) => {
+    let (mut halted, mut marked) = (None, None);
+    // The marker is on its way while the applier comes to a batch's edge.
+    let both = async {
+        tokio::join!(async { halted = Some((&mut halting).await) }, async {
+            marked = Some(locked.mark(token).await);
+        });
+    };
+    // What is missing afterwards is known from the two.
+    drop(tokio::time::timeout(left(since, budget), both).await);
+    let halted_after = since.elapsed();
+    let (mut applier, marked) = match (halted, marked) {
+        (Some(applier), Some(marked)) => (applier?, marked),
+        (halted, _) => {
             locked.release().await;
+            let applier = match halted {
+                Some(applier) => applier?,
+                None => halting.await?,
+            };
             let why = "the applier did not come to a batch's edge within the stall budget";
-            return Ok(Attempt::Missed(Error::new(Kind::Budget, why), Box::new(halting.await?)));
+            return Ok(Attempt::Missed(Error::new(Kind::Budget, why), Box::new(applier)));
         }
     };
-    let token = markers.next();
     let drained = tokio::time::timeout(left(since, budget), async {
-        locked.mark(token).await?;
+        marked?;
         applier.drain(&mut locked, token).await
     })
     .await;
@@ -76,7 +91,13 @@ pub async fn attempt<E: Engine>(
     match locked.swap(left(since, budget)).await {
         Ok(()) => {
             let stall = since.elapsed();
-            info!(stall_ms = ms(stall), drain_ms = ms(drained_after), "swapped");
+            info!(
+                locked_ms = ms(locked_after),
+                halted_ms = ms(halted_after),
+                drained_ms = ms(drained_after),
+                stall_ms = ms(stall),
+                "swapped"
+            );
             Ok(Attempt::Swapped(stall))
         }
         Err(e) if e.kind == Kind::Budget => Ok(Attempt::Missed(e, Box::new(applier))),

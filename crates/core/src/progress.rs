@@ -98,6 +98,8 @@ pub struct Report {
     pub chunks_verified: u64,
     /// From the first lock request of the successful attempt to its commit, in milliseconds.
     pub stall_ms: f64,
+    /// When the stall ended, by this machine's clock: RFC 3339, in UTC.
+    pub swapped_at: String,
     /// Cutover attempts.
     pub attempts: u32,
     /// Seconds that this process took.

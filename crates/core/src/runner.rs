@@ -33,6 +33,8 @@ use tracing::{Instrument, info, info_span, warn};
 
 /// Attempts at the whole run that end with a transient error and no progress in between.
 const TRIES: u32 = 10;
+/// Between the swap and cleaning up after it.
+const BREATH: Duration = Duration::from_millis(100);
 /// Tries at the index phase where a row from the future stood in the way of an index.
 const INDEX_TRIES: u32 = 5;
 
@@ -210,6 +212,7 @@ struct Run<'a, E: Engine> {
     frontier: Option<Frontier<E::TxId, E::Floor>>,
     cutover_now: bool,
     stall: Duration,
+    swapped_at: String,
     attempts: u32,
 }
 
@@ -270,6 +273,7 @@ impl<'a, E: Engine> Run<'a, E> {
             frontier: None,
             cutover_now: false,
             stall: Duration::ZERO,
+            swapped_at: String::new(),
             attempts: 0,
             migration,
         }
@@ -553,6 +557,7 @@ impl<'a, E: Engine> Run<'a, E> {
                 {
                     Attempt::Swapped(stall) => {
                         self.stall = stall;
+                        self.swapped_at = jiff::Timestamp::now().to_string();
                         return Ok(Phase::Guard);
                     }
                     Attempt::Missed(e, applier) => {
@@ -587,6 +592,8 @@ impl<'a, E: Engine> Run<'a, E> {
         self.applying = None;
         self.tasks.shutdown().await;
         self.desk.detail("removing the change stream");
+        // The clients that waited go first.
+        tokio::time::sleep(BREATH).await;
         let Opener { engine, plan, migration, .. } = &self.opener;
         engine.clean_up(plan, *migration, self.config.drop_old).await.tried("cleaning up after the swap")?;
         Ok(Phase::Done)
@@ -606,6 +613,7 @@ impl<'a, E: Engine> Run<'a, E> {
             rows_verified: self.counters.verified.load(Ordering::Relaxed),
             chunks_verified: self.counters.verified_chunks.load(Ordering::Relaxed),
             stall_ms: self.stall.as_secs_f64() * 1e3,
+            swapped_at: self.swapped_at.clone(),
             attempts: self.attempts,
             elapsed_s: started.elapsed().as_secs_f64(),
             phases: phases.to_vec(),

@@ -56,7 +56,8 @@ pub async fn lock(request: Request<'_>, lock: Connection, mut drain: Session) ->
     drain.warm().await?;
     let swap = crate::swap::swap_statements(client, plan).await?;
     batch(client, "begin isolation level read committed", "beginning the cutover").await?;
-    let fence = format!("select 1 from {control}.migration where id = $1 and epoch = $2 for update");
+    // Rows that refer to this one are written under the lock, so its key must stay free.
+    let fence = format!("select 1 from {control}.migration where id = $1 and epoch = $2 for no key update");
     let fenced = client.query_opt(&fence, &[&migration, &epoch]).await;
     if fenced.map_err(|e| server(e, "locking the migration's control row"))?.is_none() {
         return Err(Error::new(Kind::Superseded, "another runner has taken this migration over"));
@@ -67,12 +68,14 @@ pub async fn lock(request: Request<'_>, lock: Connection, mut drain: Session) ->
         .await
         .map_err(timed_out)?;
     still_fits(client, plan, detail).await?;
-    let tied = count_tied(client, detail.source_oid).await?;
+    let guard = guard_text(plan, detail.source_oid, count_tied(client, detail.source_oid).await?);
+    // The first block of a session costs more than all later ones.
+    batch(client, &guard, &format!("counting what is tied to {}", plan.source)).await?;
     set_timeout(client, budget.mul_f64(LOCK_SHARE)).await?;
     let since = Instant::now();
     let text = format!("lock table {source} in share row exclusive mode");
     batch(client, &text, &format!("locking {} against writers", plan.source)).await.map_err(timed_out)?;
-    let swap = swap_text(plan, control, migration, &guard_text(plan, detail.source_oid, tied), &swap);
+    let swap = swap_text(plan, control, migration, &guard, &swap);
     Ok(Locked { lock, drain, since, swap })
 }
 
@@ -263,7 +266,8 @@ pub async fn outcome(
     control: &str,
     migration: i64,
 ) -> Result<Outcome> {
-    let text = format!("select phase in ('guard', 'done') from {control}.migration where id = $1 for update");
+    let text =
+        format!("select phase in ('guard', 'done') from {control}.migration where id = $1 for no key update");
     let row = client
         .query_one(&text, &[&migration])
         .await

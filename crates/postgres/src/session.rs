@@ -41,15 +41,25 @@ pub struct Session {
     statements: Arc<Statements>,
     plan: Arc<Plan>,
     writer: Writer,
-    /// This session's turn at applying; taken at its first batch.
+    /// This session's turn at applying; taken in the transaction of its first batch.
     turn: Option<i64>,
     is_staged: bool,
-    /// Every batch deletes first and then inserts.
-    is_careful: bool,
+    care: Care,
     /// A deferrable key cannot take part in ON CONFLICT. It comes after the copy, when nobody else inserts.
     is_plain: bool,
     prepared: HashMap<String, Statement>,
     compares: bool,
+}
+
+/// What a batch does about unique values that wandered between rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Care {
+    /// Nothing: writes images over what is there.
+    Plain,
+    /// Before that, removes the rows that still own a unique value which an image of another row brings.
+    GivesWay,
+    /// Before that, deletes every touched key.
+    DeletesFirst,
 }
 
 /// COPY's binary signature, flags and extension length.
@@ -61,7 +71,10 @@ const COPY_PIECE: usize = 64 << 10;
 type Params<'a> = [&'a (dyn ToSql + Sync)];
 
 impl Session {
-    /// A session on an open connection. One that `compares` looks at the whole table at once where ranges of the source's key are not
+    /// A session on an open connection.
+    ///
+    /// What copies or applies looks rows up by key, whatever the statistics say: the shadow's are those of an empty table for a while, and
+    /// a staging table has none at all. (Seen: a scan of the whole shadow for each batch of a hundred keys.) One that `compares` looks at the whole table at once where ranges of the source's key are not
     /// ranges of the shadow's.
     pub async fn new(
         connection: Connection,
@@ -71,10 +84,12 @@ impl Session {
         search_path: &str,
         compares: bool,
     ) -> Result<Session> {
-        let setup = "select set_config('search_path', $1, false), set_config('plan_cache_mode', 'force_custom_plan', false)";
+        let setup = "select set_config('search_path', $1, false), set_config('plan_cache_mode', 'force_custom_plan', false),\n\
+                     set_config('enable_' || way, case when $2 then 'on' else 'off' end, false)\n\
+                     from unnest(array['seqscan', 'bitmapscan', 'hashjoin', 'mergejoin']) way";
         connection
             .client()
-            .execute(setup, &[&search_path])
+            .execute(setup, &[&search_path, &compares])
             .await
             .map_err(|e| server(e, "setting up a session"))?;
         Ok(Session {
@@ -84,7 +99,7 @@ impl Session {
             writer,
             turn: None,
             is_staged: false,
-            is_careful: false,
+            care: Care::Plain,
             is_plain: false,
             prepared: HashMap::new(),
             compares,
@@ -94,7 +109,9 @@ impl Session {
     /// Deletes every touched key before it writes: a key that is read again may have no row any more.
     #[must_use]
     pub fn careful(mut self, is_careful: bool) -> Session {
-        self.is_careful = is_careful;
+        if is_careful {
+            self.care = Care::DeletesFirst;
+        }
         self
     }
 
@@ -158,7 +175,7 @@ impl Session {
     async fn copy_inner(&mut self, chunk: &Chunk, raise: impl FnOnce(Snapshot) + Send) -> Result<Copied> {
         let control = self.writer.control.clone();
         let fence = format!(
-            "select pg_current_snapshot()::text\nfrom {control}.chunk\nwhere migration = $1 and id = $2 and epoch = $3 and attempt = $4 and not done\nfor update"
+            "select pg_current_snapshot()::text\nfrom {control}.chunk\nwhere migration = $1 and id = $2 and epoch = $3 and attempt = $4 and not done\nfor no key update"
         );
         let (migration, epoch) = (self.writer.migration, self.writer.epoch);
         let fence = self.prepare(fence).await?;
@@ -191,20 +208,6 @@ impl Session {
         Ok(Copied { rows })
     }
 
-    /// Takes the turn at applying. Waits for what a former session still writes, and fences it out.
-    async fn turn(&mut self) -> Result<i64> {
-        if let Some(turn) = self.turn {
-            return Ok(turn);
-        }
-        let text = turn_text(&self.writer.control);
-        let (migration, epoch) = (self.writer.migration, self.writer.epoch);
-        let rows = self.rows(text, &[&migration, &epoch], "taking the turn at applying").await?;
-        let turn = rows.first().ok_or_else(superseded)?.get(0);
-        self.stage().await?;
-        self.turn = Some(turn);
-        Ok(turn)
-    }
-
     /// Makes this session's staging tables, once.
     async fn stage(&mut self) -> Result<()> {
         if !self.is_staged {
@@ -220,34 +223,59 @@ impl Session {
     pub async fn warm(&mut self) -> Result<()> {
         self.batch("set synchronous_commit = off").await?;
         self.stage().await?;
+        // A second try costs more than looking for rows that must give way.
+        self.care = self.care.max(Care::GivesWay);
         let statements = Arc::clone(&self.statements);
         let control = &self.writer.control;
-        for text in [
+        let mut texts = vec![
+            FLOOR.to_string(),
             turn_text(control),
             fence_text(control),
             checkpoint_text(control),
+            statements.copy_gone(),
             statements.delete(),
+            statements.copy_reread(),
+            statements.reread(),
+            statements.copy_rows(),
             statements.upsert(),
-        ] {
+        ];
+        texts.extend(statements.give_way());
+        for text in texts {
             self.prepare(text).await?;
         }
-        self.prepare(FLOOR.to_string()).await.map(drop)
+        // Run once over nothing: the server plans them, and reads what it must know of the tables.
+        self.batch("begin").await?;
+        let run = self.run_over_nothing().await;
+        self.rolled_back(run).await?;
+        self.batch("rollback").await
     }
 
-    async fn apply_inner(&mut self, batch: &Batch, checkpoint: Option<&str>, careful: bool) -> Result<u64> {
-        let turn = self.turn().await?;
+    async fn run_over_nothing(&mut self) -> Result<()> {
+        let statements = Arc::clone(&self.statements);
+        let mut texts = vec![statements.delete(), statements.reread(), statements.upsert()];
+        texts.extend(statements.give_way());
+        for text in texts {
+            self.run(text, &[], "warming up").await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_inner(&mut self, batch: &Batch, checkpoint: Option<&str>, care: Care) -> Result<u64> {
+        self.stage().await?;
         let control = self.writer.control.clone();
         let (migration, epoch) = (self.writer.migration, self.writer.epoch);
-        let fence = fence_text(&control);
-        let fence = self.prepare(fence).await?;
-        let params: &Params<'_> = &[&migration, &epoch, &turn];
+        // The first transaction takes the turn at applying: it waits for what a former session still writes, and fences it out.
+        let fence =
+            self.prepare(self.turn.map_or_else(|| turn_text(&control), |_| fence_text(&control))).await?;
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&migration, &epoch];
+        params.extend(self.turn.as_ref().map(|turn| turn as &(dyn ToSql + Sync)));
         let (begun, locked) = tokio::join!(
             self.batch("begin isolation level read committed"),
-            self.client().query_opt(&fence, params)
+            self.client().query_opt(&fence, &params)
         );
         begun?;
-        locked.map_err(|e| server(e, "locking the checkpoint"))?.ok_or_else(superseded)?;
-        self.write(batch, careful).await?;
+        let turn = locked.map_err(|e| server(e, "locking the checkpoint"))?.ok_or_else(superseded)?.get(0);
+        self.write(batch, care).await?;
         let changes = batch.changes() as i64;
         let update = self.prepare(checkpoint_text(&control)).await?;
         let params: &Params<'_> = &[&migration, &checkpoint, &changes];
@@ -255,11 +283,12 @@ impl Session {
             tokio::join!(self.client().execute(&update, params), self.client().batch_execute("commit"));
         saved.map_err(|e| server(e, "saving the checkpoint"))?;
         committed.map_err(|e| lost_commit(e, "committing a batch"))?;
+        self.turn = Some(turn);
         Ok(batch.changes())
     }
 
     /// Deletes first, for all keys, and only then writes images: two rows may have swapped a unique value.
-    async fn write(&mut self, batch: &Batch, careful: bool) -> Result<()> {
+    async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
         let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for (key, op) in batch.iter() {
             match op {
@@ -267,26 +296,26 @@ impl Session {
                 Op::Reread => again.push(key.0.as_slice()),
                 Op::Delete => {}
             }
-            if careful || matches!(op, Op::Delete) {
+            if care == Care::DeletesFirst || matches!(op, Op::Delete) {
                 gone.push(key.0.as_slice());
             }
         }
         let statements = Arc::clone(&self.statements);
         if !gone.is_empty() {
-            self.copy_in(&statements.copy_gone(), &gone).await?;
+            self.copy_in(statements.copy_gone(), &gone).await?;
             self.run(statements.delete(), &[], "deleting rows").await?;
         }
         if !again.is_empty() {
-            self.copy_in(&statements.copy_reread(), &again).await?;
+            self.copy_in(statements.copy_reread(), &again).await?;
             self.run(statements.reread(), &[], "reading rows with unchanged values again").await?;
         }
         if !rows.is_empty() {
-            self.copy_in(&statements.copy_rows(), &rows).await?;
+            self.copy_in(statements.copy_rows(), &rows).await?;
         }
         if rows.is_empty() && again.is_empty() {
             return Ok(());
         }
-        if careful {
+        if care > Care::Plain {
             for text in statements.give_way() {
                 self.run(text, &[], "removing rows that must give way").await?;
             }
@@ -299,9 +328,10 @@ impl Session {
         Ok(())
     }
 
-    async fn copy_in(&self, text: &str, tuples: &[&[u8]]) -> Result<()> {
+    async fn copy_in(&mut self, text: String, tuples: &[&[u8]]) -> Result<()> {
         let what = "sending rows to a staging table";
-        let sink = self.client().copy_in::<_, Bytes>(text).await.map_err(|e| server(e, what))?;
+        let statement = self.prepare(text).await?;
+        let sink = self.client().copy_in::<_, Bytes>(&statement).await.map_err(|e| server(e, what))?;
         let mut sink = std::pin::pin!(sink);
         let mut piece = BytesMut::with_capacity(COPY_PIECE + 1024);
         if self.statements.binary {
@@ -331,19 +361,24 @@ impl Apply<crate::Postgres> for Session {
 
     async fn apply(&mut self, batch: &Batch, checkpoint: Option<&crate::Lsn>) -> Result<u64> {
         let checkpoint = checkpoint.map(ToString::to_string);
-        let mut careful = self.is_careful;
+        let mut care = self.care;
         loop {
-            let result = self.apply_inner(batch, checkpoint.as_deref(), careful).await;
+            let result = self.apply_inner(batch, checkpoint.as_deref(), care).await;
             match self.rolled_back(result).await {
+                // Where it happened once it will happen again.
+                Err(e) if care == Care::Plain && has_code(&e, &SqlState::UNIQUE_VIOLATION) => {
+                    care = Care::GivesWay;
+                    self.care = care;
+                }
                 Err(e)
-                    if !careful
+                    if care < Care::DeletesFirst
                         && (has_code(&e, &SqlState::UNIQUE_VIOLATION)
                             || has_code(&e, &SqlState::EXCLUSION_VIOLATION)) =>
                 {
-                    careful = true;
+                    care = Care::DeletesFirst;
                 }
                 Err(e) if !self.is_plain && has_code(&e, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
-                    (self.is_careful, self.is_plain, careful) = (true, true, true);
+                    (self.care, self.is_plain, care) = (Care::DeletesFirst, true, Care::DeletesFirst);
                 }
                 result => return self.explained(result).await,
             }
@@ -453,7 +488,7 @@ fn turn_text(control: &str) -> String {
 
 fn fence_text(control: &str) -> String {
     format!(
-        "select 1 from {control}.checkpoint where migration = $1 and epoch = $2 and writer = $3 for update"
+        "select writer from {control}.checkpoint where migration = $1 and epoch = $2 and writer = $3 for no key update"
     )
 }
 

@@ -238,17 +238,20 @@ impl Statements {
         format!("{}\n{}", self.insert_head(), self.select_staged())
     }
 
-    /// Removes the rows that own a unique value which a staged image brings from the future: such a row has a later change in the
-    /// stream, and every change is a full image. Only for indexes that the source has too.
+    /// Removes the rows that own a unique value which the staged image of another row brings: such a row has an image in this batch too,
+    /// or a later change in the stream, and every change is a full image. Only for indexes that the source has too.
     pub fn give_way(&self) -> Vec<String> {
         let images = list(self.filled(), |(c, e, t)| format!("({e})::{t} as {}", quote(c)));
+        let equal = |columns: &mut dyn Iterator<Item = &str>| {
+            columns.map(|c| format!("s.{0} = p.{0}", quote(c))).collect::<Vec<_>>().join(" and ")
+        };
+        let same_row = equal(&mut self.link.key.iter().map(|k| k.to.as_str()));
         let owners = self.unique.iter().map(|columns| {
-            let matched =
-                columns.iter().map(|c| format!("s.{0} = p.{0}", quote(c))).collect::<Vec<_>>().join(" and ");
             format!(
-                "delete from {} as s\nusing (select {images} from {ROWS} as {}) as p\nwhere {matched}",
+                "delete from {} as s\nusing (select {images} from {ROWS} as {}) as p\nwhere {} and not ({same_row})",
                 table(&self.link.to),
-                self.alias()
+                self.alias(),
+                equal(&mut columns.iter().map(String::as_str)),
             )
         });
         owners.collect()

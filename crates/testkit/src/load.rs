@@ -19,7 +19,7 @@ mod writer;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -125,7 +125,7 @@ impl Load {
             .spawn(work)
             .map_err(|e| format!("no thread for the load: {e}"))?;
         match is_ready.await {
-            Ok(()) => Ok(Running { shared, stop, outcome }),
+            Ok(started) => Ok(Running { shared, started, stop, outcome }),
             Err(_) => match outcome.await {
                 Ok(Err(e)) => Err(e),
                 Ok(Ok(_)) | Err(_) => Err("the load ended before it began".into()),
@@ -138,7 +138,7 @@ impl Load {
         ledger: Ledger,
         shared: &Arc<Shared>,
         stopped: watch::Receiver<bool>,
-        ready: oneshot::Sender<()>,
+        ready: oneshot::Sender<SystemTime>,
     ) -> Result<(Report, Ledger), String> {
         let shape = Arc::clone(ledger.shape());
         let pools = Pool::split(ledger, self.writers);
@@ -147,8 +147,8 @@ impl Load {
             writers.push(Writer::connect(&self, index, pool, Arc::clone(shared), stopped.clone()).await?);
         }
         // The load may have been dropped meanwhile; `done.closed()` ends us then.
-        ready.send(()).ok();
         let start = Instant::now();
+        ready.send(SystemTime::now()).ok();
         let mut tasks = JoinSet::new();
         for writer in writers {
             tasks.spawn(writer.run(start));
@@ -162,6 +162,7 @@ impl Load {
 /// A load at work. Dropping it ends its connections at once and loses the ledger.
 pub struct Running {
     shared: Arc<Shared>,
+    started: SystemTime,
     stop: watch::Sender<bool>,
     outcome: oneshot::Receiver<Result<(Report, Ledger), String>>,
 }
@@ -215,6 +216,13 @@ impl Running {
     /// The latencies since the last call, or since the start: call it before, during and after what is being measured.
     pub fn window(&self) -> Latency {
         self.shared.window()
+    }
+
+    /// The longest latency of the statements that were under way at some time between these two, of those since the last call of
+    /// [`Running::window`]. For a statement that is still under way, call it later.
+    pub fn longest_across(&self, from: SystemTime, to: SystemTime) -> Duration {
+        let place = |time: SystemTime| time.duration_since(self.started).unwrap_or_default();
+        self.shared.longest_across(place(from), place(to))
     }
 }
 

@@ -16,6 +16,9 @@ const DIGITS: u8 = 3;
 /// Slowest statements that are kept.
 const SLOWEST: usize = 10;
 
+/// Statements of one writer and window that are remembered one by one.
+const RECENT: usize = 1_000_000;
+
 /// Broken promises that are kept in words.
 const VIOLATIONS: usize = 20;
 
@@ -86,6 +89,8 @@ pub struct Slow {
 struct Meters {
     total: Latency,
     window: Latency,
+    /// The statements of the window: when they were answered, from the load's start, and their latencies.
+    recent: Vec<(Duration, Duration)>,
 }
 
 /// What writers tell while they run.
@@ -115,6 +120,9 @@ impl Meter {
         let is_new_maximum = latency > meters.total.max();
         meters.total.record(latency);
         meters.window.record(latency);
+        if meters.recent.len() < RECENT {
+            meters.recent.push((answered_at, latency));
+        }
         drop(meters);
         self.shared.statements.fetch_add(1, Ordering::Relaxed);
         let mut slowest = lock(&self.shared.slowest);
@@ -144,7 +152,8 @@ impl Meter {
 
 impl Shared {
     pub(super) fn new(writers: usize) -> Shared {
-        let meters = || Mutex::new(Meters { total: Latency::new(), window: Latency::new() });
+        let meters =
+            || Mutex::new(Meters { total: Latency::new(), window: Latency::new(), recent: Vec::new() });
         Shared {
             statements: AtomicU64::new(0),
             failed: Mutex::new(BTreeMap::new()),
@@ -158,10 +167,22 @@ impl Shared {
     pub(super) fn window(&self) -> Latency {
         let mut sum = Latency::new();
         for meters in &self.meters {
-            let taken = std::mem::replace(&mut lock(meters).window, Latency::new());
+            let mut meters = lock(meters);
+            meters.recent.clear();
+            let taken = std::mem::replace(&mut meters.window, Latency::new());
             sum.0.add(&taken.0).expect("all have the same bounds");
         }
         sum
+    }
+
+    pub(super) fn longest_across(&self, from: Duration, to: Duration) -> Duration {
+        let longest = |meters: &Mutex<Meters>| {
+            let meters = lock(meters);
+            let across =
+                meters.recent.iter().filter(|(at, took)| at.saturating_sub(*took) <= to && *at >= from);
+            across.map(|(_, took)| *took).max()
+        };
+        self.meters.iter().filter_map(longest).max().unwrap_or_default()
     }
 
     pub(super) fn report(&self, elapsed: Duration) -> Report {
