@@ -11,6 +11,7 @@ mod cutover;
 mod decode;
 mod error;
 mod floor;
+mod inline;
 mod lacks;
 mod pgpass;
 mod plan;

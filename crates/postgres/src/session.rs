@@ -9,7 +9,8 @@ use crate::{
     connect::Connection,
     error::{server, superseded},
     floor::Snapshot,
-    statements::Statements,
+    inline::{Small, Writes},
+    statements::{Place, Statements},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
@@ -44,6 +45,8 @@ pub struct Session {
     /// This session's turn at applying; taken in the transaction of its first batch.
     turn: Option<i64>,
     is_staged: bool,
+    /// Writes small batches, where rows can be parameters.
+    inline: Option<Writes>,
     care: Care,
     /// A deferrable key cannot take part in ON CONFLICT. It comes after the copy, when nobody else inserts.
     is_plain: bool,
@@ -99,6 +102,7 @@ impl Session {
             writer,
             turn: None,
             is_staged: false,
+            inline: None,
             care: Care::Plain,
             is_plain: false,
             prepared: HashMap::new(),
@@ -213,6 +217,8 @@ impl Session {
         if !self.is_staged {
             let stage = self.statements.stage();
             self.batch(&stage).await.tried("making the staging tables")?;
+            self.batch("set plan_cache_mode = force_generic_plan").await?;
+            self.inline = Writes::prepare(self.client(), &self.statements).await?;
             self.is_staged = true;
         }
         Ok(())
@@ -227,21 +233,20 @@ impl Session {
         self.care = self.care.max(Care::GivesWay);
         let statements = Arc::clone(&self.statements);
         let control = &self.writer.control;
-        let mut texts = vec![
+        let texts = [
             FLOOR.to_string(),
             turn_text(control),
             fence_text(control),
             checkpoint_text(control),
             statements.copy_gone(),
-            statements.delete(),
             statements.copy_reread(),
-            statements.reread(),
             statements.copy_rows(),
-            statements.upsert(),
         ];
-        texts.extend(statements.give_way());
         for text in texts {
             self.prepare(text).await?;
+        }
+        if self.care == Care::DeletesFirst {
+            return Ok(());
         }
         // Run once over nothing: the server plans them, and reads what it must know of the tables.
         self.batch("begin").await?;
@@ -252,12 +257,16 @@ impl Session {
 
     async fn run_over_nothing(&mut self) -> Result<()> {
         let statements = Arc::clone(&self.statements);
-        let mut texts = vec![statements.delete(), statements.reread(), statements.upsert()];
-        texts.extend(statements.give_way());
+        let mut texts = vec![statements.delete(Place::Staged), statements.reread()];
+        texts.extend(statements.give_way(Place::Staged));
+        texts.push(statements.upsert(Place::Staged));
         for text in texts {
             self.run(text, &[], "warming up").await?;
         }
-        Ok(())
+        match &self.inline {
+            Some(writes) => writes.run(self.client(), &Small::rehearsal(), true).await,
+            None => Ok(()),
+        }
     }
 
     async fn apply_inner(&mut self, batch: &Batch, checkpoint: Option<&str>, care: Care) -> Result<u64> {
@@ -275,12 +284,27 @@ impl Session {
         );
         begun?;
         let turn = locked.map_err(|e| server(e, "locking the checkpoint"))?.ok_or_else(superseded)?.get(0);
-        self.write(batch, care).await?;
         let changes = batch.changes() as i64;
         let update = self.prepare(checkpoint_text(&control)).await?;
         let params: &Params<'_> = &[&migration, &checkpoint, &changes];
-        let (saved, committed) =
-            tokio::join!(self.client().execute(&update, params), self.client().batch_execute("commit"));
+        let small = Small::of(batch).filter(|_| self.inline.is_some() && care < Care::DeletesFirst);
+        if small.is_none() {
+            self.write(batch, care).await?;
+        }
+        let client = self.client();
+        // Sent together, in this order. Whatever fails, the commit after it is a rollback.
+        let (written, saved, committed) = tokio::join!(
+            biased;
+            async {
+                match (&self.inline, &small) {
+                    (Some(writes), Some(small)) => writes.run(client, small, care > Care::Plain).await,
+                    (None, _) | (_, None) => Ok(()),
+                }
+            },
+            client.execute(&update, params),
+            client.batch_execute("commit")
+        );
+        written?;
         saved.map_err(|e| server(e, "saving the checkpoint"))?;
         committed.map_err(|e| lost_commit(e, "committing a batch"))?;
         self.turn = Some(turn);
@@ -303,7 +327,7 @@ impl Session {
         let statements = Arc::clone(&self.statements);
         if !gone.is_empty() {
             self.copy_in(statements.copy_gone(), &gone).await?;
-            self.run(statements.delete(), &[], "deleting rows").await?;
+            self.run(statements.delete(Place::Staged), &[], "deleting rows").await?;
         }
         if !again.is_empty() {
             self.copy_in(statements.copy_reread(), &again).await?;
@@ -316,14 +340,14 @@ impl Session {
             return Ok(());
         }
         if care > Care::Plain {
-            for text in statements.give_way() {
+            for text in statements.give_way(Place::Staged) {
                 self.run(text, &[], "removing rows that must give way").await?;
             }
         }
         if self.is_plain {
             self.run(statements.insert(), &[], "inserting rows").await?;
         } else {
-            self.run(statements.upsert(), &[], "writing rows").await?;
+            self.run(statements.upsert(Place::Staged), &[], "writing rows").await?;
         }
         Ok(())
     }

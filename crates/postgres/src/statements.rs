@@ -11,12 +11,23 @@ const ROWS: &str = "pg_temp.shadowswap_row";
 const GONE: &str = "pg_temp.shadowswap_gone";
 const REREAD: &str = "pg_temp.shadowswap_reread";
 
+/// Where a batch's rows and keys are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the session's staging tables.
+    Staged,
+    /// In the statement's parameters: rows as an array of the source's row type, keys as an array for each column of the key.
+    Inline,
+}
+
 /// All texts for one link.
 #[derive(Clone, Debug)]
 pub struct Statements {
     link: Link,
     /// The row images come in COPY's binary format, else in its text format.
     pub binary: bool,
+    /// Rows and keys can be parameters: their bytes are binary, no column is left out of them, and no key is an array itself.
+    pub can_be_inline: bool,
     /// Ranges of the source's key are ranges of the shadow's key.
     pub keeps_order: bool,
     /// Unique indexes that source and shadow both have, without the key's: the shadow's columns.
@@ -35,6 +46,9 @@ impl Statements {
         Statements {
             link: plan.link.clone(),
             binary: detail.binary,
+            can_be_inline: detail.binary
+                && detail.source.columns.iter().all(|c| c.generated.is_empty())
+                && plan.link.key.iter().all(|k| !k.from_type.ends_with(']')),
             keeps_order: plan.link.key.iter().all(|k| same_order(&k.from_type, &k.to_type))
                 && !detail.key_collation_changes,
             unique: detail.shared_unique.clone(),
@@ -192,13 +206,17 @@ impl Statements {
             .join(" and ")
     }
 
-    /// Deletes the staged keys.
-    pub fn delete(&self) -> String {
-        format!(
-            "delete from {} as s\nusing {GONE} as g\nwhere {}",
-            table(&self.link.to),
-            self.match_shadow("g")
-        )
+    /// Deletes these keys.
+    pub fn delete(&self, place: Place) -> String {
+        let keys = match place {
+            Place::Staged => format!("{GONE} as g"),
+            Place::Inline => {
+                let arrays =
+                    list(self.link.key.iter().enumerate(), |(i, k)| format!("${}::{}[]", i + 1, k.from_type));
+                format!("unnest({arrays}) as g({})", list(&self.link.key, |k| quote(&k.from)))
+            }
+        };
+        format!("delete from {} as s\nusing {keys}\nwhere {}", table(&self.link.to), self.match_shadow("g"))
     }
 
     /// Reads the source's present rows for the staged keys into staging.
@@ -214,33 +232,45 @@ impl Statements {
         )
     }
 
-    fn select_staged(&self) -> String {
+    fn rows(&self, place: Place) -> String {
+        match place {
+            Place::Staged => format!("{ROWS} as {}", self.alias()),
+            Place::Inline => format!("unnest($1::{}[]) as {}", table(&self.link.from), self.alias()),
+        }
+    }
+
+    fn select_images(&self, place: Place) -> String {
         format!(
-            "select {}\nfrom {ROWS} as {}\norder by {}",
+            "select {}\nfrom {}\norder by {}",
             self.expressions(),
-            self.alias(),
+            self.rows(place),
             self.source_key().join(", ")
         )
     }
 
-    /// Writes the staged images, over what is there.
-    pub fn upsert(&self) -> String {
+    /// Writes the images, over what is there.
+    pub fn upsert(&self, place: Place) -> String {
         let is_key = |c: &str| self.link.key.iter().any(|k| k.to == c);
         let set = list(self.filled().filter(|(c, _, _)| !is_key(c)), |(c, _, _)| {
             format!("{0} = excluded.{0}", quote(c))
         });
         let action = if set.is_empty() { "do nothing".to_string() } else { format!("do update set {set}") };
-        format!("{}\n{}\non conflict ({}) {action}", self.insert_head(), self.select_staged(), self.to_key())
+        format!(
+            "{}\n{}\non conflict ({}) {action}",
+            self.insert_head(),
+            self.select_images(place),
+            self.to_key()
+        )
     }
 
     /// Writes the staged images where all touched keys were deleted before.
     pub fn insert(&self) -> String {
-        format!("{}\n{}", self.insert_head(), self.select_staged())
+        format!("{}\n{}", self.insert_head(), self.select_images(Place::Staged))
     }
 
-    /// Removes the rows that own a unique value which the staged image of another row brings: such a row has an image in this batch too,
+    /// Removes the rows that own a unique value which the image of another row brings: such a row has an image in this batch too,
     /// or a later change in the stream, and every change is a full image. Only for indexes that the source has too.
-    pub fn give_way(&self) -> Vec<String> {
+    pub fn give_way(&self, place: Place) -> Vec<String> {
         let images = list(self.filled(), |(c, e, t)| format!("({e})::{t} as {}", quote(c)));
         let equal = |columns: &mut dyn Iterator<Item = &str>| {
             columns.map(|c| format!("s.{0} = p.{0}", quote(c))).collect::<Vec<_>>().join(" and ")
@@ -248,9 +278,9 @@ impl Statements {
         let same_row = equal(&mut self.link.key.iter().map(|k| k.to.as_str()));
         let owners = self.unique.iter().map(|columns| {
             format!(
-                "delete from {} as s\nusing (select {images} from {ROWS} as {}) as p\nwhere {} and not ({same_row})",
+                "delete from {} as s\nusing (select {images} from {}) as p\nwhere {} and not ({same_row})",
                 table(&self.link.to),
-                self.alias(),
+                self.rows(place),
                 equal(&mut columns.iter().map(String::as_str)),
             )
         });
