@@ -1,8 +1,9 @@
 //! The lock, the swap, and what became of it.
 //!
 //! One connection holds the lock from the first request to the commit; a second one applies what is left. The order under the clients'
-//! eyes: SHARE ROW EXCLUSIVE (writers wait, readers do not), drain, then ACCESS EXCLUSIVE, all renames and COMMIT in one round trip.
-//! Before that, unseen by clients, SHARE UPDATE EXCLUSIVE sends autovacuum away and keeps other DDL out.
+//! eyes: SHARE ROW EXCLUSIVE (writers wait, readers do not), drain, then ACCESS EXCLUSIVE, the tables' renames and COMMIT in one round
+//! trip. Before that, unseen by clients, SHARE UPDATE EXCLUSIVE sends autovacuum away and keeps other DDL out, and the indexes get their
+//! final names.
 
 use crate::{
     Lsn, Postgres, connect::Connection, error::server, floor::Snapshot, plan::Detail, session::Session,
@@ -71,11 +72,16 @@ pub async fn lock(request: Request<'_>, lock: Connection, mut drain: Session) ->
     let guard = guard_text(plan, detail.source_oid, count_tied(client, detail.source_oid).await?);
     // The first block of a session costs more than all later ones.
     batch(client, &guard, &format!("counting what is tied to {}", plan.source)).await?;
+    for statement in &swap.before {
+        batch(client, statement, &format!("renaming what belongs to {} ({statement})", plan.source))
+            .await
+            .map_err(timed_out)?;
+    }
     set_timeout(client, budget.mul_f64(LOCK_SHARE)).await?;
     let since = Instant::now();
     let text = format!("lock table {source} in share row exclusive mode");
     batch(client, &text, &format!("locking {} against writers", plan.source)).await.map_err(timed_out)?;
-    let swap = swap_text(plan, control, migration, &guard, &swap);
+    let swap = swap_text(plan, control, migration, &guard, &swap.locked);
     Ok(Locked { lock, drain, since, swap })
 }
 

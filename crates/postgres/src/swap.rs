@@ -61,45 +61,64 @@ pub fn old_name(name: &str) -> String {
     derived("_", name, "_old", NAME_BYTES_MAX)
 }
 
-/// All statements of the swap, to be run in one batch under an exclusive lock on source and shadow.
+/// The statements of the swap, all of one transaction.
+#[derive(Debug)]
+pub struct Swap {
+    /// What hinders nobody but other maintenance, before clients are locked out: renaming an index needs a lock on the index alone, of a
+    /// kind that goes with reading and writing the table.
+    pub before: Vec<String>,
+    /// The rest, in one batch under an exclusive lock on source and shadow.
+    pub locked: Vec<String>,
+}
+
+/// All statements of the swap.
 ///
 /// # Errors
 /// `Refused` if the source is gone.
-pub async fn swap_statements(client: &Client, plan: &Plan) -> Result<Vec<String>> {
+pub async fn swap_statements(client: &Client, plan: &Plan) -> Result<Swap> {
     let detail = Detail::of(plan)?;
     let mut names = OldNames::read(client, &detail.source).await?;
-    let mut all = rename_statements(plan, &detail, &mut names);
-    all.extend(owner_privileges(client, plan, &detail).await?);
-    Ok(all)
+    let mut swap = rename_statements(plan, &detail, &mut names);
+    swap.locked.extend(owner_privileges(client, plan, &detail).await?);
+    Ok(swap)
 }
 
 /// The part that follows from the plan alone.
-pub fn rename_statements(plan: &Plan, detail: &Detail, names: &mut OldNames) -> Vec<String> {
+pub fn rename_statements(plan: &Plan, detail: &Detail, names: &mut OldNames) -> Swap {
     let (source, after) = (&detail.source, &detail.shadow);
     let schema = source.schema.as_str();
     let rename = |kind: &str, schema: &str, from: &str, to: &str| {
         format!("alter {kind} {} rename to {}", qualified(schema, from), quote(to))
     };
-    let mut all = vec![rename("table", schema, &source.name, &plan.old.name)];
-    all.extend(source.indexes.iter().map(|i| rename("index", schema, &i.name, &names.of(&i.name))));
-    all.extend(
+    let mut before = Vec::new();
+    before.extend(source.indexes.iter().map(|i| rename("index", schema, &i.name, &names.of(&i.name))));
+    before.extend(
         source.statistics.iter().map(|s| rename("statistics", &s.schema, &s.name, &names.of(&s.name))),
     );
+    for index in &after.indexes {
+        let is_key = detail.shadow_key.index.as_deref() == Some(index.name.as_str());
+        let now = if is_key { detail.shadow_key.name.clone() } else { name_now(&index.name) };
+        before.push(rename("index", schema, &now, &index.name));
+    }
+    for s in &after.statistics {
+        before.push(rename("statistics", &statistics_schema(source, s), &name_now(&s.name), &s.name));
+    }
+    let shadow = table(&plan.shadow);
+    before.extend(autovacuum_statements(&shadow, after));
+    let comment = after.comment.as_deref().or(source.comment.as_deref());
+    before.push(format!(
+        "comment on table {shadow} is {}",
+        comment.map_or_else(|| "null".to_string(), literal)
+    ));
+
+    let mut all = vec![rename("table", schema, &source.name, &plan.old.name)];
     let identities = source.sequences.iter().filter(|s| s.is_identity);
     let identities: Vec<(&Sequence, String)> = identities.map(|s| (s, names.of(&s.name))).collect();
     all.extend(identities.iter().map(|(s, old)| rename("sequence", &s.schema, &s.name, old)));
 
     all.push(rename("table", schema, &plan.shadow.name, &source.name));
-    for index in &after.indexes {
-        let is_key = detail.shadow_key.index.as_deref() == Some(index.name.as_str());
-        let now = if is_key { detail.shadow_key.name.clone() } else { name_now(&index.name) };
-        all.push(rename("index", schema, &now, &index.name));
-    }
     if detail.shadow_key.index.is_none() {
         all.push(format!("drop index {}", qualified(schema, &detail.shadow_key.name)));
-    }
-    for s in &after.statistics {
-        all.push(rename("statistics", &statistics_schema(source, s), &name_now(&s.name), &s.name));
     }
     for sequence in &after.sequences {
         let former = identities
@@ -124,10 +143,7 @@ pub fn rename_statements(plan: &Plan, detail: &Detail, names: &mut OldNames) -> 
             check.comment.as_deref(),
         ));
     }
-    all.extend(autovacuum_statements(&table, after));
-    let comment = after.comment.as_deref().or(source.comment.as_deref());
-    all.push(format!("comment on table {table} is {}", comment.map_or_else(|| "null".to_string(), literal)));
-    all
+    Swap { before, locked: all }
 }
 
 /// The number that a column of the source has in the twin, which numbers densely.

@@ -51,8 +51,14 @@ pub fn steps(plan: &Plan, detail: &Detail) -> Vec<Step> {
         add("index", step.statement.clone());
     }
     add("index", format!("analyze {shadow}"));
+    let swap = rename_statements(plan, detail, &mut OldNames::default());
+    add("cutover", format!("lock table {source} in share update exclusive mode"));
+    for statement in swap.before {
+        add("cutover", statement);
+    }
+    add("cutover", format!("lock table {source} in share row exclusive mode"));
     add("cutover", format!("lock table {source}, {shadow} in access exclusive mode"));
-    for statement in rename_statements(plan, detail, &mut OldNames::default()) {
+    for statement in swap.locked {
         add("cutover", statement);
     }
     add("finish", format!("drop table {} (only with --drop-old)", table(&plan.old)));

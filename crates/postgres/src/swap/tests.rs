@@ -66,10 +66,14 @@ async fn migrate(client: &Client, plan: &Plan) {
             run(client, &statement).await;
         }
     }
-    let swap = swap_statements(client, plan).await.unwrap().join(";\n");
+    let swap = swap_statements(client, plan).await.unwrap();
+    let (before, swap) = (swap.before.join(";\n"), swap.locked.join(";\n"));
     let (source, shadow) = (table(&plan.source), table(&plan.shadow));
-    run(client, &format!("begin; lock table {source}, {shadow} in access exclusive mode; {swap}; commit"))
-        .await;
+    run(
+        client,
+        &format!("begin; {before}; lock table {source}, {shadow} in access exclusive mode; {swap}; commit"),
+    )
+    .await;
     if let Some(statement) = &detail.restore_identity_old {
         run(client, statement).await;
     }
