@@ -15,7 +15,7 @@ use crate::{
 };
 use shadowswap_changelog::Reader;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -89,6 +89,8 @@ impl Ledger {
 const BATCH_KEYS: usize = 10_000;
 /// Bytes of one batch; with the change log's memory it makes up the bound on the process.
 const BATCH_BYTES: usize = 4 << 20;
+/// Records that are decoded without letting others go on.
+const READ_AT_ONCE: usize = 16;
 /// A transaction that is not visible yet is looked at again after this long.
 const RECHECK_FIRST: Duration = Duration::from_micros(500);
 const RECHECK_MAX: Duration = Duration::from_millis(20);
@@ -105,7 +107,39 @@ pub struct Applier<E: Engine> {
     end: Option<E::Position>,
     marker: u64,
     committed: i64,
-    pending: Option<Record<E::TxId>>,
+    ahead: Ahead<E::TxId>,
+}
+
+/// Records that were taken from the log and are in no batch yet.
+struct Ahead<T> {
+    records: VecDeque<(Record<T>, usize)>,
+    bytes: usize,
+}
+
+impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
+    fn push(&mut self, record: &[u8]) -> Result<()> {
+        self.records.push_back((Record::decode(record)?, record.len()));
+        self.bytes += record.len();
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Record<T>> {
+        let (record, bytes) = self.records.pop_front()?;
+        self.bytes -= bytes;
+        Some(record)
+    }
+
+    /// Takes what the log has now, about a batch of it: done while the server is busy with the batch before.
+    async fn read(&mut self, log: &mut Reader) -> Result<()> {
+        while self.bytes < BATCH_BYTES && self.records.len() < BATCH_KEYS {
+            let Some(record) = log.try_next()? else { return Ok(()) };
+            self.push(&record)?;
+            if self.records.len().is_multiple_of(READ_AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<E: Engine> Applier<E> {
@@ -125,7 +159,7 @@ impl<E: Engine> Applier<E> {
             end: None,
             marker: 0,
             committed: 0,
-            pending: None,
+            ahead: Ahead { records: VecDeque::new(), bytes: 0 },
         }
     }
 
@@ -137,7 +171,7 @@ impl<E: Engine> Applier<E> {
         let mut pause = RECHECK_FIRST;
         while self.applied.borrow().marker < marker {
             if self.is_idle() {
-                self.pending = Some(next(&mut self.log).await?);
+                self.wait().await?;
             }
             if self.step(target).await? {
                 pause = RECHECK_FIRST;
@@ -150,7 +184,15 @@ impl<E: Engine> Applier<E> {
     }
 
     fn is_idle(&self) -> bool {
-        self.batch.is_empty() && self.end.is_none() && self.pending.is_none()
+        self.batch.is_empty() && self.end.is_none() && self.ahead.records.is_empty()
+    }
+
+    /// Waits for a record. Cancel-safe.
+    async fn wait(&mut self) -> Result<()> {
+        match self.log.next().await? {
+            Some(record) => self.ahead.push(&record),
+            None => Err(Error::transient("the change stream ended")),
+        }
     }
 
     /// Fills a batch with what may be applied now, and applies it. False if nothing may be applied yet.
@@ -160,7 +202,10 @@ impl<E: Engine> Applier<E> {
             return Ok(false);
         }
         if !self.batch.is_empty() {
-            target.apply(&self.batch, self.end.as_ref()).await?;
+            let apply = target.apply(&self.batch, self.end.as_ref());
+            let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
+            applied?;
+            read?;
         }
         self.ledger.touched(&self.batch);
         let stats = self.log.stats();
@@ -171,7 +216,7 @@ impl<E: Engine> Applier<E> {
             applied.marker = applied.marker.max(self.marker);
             applied.changes += self.batch.changes();
             applied.lag = if self.committed > 0 { since(self.committed) } else { Duration::ZERO };
-            applied.backlog = stats.records;
+            applied.backlog = stats.records + self.ahead.records.len() as u64;
             applied.backlog_disk_bytes = stats.disk_bytes;
         });
         debug!(
@@ -187,13 +232,13 @@ impl<E: Engine> Applier<E> {
     async fn fill(&mut self, target: &mut impl Apply<E>) -> Result<()> {
         let mut fresh = false;
         while self.batch.keys() < BATCH_KEYS && self.batch.bytes() < BATCH_BYTES {
-            if self.pending.is_none() {
-                self.pending = match self.log.try_next()? {
-                    Some(bytes) => Some(Record::decode(&bytes)?),
+            if self.ahead.records.is_empty() {
+                match self.log.try_next()? {
+                    Some(record) => self.ahead.push(&record)?,
                     None => return Ok(()),
-                };
+                }
             }
-            if let Some(Record::Part { tx, .. }) = &self.pending {
+            if let Some((Record::Part { tx, .. }, _)) = self.ahead.records.front() {
                 if !self.frontier.is_visible(tx) && !fresh {
                     self.frontier.advance(target.floor().await?);
                     fresh = true;
@@ -202,7 +247,7 @@ impl<E: Engine> Applier<E> {
                     return Ok(());
                 }
             }
-            let Some(record) = self.pending.take() else { return Ok(()) };
+            let Some(record) = self.ahead.pop() else { return Ok(()) };
             self.take(record)?;
         }
         Ok(())
@@ -231,13 +276,6 @@ fn position<E: Engine>(text: &str) -> Result<E::Position> {
     text.parse().map_err(|e| {
         Error::corrupt(format!("the change log holds a position that cannot be read: {text:?}: {e}"))
     })
-}
-
-async fn next<T: bincode::Encode + bincode::Decode<()>>(log: &mut Reader) -> Result<Record<T>> {
-    match log.next().await? {
-        Some(bytes) => Record::decode(&bytes),
-        None => Err(Error::transient("the change stream ended")),
-    }
 }
 
 fn since(micros: i64) -> Duration {
@@ -321,7 +359,7 @@ async fn work<E: Engine>(
         }
         if applier.is_idle() {
             tokio::select! {
-                record = next(&mut applier.log) => applier.pending = Some(record?),
+                read = applier.wait() => read?,
                 _ = halted.changed() => continue,
             }
         }

@@ -64,8 +64,8 @@ pub async fn lock(request: Request<'_>, lock: Connection, mut drain: Session) ->
         return Err(Error::new(Kind::Superseded, "another runner has taken this migration over"));
     }
     set_timeout(client, SHARE_UPDATE_WAIT).await?;
-    let text = format!("lock table {source} in share update exclusive mode");
-    batch(client, &text, &format!("locking {} against other maintenance", plan.source))
+    let text = format!("lock table {source}, {} in share update exclusive mode", table(&plan.shadow));
+    batch(client, &text, &format!("locking {} and the shadow against other maintenance", plan.source))
         .await
         .map_err(timed_out)?;
     still_fits(client, plan, detail).await?;

@@ -47,6 +47,8 @@ pub struct Session {
     is_staged: bool,
     /// Writes small batches, where rows can be parameters.
     inline: Option<Writes>,
+    /// Batches until a plain update is tried again.
+    upsert_after: u32,
     care: Care,
     /// A deferrable key cannot take part in ON CONFLICT. It comes after the copy, when nobody else inserts.
     is_plain: bool,
@@ -68,6 +70,8 @@ enum Care {
 /// COPY's binary signature, flags and extension length.
 const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const COPY_TRAILER: &[u8] = &[0xff, 0xff];
+/// After an update that did not find all of its rows, so many batches are written without trying one.
+const UPSERTS: u32 = 32;
 /// COPY data goes to the server in pieces of about this size.
 const COPY_PIECE: usize = 64 << 10;
 
@@ -103,6 +107,7 @@ impl Session {
             turn: None,
             is_staged: false,
             inline: None,
+            upsert_after: 0,
             care: Care::Plain,
             is_plain: false,
             prepared: HashMap::new(),
@@ -329,9 +334,10 @@ impl Session {
             self.copy_in(statements.copy_gone(), &gone).await?;
             self.run(statements.delete(Place::Staged), &[], "deleting rows").await?;
         }
+        let mut images = rows.len() as u64;
         if !again.is_empty() {
             self.copy_in(statements.copy_reread(), &again).await?;
-            self.run(statements.reread(), &[], "reading rows with unchanged values again").await?;
+            images += self.run(statements.reread(), &[], "reading rows with unchanged values again").await?;
         }
         if !rows.is_empty() {
             self.copy_in(statements.copy_rows(), &rows).await?;
@@ -345,11 +351,20 @@ impl Session {
             }
         }
         if self.is_plain {
-            self.run(statements.insert(), &[], "inserting rows").await?;
-        } else {
-            self.run(statements.upsert(Place::Staged), &[], "writing rows").await?;
+            return self.run(statements.insert(), &[], "inserting rows").await.map(drop);
         }
-        Ok(())
+        self.upsert_after = self.upsert_after.saturating_sub(1);
+        if self.upsert_after == 0
+            && care < Care::DeletesFirst
+            && let Some(text) = statements.update()
+        {
+            if self.run(text, &[], "updating rows").await? == images {
+                return Ok(());
+            }
+            // Where rows are inserted now, they will be for a while. What was updated is written again, which is harmless.
+            self.upsert_after = UPSERTS;
+        }
+        self.run(statements.upsert(Place::Staged), &[], "writing rows").await.map(drop)
     }
 
     async fn copy_in(&mut self, text: String, tuples: &[&[u8]]) -> Result<()> {

@@ -263,6 +263,33 @@ impl Statements {
         )
     }
 
+    /// Writes the staged images over rows that are there; `None` if a row is nothing but its key. Where all are there, this is cheaper than
+    /// [`Statements::upsert`], which locks each row before it updates it.
+    pub fn update(&self) -> Option<String> {
+        let is_key = |c: &str| self.link.key.iter().any(|k| k.to == c);
+        let set =
+            list(self.filled().filter(|(c, _, _)| !is_key(c)), |(c, _, _)| format!("{0} = p.{0}", quote(c)));
+        let same_row = self
+            .link
+            .key
+            .iter()
+            .map(|k| format!("s.{0} = p.{0}", quote(&k.to)))
+            .collect::<Vec<_>>()
+            .join(" and ");
+        (!set.is_empty()).then(|| {
+            format!(
+                "update {} as s\nset {set}\nfrom (select {} from {}) as p\nwhere {same_row}",
+                table(&self.link.to),
+                self.images(),
+                self.rows(Place::Staged),
+            )
+        })
+    }
+
+    fn images(&self) -> String {
+        list(self.filled(), |(c, e, t)| format!("({e})::{t} as {}", quote(c)))
+    }
+
     /// Writes the staged images where all touched keys were deleted before.
     pub fn insert(&self) -> String {
         format!("{}\n{}", self.insert_head(), self.select_images(Place::Staged))
@@ -271,7 +298,7 @@ impl Statements {
     /// Removes the rows that own a unique value which the image of another row brings: such a row has an image in this batch too,
     /// or a later change in the stream, and every change is a full image. Only for indexes that the source has too.
     pub fn give_way(&self, place: Place) -> Vec<String> {
-        let images = list(self.filled(), |(c, e, t)| format!("({e})::{t} as {}", quote(c)));
+        let images = self.images();
         let equal = |columns: &mut dyn Iterator<Item = &str>| {
             columns.map(|c| format!("s.{0} = p.{0}", quote(c))).collect::<Vec<_>>().join(" and ")
         };

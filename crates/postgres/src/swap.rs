@@ -104,7 +104,6 @@ pub fn rename_statements(plan: &Plan, detail: &Detail, names: &mut OldNames) -> 
         before.push(rename("statistics", &statistics_schema(source, s), &name_now(&s.name), &s.name));
     }
     let shadow = table(&plan.shadow);
-    before.extend(autovacuum_statements(&shadow, after));
     let comment = after.comment.as_deref().or(source.comment.as_deref());
     before.push(format!(
         "comment on table {shadow} is {}",
@@ -188,6 +187,8 @@ pub async fn before_swap_statements(client: &Client, plan: &Plan) -> Result<Vec<
     let (source, after) = (&detail.source, &detail.shadow);
     let (shadow, schema) = (table(&plan.shadow), plan.shadow.schema.as_str());
     let mut all = privileges(client, plan, &detail).await?;
+    // From here on the shadow may be kept in step for days.
+    all.extend(autovacuum_statements(&shadow, after));
     match after.identity.as_str() {
         "f" => all.push(format!("alter table {shadow} replica identity full")),
         "n" => all.push(format!("alter table {shadow} replica identity nothing")),

@@ -52,7 +52,7 @@ pub fn steps(plan: &Plan, detail: &Detail) -> Vec<Step> {
     }
     add("index", format!("analyze {shadow}"));
     let swap = rename_statements(plan, detail, &mut OldNames::default());
-    add("cutover", format!("lock table {source} in share update exclusive mode"));
+    add("cutover", format!("lock table {source}, {shadow} in share update exclusive mode"));
     for statement in swap.before {
         add("cutover", statement);
     }
