@@ -68,7 +68,7 @@ impl Writes {
             client.prepare(&text).await.map_err(|e| server(e, format_args!("preparing a statement ({text})")))
         };
         let upsert = prepare(texts.upsert(Place::Inline)).await?;
-        if !takes_rows_of(&upsert, texts.sent()) {
+        if !takes_rows_of(&upsert, texts) {
             return Ok(None);
         }
         let mut give_way = Vec::new();
@@ -132,10 +132,22 @@ impl fmt::Debug for Column<'_> {
     }
 }
 
-/// Whether the statement's first parameter is an array of rows that have these columns in this order.
-fn takes_rows_of(statement: &Statement, columns: &[String]) -> bool {
-    let fields = statement.params().first().and_then(|array| Some(row_type(array)?.1));
-    fields.is_some_and(|fields| fields.iter().map(Field::name).eq(columns.iter().map(String::as_str)))
+/// Whether the statement's first parameter is an array of rows that have these columns in this order, and arrays of the key's columns
+/// come apart into their elements again.
+fn takes_rows_of(statement: &Statement, texts: &Statements) -> bool {
+    let Some((_, fields)) = statement.params().first().and_then(row_type) else { return false };
+    let mut keys = fields.iter().filter(|f| texts.is_of_key(f.name()));
+    keys.all(|f| is_plain(f.type_()))
+        && fields.iter().map(Field::name).eq(texts.sent().iter().map(String::as_str))
+}
+
+/// `unnest` takes arrays of arrays apart to the last element, and rows into their columns.
+fn is_plain(ty: &Type) -> bool {
+    match ty.kind() {
+        Kind::Array(_) | Kind::Composite(_) => false,
+        Kind::Domain(base) => is_plain(base),
+        _ => true,
+    }
 }
 
 fn row_type(array: &Type) -> Option<(u32, &[Field])> {

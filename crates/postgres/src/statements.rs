@@ -26,7 +26,7 @@ pub struct Statements {
     link: Link,
     /// The row images come in COPY's binary format, else in its text format.
     pub binary: bool,
-    /// Rows and keys can be parameters: their bytes are binary, no column is left out of them, and no key is an array itself.
+    /// Rows can be parameters: their bytes are binary, and no column is left out of them.
     pub can_be_inline: bool,
     /// Ranges of the source's key are ranges of the shadow's key.
     pub keeps_order: bool,
@@ -46,9 +46,7 @@ impl Statements {
         Statements {
             link: plan.link.clone(),
             binary: detail.binary,
-            can_be_inline: detail.binary
-                && detail.source.columns.iter().all(|c| c.generated.is_empty())
-                && plan.link.key.iter().all(|k| !k.from_type.ends_with(']')),
+            can_be_inline: detail.binary && detail.source.columns.iter().all(|c| c.generated.is_empty()),
             keeps_order: plan.link.key.iter().all(|k| same_order(&k.from_type, &k.to_type))
                 && !detail.key_collation_changes,
             unique: detail.shared_unique.clone(),
@@ -59,6 +57,11 @@ impl Statements {
     /// The columns of the source as the stream sends them.
     pub fn sent(&self) -> &[String] {
         &self.sent
+    }
+
+    /// Whether this column of the source belongs to the key.
+    pub fn is_of_key(&self, column: &str) -> bool {
+        self.link.key.iter().any(|k| k.from == column)
     }
 
     fn alias(&self) -> String {
