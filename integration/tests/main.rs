@@ -2,7 +2,7 @@
 //!
 //! `cases` compares a table after a migration with an identical one that the server altered in place. `race` judges by a ledger of
 //! acknowledged writes, or by a table that had the same statements. `lifecycle` kills, stops, aborts and obstructs runs in each phase.
-//! `cli` holds what scripts rely on. Nothing here waits for a time: everything waits for a condition, with a deadline.
+//! `plans` counts scans. `cli` holds what scripts rely on. Nothing here waits for a time: everything waits for a condition, with a deadline.
 //!
 //! The binary is not built by `cargo test -p shadowswap-integration`: run `cargo build -p shadowswap` before.
 
@@ -13,4 +13,5 @@ mod catalog;
 mod cli;
 mod lifecycle;
 mod operator;
+mod plans;
 mod race;
