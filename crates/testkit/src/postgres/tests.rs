@@ -113,7 +113,8 @@ async fn shared_server_is_one_and_databases_are_apart_and_dropped() {
             .unwrap();
         drop(a);
         let slots = "select count(*)::text from pg_replication_slots where slot_name = 'left_behind'";
-        assert_eq!(one(&b.connect().await, slots).await, "0");
+        let watcher = b.connect().await;
+        until("the slot is gone", async || one(&watcher, slots).await == "0").await;
     }
 }
 
@@ -168,4 +169,25 @@ async fn server_and_its_files_go_when_the_test_process_is_killed() {
     child.wait().unwrap();
     until("the server is gone", async || !is_running(pid)).await;
     until("its files are gone", async || !server_dir.exists()).await;
+}
+
+/// `DROP DATABASE` waits for every session of the server to answer a signal; one that is sending to a client which does not read does
+/// not. If dropping the value waited for it on the client's own runtime, neither would ever go on.
+#[tokio::test]
+async fn dropped_database_does_not_wait_for_a_client_that_does_not_read() {
+    for version in Version::ALL {
+        let server = shared(version).await;
+        let (reading, dropped) = (server.database().await, server.database().await);
+        let client = reading.connect().await;
+        let text = "select repeat('x', 10000) from generate_series(1, 3000)";
+        let rows = client.query_raw(text, std::iter::empty::<&str>()).await.unwrap();
+        let watcher = server.connect("postgres").await;
+        let is_sending = "select exists (select from pg_stat_activity where wait_event = 'ClientWrite')::text";
+        until("the session is sending", async || one(&watcher, is_sending).await == "true").await;
+        let name = dropped.name().to_owned();
+        drop(dropped);
+        drop(rows);
+        let is_gone = format!("select (not exists (select from pg_database where datname = '{name}'))::text");
+        until("the database is gone", async || one(&watcher, &is_gone).await == "true").await;
+    }
 }
