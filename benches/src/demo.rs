@@ -33,7 +33,7 @@ struct Felt {
 pub async fn run(is_quick: bool) -> ExitCode {
     let rows = if is_quick { 20_000 } else { 1_000_000 };
     step("starting a private server with wal_level = logical");
-    let server = server(Version::Apt).await;
+    let server = server(Version::Apt, false).await;
     let client = server.connect("postgres").await;
     println!("   PostgreSQL {}, port {}", server.version(), server.port());
 

@@ -31,6 +31,9 @@ struct Cli {
     /// Which server
     #[arg(long, value_enum, default_value_t = Server::Apt)]
     server: Server,
+    /// The server's own default settings, but for logical decoding, in place of an operator's
+    #[arg(long)]
+    stock: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,13 +76,14 @@ impl Setting {
 }
 
 /// A server as an operator would run it on this machine: it syncs, and checkpoints do not come thick and fast.
-async fn server(version: Version) -> Postgres {
-    let settings = [
+async fn server(version: Version, is_stock: bool) -> Postgres {
+    let settings: &[(&str, &str)] = &[
         ("shared_buffers", "1GB"),
         ("max_wal_size", "8GB"),
         ("maintenance_work_mem", "256MB"),
         ("checkpoint_timeout", "15min"),
     ];
+    let settings = if is_stock { &settings[..0] } else { settings };
     let builder = Postgres::builder(version).fsync(true);
     settings.iter().fold(builder, |builder, (name, value)| builder.setting(name, value)).start().await
 }
@@ -111,7 +115,7 @@ async fn main() -> ExitCode {
     let mut are_met = true;
     for version in versions {
         for bench in &benches {
-            let setting = Setting { server: server(version).await, is_quick: cli.quick };
+            let setting = Setting { server: server(version, cli.stock).await, is_quick: cli.quick };
             let record = measure(*bench, &setting).await;
             println!("{record}");
             record.save(cli.quick);

@@ -48,6 +48,7 @@ struct Trial {
     twin: Twin,
     projection: Projection,
     binary: bool,
+    shadow_binary: bool,
 }
 
 /// Looks at everything and says what would be done.
@@ -97,9 +98,15 @@ async fn attempt(
     expression::settle(client, &mut projection.columns, &projection.filled).await?;
     let found = expression::check(client, source, twin.after(), &projection.columns).await?;
     projection.findings.extend(found);
-    let row = client.query_one(include_str!("sql/binary.sql"), &[&source.oid]).await;
-    let sends: bool = row.map_err(|e| server(e, "looking at the columns' types"))?.get(0);
-    Ok(Trial { twin, projection, binary: sends && facts.server.version_num >= 140_000 })
+    let is_new = facts.server.version_num >= 140_000;
+    let binary = is_new && has_binary_form(client, source.oid).await?;
+    let shadow_binary = is_new && has_binary_form(client, twin.after().oid).await?;
+    Ok(Trial { twin, projection, binary, shadow_binary })
+}
+
+async fn has_binary_form(client: &Client, table: u32) -> Result<bool> {
+    let row = client.query_one(include_str!("sql/binary.sql"), &[&table]).await;
+    Ok(row.map_err(|e| server(e, "looking at the columns' types"))?.get(0))
 }
 
 async fn assemble(
@@ -110,7 +117,7 @@ async fn assemble(
     mut findings: Vec<Finding>,
     search_path: String,
 ) -> Result<Plan> {
-    let Trial { twin, projection, binary } = trial;
+    let Trial { twin, projection, binary, shadow_binary } = trial;
     let source = &facts.source;
     let verdict =
         strategy::judge(&twin, request.strategy, !request.sets.is_empty(), facts.server.counts_scans);
@@ -138,6 +145,7 @@ async fn assemble(
         server_version_num: facts.server.version_num,
         search_path,
         binary,
+        shadow_binary,
         source: source.clone(),
         key_index: key.as_ref().map(|k| k.index.name.clone()).unwrap_or_default(),
         key_is_bytewise: key.as_ref().is_none_or(|k| k.is_bytewise),
@@ -207,6 +215,7 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>, search
         server_version_num: facts.server.version_num,
         search_path: search_path.to_string(),
         binary: false,
+        shadow_binary: false,
         source: source.clone(),
         shadow: source.clone(),
         key_index: String::new(),

@@ -49,6 +49,10 @@ pub struct Session {
     inline: Option<Writes>,
     /// Batches until a plain update is tried again.
     upsert_after: u32,
+    /// Chunks until inserting without looking for each row is tried again.
+    alone_after: u32,
+    /// What `alone_after` is set to at the next collision.
+    alone_pause: u32,
     care: Care,
     /// A deferrable key cannot take part in ON CONFLICT. It comes after the copy, when nobody else inserts.
     is_plain: bool,
@@ -72,6 +76,9 @@ const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const COPY_TRAILER: &[u8] = &[0xff, 0xff];
 /// After an update that did not find all of its rows, so many batches are written without trying one.
 const UPSERTS: u32 = 32;
+/// After a collision with the applier, so many chunks are copied around its rows; twice as many after the next one: each collision
+/// leaves half a chunk of dead rows, and a line in the server's log.
+const ALONE_PAUSE: u32 = 16;
 /// COPY data goes to the server in pieces of about this size.
 const COPY_PIECE: usize = 64 << 10;
 
@@ -108,6 +115,8 @@ impl Session {
             is_staged: false,
             inline: None,
             upsert_after: 0,
+            alone_after: 0,
+            alone_pause: ALONE_PAUSE,
             care: Care::Plain,
             is_plain: false,
             prepared: HashMap::new(),
@@ -188,14 +197,20 @@ impl Session {
         );
         let (migration, epoch) = (self.writer.migration, self.writer.epoch);
         let fence = self.prepare(fence).await?;
-        let text = self.statements.copy(chunk.lower.is_some(), chunk.upper.is_some());
-        let copy = self.prepare(text).await?;
+        let (has_lower, has_upper) = (chunk.lower.is_some(), chunk.upper.is_some());
+        let around = self.prepare(self.statements.copy(has_lower, has_upper)).await?;
+        let alone = self.prepare(self.statements.copy_alone(has_lower, has_upper)).await?;
+        let blank = match self.statements.is_blank(has_lower, has_upper) {
+            Some(text) => Some(self.prepare(text).await?),
+            None => None,
+        };
         let done = self
             .prepare(format!(
                 "update {control}.chunk set done = true, rows = $3 where migration = $1 and id = $2"
             ))
             .await?;
-        let begin = self.batch("begin isolation level read committed");
+        // Whoever builds on this chunk commits later in the WAL. If the server loses its end, it loses the chunk and its mark together.
+        let begin = self.batch("begin isolation level read committed;\nset local synchronous_commit = off");
         let params: &Params<'_> = &[&migration, &chunk.id, &epoch, &chunk.attempt];
         let locked = self.client().query_opt(&fence, params);
         let (begun, locked) = tokio::join!(begin, locked);
@@ -203,11 +218,17 @@ impl Session {
         let row = locked.map_err(|e| server(e, "locking the chunk's control row"))?.ok_or_else(superseded)?;
         raise(Snapshot::parse(row.get(0))?);
         let (lower, upper) = (bound(chunk.lower.as_ref())?, bound(chunk.upper.as_ref())?);
-        let rows = self
-            .client()
-            .execute(&copy, &[&lower, &upper])
-            .await
-            .map_err(|e| server(e, "copying a chunk"))?;
+        let range: &Params<'_> = &[&lower, &upper];
+        let copied = match blank {
+            Some(blank) => self.copy_alone(&blank, &alone, range).await?,
+            None => None,
+        };
+        let rows = match copied {
+            Some(rows) => rows,
+            None => {
+                self.client().execute(&around, range).await.map_err(|e| server(e, "copying a chunk"))?
+            }
+        };
         let rows_text = rows as i64;
         let params: &Params<'_> = &[&migration, &chunk.id, &rows_text];
         let (marked, committed) =
@@ -215,6 +236,31 @@ impl Session {
         marked.map_err(|e| server(e, "marking the chunk done"))?;
         committed.map_err(|e| lost_commit(e, "committing a chunk"))?;
         Ok(Copied { rows })
+    }
+
+    /// Copies a chunk of which the shadow has no row yet. `None`: it has, or the applier wrote one meanwhile.
+    async fn copy_alone(&mut self, blank: &Statement, alone: &Statement, range: &Params<'_>) -> Result<Option<u64>> {
+        if self.alone_after > 0 {
+            self.alone_after -= 1;
+            return Ok(None);
+        }
+        let client = self.connection.client();
+        let look = client.query_one(blank, range).await.map_err(|e| server(e, "looking for applied rows"))?;
+        if !look.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        let (saved, copied) =
+            tokio::join!(biased; client.batch_execute("savepoint alone"), client.execute(alone, range));
+        saved.map_err(|e| server(e, "making a savepoint"))?;
+        match copied {
+            Ok(rows) => Ok(Some(rows)),
+            Err(e) if e.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                (self.alone_after, self.alone_pause) = (self.alone_pause, self.alone_pause.saturating_mul(2));
+                self.batch("rollback to savepoint alone").await?;
+                Ok(None)
+            }
+            Err(e) => Err(server(e, "copying a chunk")),
+        }
     }
 
     /// Makes this session's staging tables, once.

@@ -27,6 +27,8 @@ pub struct Detail {
     pub search_path: String,
     /// Every type's binary form is known to be faithful, and the server can stream it (14 and later).
     pub binary: bool,
+    /// The same of the shadow's types, so that rows can be compared by it.
+    pub shadow_binary: bool,
     /// The source as it was planned.
     pub source: Table,
     /// The source as the change leaves it: the altered twin. Its names are the final ones, its numbers mean nothing.
