@@ -353,6 +353,42 @@ async fn rows_deleted_under_a_chunk_in_flight_do_not_come_back() {
     }
 }
 
+/// Changes that every chunk sees and that are applied late: while a chunk writes whose rows were not on the shadow when it began.
+async fn changes_applied_into_a_chunk_that_found_no_row(version: Version) -> Damage {
+    let server = Postgres::start(version).await;
+    let (url, client) = (server.url("postgres"), server.connect("postgres").await);
+    let gate = "if id in (500, 2500) and current_setting('application_name') not like '%/apply%' then
+        perform pg_advisory_xact_lock_shared(id); end if";
+    set_trap(&client, gate).await;
+    sql(&client, "select pg_advisory_lock(500), pg_advisory_lock(2500)").await;
+    let mut migration = trapped_run(&url).spawn();
+    let waits_at = |id: u32| {
+        format!("exists (select from pg_locks where locktype = 'advisory' and objid = {id} and not granted)")
+    };
+    seen(&client, &mut migration, &waits_at(500)).await;
+    let holder = server.connect("postgres").await;
+    sql(&holder, "begin; select from shadowswap.checkpoint for update").await;
+    for text in TRAPS {
+        sql(&client, &text.replace("{}", "t")).await;
+    }
+    sql(&client, "select pg_advisory_unlock(500)").await;
+    seen(&client, &mut migration, &waits_at(2500)).await;
+    sql(&holder, "rollback").await;
+    seen(&client, &mut migration, "exists (select from _t_shadow where v = 'changed')").await;
+    sql(&client, "select pg_advisory_unlock(2500)").await;
+    migration.wait(LONG).await.expect_code(0);
+    assert!(server.log().contains("duplicate key value"), "the chunk never met the applier's rows");
+    Damage::of(&client).await
+}
+
+#[tokio::test]
+async fn rows_applied_while_a_chunk_writes_are_kept() {
+    for version in Version::ALL {
+        let damage = changes_applied_into_a_chunk_that_found_no_row(version).await;
+        assert_eq!(damage, Damage::default(), "on {version}");
+    }
+}
+
 /// The same trap at the very beginning: what commits before the slot's starting point, and is invisible to the first chunks, is in neither.
 #[tokio::test]
 async fn commit_that_waits_for_standby_before_the_run_is_not_missed() {
