@@ -29,6 +29,7 @@ pub async fn measure(setting: &Setting) -> Record {
     let running = Load::new(&url).writers(8).start(ledger).await.expect("the load starts");
     let (mut stalls, mut own, mut noise, mut around, mut peak, mut attempts) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0, Vec::new());
+    let mut steps = [const { Vec::new() }; 4];
     for round in 0..setting.pick(20, 2) {
         let more = ["--cutover", "manual"];
         let mut run = migration::run(server, TABLE, &table::change(round), &more).spawn();
@@ -49,6 +50,9 @@ pub async fn measure(setting: &Setting) -> Record {
         stalls.push(ms(running.longest_across(swapped - length, swapped)));
         around.push(ms(running.window().max()));
         attempts.push(migration::number(&report, "attempts"));
+        for (step, times) in report["stall_steps"].as_array().into_iter().flatten().zip(&mut steps) {
+            times.push(step[1].as_f64().expect("milliseconds"));
+        }
         peak = peak.max(output.peak_rss_bytes);
     }
     let (report, ledger) = running.stop().await;
@@ -62,6 +66,9 @@ pub async fn measure(setting: &Setting) -> Record {
     record.note("slowest statement from command to end, max", largest(&around), "ms");
     record.note("from lock to commit as reported, p50", median(&own), "ms");
     record.note("from lock to commit as reported, max", largest(&own), "ms");
+    for (name, times) in ["lock", "halt", "drain", "swap"].iter().zip(&steps) {
+        record.note(format!("of it, {name}, p50"), median(times), "ms");
+    }
     record.at_most("failed statements", report.failures() as f64, "", 0.0);
     record.at_most("broken promises", report.violations.len() as f64, "", 0.0);
     record.note("cutovers", stalls.len() as f64, "");

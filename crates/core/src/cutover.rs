@@ -14,10 +14,18 @@ use tracing::{info, warn};
 
 /// How one attempt ended.
 pub enum Attempt<E: Engine> {
-    /// Swapped; clients waited at most this long.
-    Swapped(Duration),
+    /// Swapped.
+    Swapped(Stall),
     /// Not swapped: why. The applier is given back.
     Missed(Error, Box<Applier<E>>),
+}
+
+/// How long clients waited at most, and for what.
+pub struct Stall {
+    /// From the first lock request to the commit.
+    pub whole: Duration,
+    /// Its parts, in order; none where the answer was lost.
+    pub steps: Vec<(&'static str, Duration)>,
 }
 
 /// Looks at the catalog this often after a lost answer before giving up.
@@ -91,21 +99,21 @@ pub async fn attempt<E: Engine>(
     match locked.swap(left(since, budget)).await {
         Ok(()) => {
             let stall = since.elapsed();
-            info!(
-                locked_ms = ms(locked_after),
-                halted_ms = ms(halted_after),
-                drained_ms = ms(drained_after),
-                stall_ms = ms(stall),
-                "swapped"
-            );
-            Ok(Attempt::Swapped(stall))
+            info!(stall_ms = stall.as_secs_f64() * 1e3, "swapped");
+            let steps = vec![
+                ("lock", locked_after),
+                ("halt", halted_after - locked_after),
+                ("drain", drained_after - halted_after),
+                ("swap", stall - drained_after),
+            ];
+            Ok(Attempt::Swapped(Stall { whole: stall, steps }))
         }
         Err(e) if e.kind == Kind::Budget => Ok(Attempt::Missed(e, Box::new(applier))),
         Err(e) => {
             let stall = since.elapsed();
             warn!(error = %e, "the answer to the swap was lost; looking at the catalog");
             match outcome(opener).await? {
-                Outcome::Swapped => Ok(Attempt::Swapped(stall)),
+                Outcome::Swapped => Ok(Attempt::Swapped(Stall { whole: stall, steps: Vec::new() })),
                 Outcome::NotSwapped if may_try_again(&e) || e.kind == Kind::Ambiguous => {
                     Ok(Attempt::Missed(e, Box::new(applier)))
                 }
@@ -121,10 +129,6 @@ fn may_try_again(e: &Error) -> bool {
 
 fn left(since: Instant, budget: Duration) -> Duration {
     budget.saturating_sub(since.elapsed())
-}
-
-fn ms(d: Duration) -> f64 {
-    d.as_secs_f64() * 1e3
 }
 
 /// Asks the catalog until it answers.

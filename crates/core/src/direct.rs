@@ -72,6 +72,7 @@ fn report(plan: &Plan, migration: i64, stall_ms: f64, attempts: u32, started: In
         rows_verified: 0,
         chunks_verified: 0,
         stall_ms,
+        stall_steps: Vec::new(),
         swapped_at: jiff::Timestamp::now().to_string(),
         attempts,
         elapsed_s,

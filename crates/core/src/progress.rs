@@ -98,6 +98,9 @@ pub struct Report {
     pub chunks_verified: u64,
     /// From the first lock request of the successful attempt to its commit, in milliseconds.
     pub stall_ms: f64,
+    /// What it was made of, in order: `lock`, `halt` (the applier at a batch's edge, the marker sent), `drain`, `swap`, in milliseconds.
+    /// Empty where the change was made in place, or where the answer to the swap was lost.
+    pub stall_steps: Vec<(String, f64)>,
     /// When the stall ended, by this machine's clock: RFC 3339, in UTC.
     pub swapped_at: String,
     /// Cutover attempts.

@@ -212,6 +212,7 @@ struct Run<'a, E: Engine> {
     frontier: Option<Frontier<E::TxId, E::Floor>>,
     cutover_now: bool,
     stall: Duration,
+    stall_steps: Vec<(String, f64)>,
     swapped_at: String,
     attempts: u32,
 }
@@ -273,6 +274,7 @@ impl<'a, E: Engine> Run<'a, E> {
             frontier: None,
             cutover_now: false,
             stall: Duration::ZERO,
+            stall_steps: Vec::new(),
             swapped_at: String::new(),
             attempts: 0,
             migration,
@@ -556,7 +558,9 @@ impl<'a, E: Engine> Run<'a, E> {
                     .await?
                 {
                     Attempt::Swapped(stall) => {
-                        self.stall = stall;
+                        self.stall = stall.whole;
+                        self.stall_steps =
+                            stall.steps.into_iter().map(|(name, took)| (name.to_string(), ms(took))).collect();
                         self.swapped_at = jiff::Timestamp::now().to_string();
                         return Ok(Phase::Guard);
                     }
@@ -612,7 +616,8 @@ impl<'a, E: Engine> Run<'a, E> {
             changes_applied: self.applied.borrow().changes.max(self.progress.borrow().changes),
             rows_verified: self.counters.verified.load(Ordering::Relaxed),
             chunks_verified: self.counters.verified_chunks.load(Ordering::Relaxed),
-            stall_ms: self.stall.as_secs_f64() * 1e3,
+            stall_ms: ms(self.stall),
+            stall_steps: self.stall_steps.clone(),
             swapped_at: self.swapped_at.clone(),
             attempts: self.attempts,
             elapsed_s: started.elapsed().as_secs_f64(),
@@ -634,6 +639,10 @@ fn forget_dead_logs(directory: &std::path::Path) {
             warn!(folder = %entry.path().display(), error = %e, "could not remove the change log of a process that is gone");
         }
     }
+}
+
+fn ms(d: Duration) -> f64 {
+    d.as_secs_f64() * 1e3
 }
 
 fn interrupted() -> Error {

@@ -153,7 +153,9 @@ pub fn report(r: &Report, style: Style) -> String {
     } else {
         format!("after {} attempts", r.attempts)
     };
-    rows.push(("stall", format!("{} {attempts}", human_ms(r.stall_ms))));
+    let steps: Vec<_> = r.stall_steps.iter().map(|(name, ms)| format!("{name} {}", human_ms(*ms))).collect();
+    let steps = if steps.is_empty() { String::new() } else { format!(" ({})", steps.join(", ")) };
+    rows.push(("stall", format!("{} {attempts}{steps}", human_ms(r.stall_ms))));
     match &r.old_table {
         Some(old) => {
             rows.push(("old table", format!("kept as {old}; drop it when nobody needs it any more")));

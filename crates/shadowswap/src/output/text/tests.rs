@@ -145,6 +145,7 @@ fn report_tells_stall_and_names() {
         rows_verified: 1_200_001,
         chunks_verified: 24,
         stall_ms: 6.04,
+        stall_steps: vec![("lock".into(), 1.5), ("halt".into(), 0.4), ("drain".into(), 2.1), ("swap".into(), 2.04)],
         swapped_at: "2026-03-01T02:00:00.006Z".into(),
         attempts: 1,
         elapsed_s: 61.2,
