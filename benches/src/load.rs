@@ -10,8 +10,13 @@ const TABLE: &str = "public.load";
 /// Statements a second in open loop.
 const RATE: f64 = 2_000.0;
 
-/// What keeps clients' latency low on a small machine: one session, short chunks.
-const GENTLE: [&str; 4] = ["--copy-workers", "1", "--chunk-time", "20ms"];
+/// What keeps clients' latency low on a small machine: one session that rests most of the time, and short chunks.
+const GENTLE: [&str; 6] = ["--copy-workers", "1", "--chunk-time", "5ms", "--max-load", "10%"];
+
+/// Phases whose latencies are shown apart.
+const PHASES: [&str; 3] = ["copy", "index", "verify"];
+/// What comes after them.
+const LATER: [&str; 4] = ["ready", "cutover", "guard", "done"];
 
 pub async fn measure(setting: &Setting) -> Record {
     let server = &setting.server;
@@ -53,10 +58,16 @@ async fn one(
     tokio::time::sleep(calm).await;
     let before = running.window();
     let start = Instant::now();
-    let run = migration::run(&setting.server, TABLE, &table::change(round), more);
-    let output = run.run(migration::LONG).await.expect_code(0);
+    let mut run = migration::run(&setting.server, TABLE, &table::change(round), more).spawn();
+    let mut parts = Vec::new();
+    for (place, name) in PHASES.iter().enumerate() {
+        let later: Vec<&str> = PHASES.iter().skip(place + 1).chain(&LATER).copied().collect();
+        migration::reached(&mut run, |p| p["phase"].as_str().is_some_and(|now| later.contains(&now))).await;
+        parts.push((*name, running.window()));
+    }
+    let output = run.wait(migration::LONG).await.expect_code(0);
     let took = start.elapsed();
-    let during = running.window();
+    let during = parts.iter().fold(running.window(), |all, (_, part)| all.and(part));
     tokio::time::sleep(calm).await;
     let after = running.window();
     let (report, ledger) = running.stop().await;
@@ -65,6 +76,9 @@ async fn one(
         record.note(format!("{name}: p50 {when}"), ms(latency.p50()), "ms");
         record.note(format!("{name}: p99 {when}"), ms(latency.p99()), "ms");
         record.note(format!("{name}: longest {when}"), ms(latency.max()), "ms");
+    }
+    for (phase, latency) in &parts {
+        record.note(format!("{name}: p99 until the end of {phase}"), ms(latency.p99()), "ms");
     }
     let ratio = during.p99().as_secs_f64() / before.p99().as_secs_f64();
     match target {

@@ -29,7 +29,7 @@ pub async fn measure(setting: &Setting) -> Record {
     let running = Load::new(&url).writers(8).start(ledger).await.expect("the load starts");
     let (mut stalls, mut own, mut noise, mut around, mut peak, mut attempts) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0, Vec::new());
-    let mut steps = [const { Vec::new() }; 4];
+    let mut steps = [const { Vec::new() }; 3];
     for round in 0..setting.pick(20, 2) {
         let more = ["--cutover", "manual"];
         let mut run = migration::run(server, TABLE, &table::change(round), &more).spawn();
@@ -66,7 +66,7 @@ pub async fn measure(setting: &Setting) -> Record {
     record.note("slowest statement from command to end, max", largest(&around), "ms");
     record.note("from lock to commit as reported, p50", median(&own), "ms");
     record.note("from lock to commit as reported, max", largest(&own), "ms");
-    for (name, times) in ["lock", "halt", "drain", "swap"].iter().zip(&steps) {
+    for (name, times) in ["lock", "drain", "swap"].iter().zip(&steps) {
         record.note(format!("of it, {name}, p50"), median(times), "ms");
     }
     record.at_most("failed statements", report.failures() as f64, "", 0.0);

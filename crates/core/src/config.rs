@@ -14,6 +14,15 @@ pub enum CutoverWhen {
     Window(Windows),
 }
 
+/// What load copying and comparing may put on, or add to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxLoad {
+    /// They wait while more of other people's sessions than this are at work.
+    Sessions(u64),
+    /// Together they are at work for this share of the time, above 0 and below 1, and rest in between; indexes are built one at a time.
+    Share(f64),
+}
+
 /// Choices for a run, with their defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -29,8 +38,8 @@ pub struct Config {
     pub max_lag: Duration,
     /// Copying waits while a replica is further behind than this.
     pub max_replica_lag: Option<Duration>,
-    /// Copying waits while more sessions than this are active.
-    pub max_load: Option<u64>,
+    /// What load they may put on.
+    pub max_load: Option<MaxLoad>,
     /// The time that a chunk should take. Default 200 ms.
     pub chunk_time: Duration,
     /// Sessions that copy. Default 2.
@@ -47,6 +56,36 @@ pub struct Config {
     pub log_disk: u64,
     /// Who runs this, for the control tables: `host:pid`.
     pub who: String,
+}
+
+impl Config {
+    /// How long a copier or comparer rests after work that took so long.
+    pub fn pace(&self) -> Pace {
+        match self.max_load {
+            Some(MaxLoad::Share(share)) => Pace { rest: (self.copy_workers as f64 / share - 1.0).max(0.0) },
+            Some(MaxLoad::Sessions(_)) | None => Pace { rest: 0.0 },
+        }
+    }
+
+    /// How many indexes may be built at the same time.
+    pub fn index_builders(&self) -> usize {
+        if matches!(self.max_load, Some(MaxLoad::Share(_))) { 1 } else { self.copy_workers }
+    }
+}
+
+/// How much rest work is followed by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    rest: f64,
+}
+
+impl Pace {
+    /// Rests after work that took so long. Cancel-safe.
+    pub async fn rest(&self, took: Duration) {
+        if self.rest > 0.0 {
+            tokio::time::sleep(took.mul_f64(self.rest)).await;
+        }
+    }
 }
 
 impl Default for Config {

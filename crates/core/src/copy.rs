@@ -3,6 +3,7 @@
 use crate::{
     apply::Opener,
     chunk::Servo,
+    config::Pace,
     control::{Control, CopyState},
     engine::{Bound, Chunk, Copied, Engine, Fate, Session},
     error::{Error, Kind, Result, Tried},
@@ -53,6 +54,8 @@ pub struct Copying<E: Engine> {
     pub counters: Arc<Counters>,
     /// The time that a chunk should take.
     pub chunk_time: Duration,
+    /// How much rest follows a chunk.
+    pub pace: Pace,
 }
 
 struct Cursor {
@@ -108,6 +111,10 @@ async fn work<E: Engine>(
         copying.counters.rows.fetch_add(copied.rows, Ordering::Relaxed);
         copying.counters.chunks.fetch_add(1, Ordering::Relaxed);
         copying.counters.chunk_us.store(took.as_micros() as u64, Ordering::Relaxed);
+        tokio::select! {
+            () = copying.pace.rest(took) => {}
+            () = copying.throttle.closed() => {}
+        }
     }
 }
 

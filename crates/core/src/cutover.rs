@@ -1,23 +1,24 @@
 //! Attempts at the swap, within the stall budget.
 //!
-//! One attempt: look who is in the way; lock; halt the applier at a batch's edge; send a marker; drain to it; swap. Whatever goes
+//! One attempt: look who is in the way; lock; send a marker; drain to it; swap. Whatever goes
 //! wrong before the swap is sent lets go of everything, and clients go on. If the swap's answer is lost, the catalog decides.
 
 use crate::{
-    apply::{Applier, Applying, Opener},
+    apply::{Applied, Applier, Applying, Opener},
     engine::{Apply, Engine, Locked, Obstacle, Outcome},
     error::{Error, Kind, Result},
-    verify::Markers,
+    verify::{self, Markers},
 };
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// How one attempt ended.
 pub enum Attempt<E: Engine> {
     /// Swapped.
     Swapped(Stall),
-    /// Not swapped: why. The applier is given back.
-    Missed(Error, Box<Applier<E>>),
+    /// Not swapped: why. The applier is given back if it was halted.
+    Missed(Error, Option<Box<Applier<E>>>),
 }
 
 /// How long clients waited at most, and for what.
@@ -37,47 +38,42 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// One attempt. Must not be dropped half way if its outcome matters: the caller lets it end.
+///
+/// `applying` is left empty where the last changes go through the lock's own session; elsewhere it goes on, whatever comes out.
 pub async fn attempt<E: Engine>(
     opener: &Opener<E>,
-    applying: Applying<E>,
+    applying: &mut Option<Applying<E>>,
     markers: &Markers,
+    applied: &watch::Sender<Applied<E::Position>>,
     budget: Duration,
 ) -> Result<Attempt<E>> {
     let Opener { engine, plan, migration, epoch } = opener;
     let mut locked = match engine.lock(plan, *migration, *epoch, budget).await {
         Ok(locked) => locked,
-        Err(e) if may_try_again(&e) => return Ok(Attempt::Missed(e, Box::new(applying.halt().await?))),
+        Err(e) if may_try_again(&e) => return Ok(Attempt::Missed(e, None)),
         Err(e) => return Err(e),
     };
     let since = locked.since();
-    let locked_after = since.elapsed();
-    let token = markers.next();
-    let mut halting = std::pin::pin!(applying.halt());
-    let (mut halted, mut marked) = (None, None);
-    // The marker is on its way while the applier comes to a batch's edge.
-    let both = async {
-        tokio::join!(async { halted = Some((&mut halting).await) }, async {
-            marked = Some(locked.mark(token).await);
-        });
-    };
-    // What is missing afterwards is known from the two.
-    drop(tokio::time::timeout(left(since, budget), both).await);
-    let halted_after = since.elapsed();
-    let (mut applier, marked) = match (halted, marked) {
-        (Some(applier), Some(marked)) => (applier?, marked),
-        (halted, _) => {
+    let mut steps = vec![("lock", since.elapsed())];
+    let mut applier = None;
+    if engine.caps().drains_through_lock {
+        let applying = applying.take().ok_or_else(|| Error::corrupt("nothing is being applied"))?;
+        let mut halting = std::pin::pin!(applying.halt());
+        let Ok(halted) = tokio::time::timeout(left(since, budget), &mut halting).await else {
             locked.release().await;
-            let applier = match halted {
-                Some(applier) => applier?,
-                None => halting.await?,
-            };
             let why = "the applier did not come to a batch's edge within the stall budget";
-            return Ok(Attempt::Missed(Error::new(Kind::Budget, why), Box::new(applier)));
-        }
-    };
+            return Ok(Attempt::Missed(Error::new(Kind::Budget, why), Some(Box::new(halting.await?))));
+        };
+        applier = Some(Box::new(halted?));
+        steps.push(("halt", since.elapsed()));
+    }
+    let token = markers.next();
     let drained = tokio::time::timeout(left(since, budget), async {
-        marked?;
-        applier.drain(&mut locked, token).await
+        locked.mark(token).await?;
+        match &mut applier {
+            Some(applier) => applier.drain(&mut locked, token).await,
+            None => verify::reached::<E>(token, applied).await,
+        }
     })
     .await;
     let error = match drained {
@@ -91,36 +87,37 @@ pub async fn attempt<E: Engine>(
             ),
         )),
     };
-    let drained_after = since.elapsed();
+    steps.push(("drain", since.elapsed()));
     if let Some(e) = error {
         locked.release().await;
-        return if may_try_again(&e) { Ok(Attempt::Missed(e, Box::new(applier))) } else { Err(e) };
+        return if may_try_again(&e) { Ok(Attempt::Missed(e, applier)) } else { Err(e) };
     }
     match locked.swap(left(since, budget)).await {
         Ok(()) => {
             let stall = since.elapsed();
             info!(stall_ms = stall.as_secs_f64() * 1e3, "swapped");
-            let steps = vec![
-                ("lock", locked_after),
-                ("halt", halted_after - locked_after),
-                ("drain", drained_after - halted_after),
-                ("swap", stall - drained_after),
-            ];
-            Ok(Attempt::Swapped(Stall { whole: stall, steps }))
+            steps.push(("swap", stall));
+            Ok(Attempt::Swapped(Stall { whole: stall, steps: apart(steps) }))
         }
-        Err(e) if e.kind == Kind::Budget => Ok(Attempt::Missed(e, Box::new(applier))),
+        Err(e) if e.kind == Kind::Budget => Ok(Attempt::Missed(e, applier)),
         Err(e) => {
             let stall = since.elapsed();
             warn!(error = %e, "the answer to the swap was lost; looking at the catalog");
             match outcome(opener).await? {
                 Outcome::Swapped => Ok(Attempt::Swapped(Stall { whole: stall, steps: Vec::new() })),
                 Outcome::NotSwapped if may_try_again(&e) || e.kind == Kind::Ambiguous => {
-                    Ok(Attempt::Missed(e, Box::new(applier)))
+                    Ok(Attempt::Missed(e, applier))
                 }
                 Outcome::NotSwapped => Err(e),
             }
         }
     }
+}
+
+/// Ends of steps become their lengths.
+fn apart(ends: Vec<(&'static str, Duration)>) -> Vec<(&'static str, Duration)> {
+    let mut before = Duration::ZERO;
+    ends.into_iter().map(|(name, end)| (name, end - std::mem::replace(&mut before, end))).collect()
 }
 
 fn may_try_again(e: &Error) -> bool {

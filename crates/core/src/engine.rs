@@ -197,6 +197,9 @@ pub enum Outcome {
 pub struct Caps {
     /// Secondary indexes are built after the copy.
     pub builds_indexes_late: bool,
+    /// Under the cutover's lock only the session that holds it can write the shadow, so the last changes go through it. Elsewhere the
+    /// applier's own session, which is at work already, goes on.
+    pub drains_through_lock: bool,
 }
 
 /// Readings that the throttle needs.
@@ -252,7 +255,7 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         role: &str,
     ) -> impl Future<Output = Result<Self::Session>> + Send;
     /// Builds the indexes and constraints that the shadow still lacks, and everything else that needs no lock. Applying is paused.
-    /// `report` is told what is being built.
+    /// At most `builders` indexes are built at the same time; with one, gently. `report` is told what is being built.
     ///
     /// # Errors
     /// `Refused` with the rows named if the new definition does not hold for the data.
@@ -260,6 +263,7 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         &self,
         plan: &Plan,
         migration: i64,
+        builders: usize,
         report: impl Fn(String) + Send + Sync,
     ) -> impl Future<Output = Result<()>> + Send;
     /// Who would keep us from the lock now. Also refuses if the source's definition is no longer the planned one.

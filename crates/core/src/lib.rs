@@ -27,7 +27,7 @@ pub mod verify;
 pub mod window;
 
 pub use change::{Change, Key, Op};
-pub use config::{Config, CutoverWhen};
+pub use config::{Config, CutoverWhen, MaxLoad};
 pub use engine::{
     Apply, Bound, Caps, Chunk, Compared, Copied, Engine, Event, Fate, Floor, Load, Locked, Obstacle, Outcome,
     Position, Session, Stream, Suspect, TxId,

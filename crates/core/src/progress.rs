@@ -98,7 +98,7 @@ pub struct Report {
     pub chunks_verified: u64,
     /// From the first lock request of the successful attempt to its commit, in milliseconds.
     pub stall_ms: f64,
-    /// What it was made of, in order: `lock`, `halt` (the applier at a batch's edge, the marker sent), `drain`, `swap`, in milliseconds.
+    /// What it was made of, in order: `lock`, `halt` (only where the last changes go through the lock's own session), `drain`, `swap`, in milliseconds.
     /// Empty where the change was made in place, or where the answer to the swap was lost.
     pub stall_steps: Vec<(String, f64)>,
     /// When the stall ended, by this machine's clock: RFC 3339, in UTC.

@@ -428,6 +428,7 @@ impl<'a, E: Engine> Run<'a, E> {
             throttle: self.throttle.clone(),
             counters: Arc::clone(&self.counters),
             chunk_time: self.config.chunk_time,
+            pace: self.config.pace(),
         };
         let work = copy::run(copying, self.migration.copy.clone(), self.config.copy_workers);
         // A stop lets every copier come to its chunk's edge first.
@@ -458,11 +459,12 @@ impl<'a, E: Engine> Run<'a, E> {
             self.catch_up().await?;
             let applier = self.halt_applying().await?;
             let (opener, desk) = (self.opener.clone(), self.desk.clone());
+            let builders = self.config.index_builders();
             let built = self
                 .guarded(async move {
                     opener
                         .engine
-                        .finish_shadow(&opener.plan, opener.migration, |what| desk.detail(&what))
+                        .finish_shadow(&opener.plan, opener.migration, builders, |what| desk.detail(&what))
                         .await
                 })
                 .await;
@@ -496,6 +498,8 @@ impl<'a, E: Engine> Run<'a, E> {
             markers: Arc::clone(&self.markers),
             applied: self.applied.clone(),
             counters: Arc::clone(&self.counters),
+            chunk_time: self.config.chunk_time,
+            pace: self.config.pace(),
         };
         self.guarded(verify::run(verifying, self.config.copy_workers)).await
     }
@@ -552,20 +556,24 @@ impl<'a, E: Engine> Run<'a, E> {
             if obstacles.iter().any(|o| o.blocks) {
                 why = Error::new(Kind::Budget, format!("in the way: {}", cutover::in_the_way(&obstacles)));
             } else {
-                let applying =
-                    self.applying.take().ok_or_else(|| Error::corrupt("nothing is being applied"))?;
-                match cutover::attempt(&self.opener, applying, &self.markers, self.config.stall_budget)
-                    .await?
-                {
+                let budget = self.config.stall_budget;
+                let attempt =
+                    cutover::attempt(&self.opener, &mut self.applying, &self.markers, &self.applied, budget);
+                match attempt.await? {
                     Attempt::Swapped(stall) => {
                         self.stall = stall.whole;
-                        self.stall_steps =
-                            stall.steps.into_iter().map(|(name, took)| (name.to_string(), ms(took))).collect();
+                        self.stall_steps = stall
+                            .steps
+                            .into_iter()
+                            .map(|(name, took)| (name.to_string(), ms(took)))
+                            .collect();
                         self.swapped_at = jiff::Timestamp::now().to_string();
                         return Ok(Phase::Guard);
                     }
                     Attempt::Missed(e, applier) => {
-                        self.resume_applying(*applier);
+                        if let Some(applier) = applier {
+                            self.resume_applying(*applier);
+                        }
                         why = e;
                     }
                 }
@@ -593,11 +601,11 @@ impl<'a, E: Engine> Run<'a, E> {
 
     /// Removes what is not needed after the swap.
     async fn finish(&mut self) -> Result<Phase> {
+        self.desk.detail("removing the change stream");
+        // The clients that waited go first: sessions that end cost the server time too.
+        tokio::time::sleep(BREATH).await;
         self.applying = None;
         self.tasks.shutdown().await;
-        self.desk.detail("removing the change stream");
-        // The clients that waited go first.
-        tokio::time::sleep(BREATH).await;
         let Opener { engine, plan, migration, .. } = &self.opener;
         engine.clean_up(plan, *migration, self.config.drop_old).await.tried("cleaning up after the swap")?;
         Ok(Phase::Done)

@@ -1,6 +1,10 @@
 //! What holds the copy. Applying is never held.
 
-use crate::{config::Config, engine::Load, window::Windows};
+use crate::{
+    config::{Config, MaxLoad},
+    engine::Load,
+    window::Windows,
+};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -47,6 +51,13 @@ impl Throttle {
         self.0.send_replace(Gate::Closed);
     }
 
+    /// Waits until copying is to stop. Cancel-safe.
+    pub async fn closed(&self) {
+        let mut gate = self.0.subscribe();
+        // The sender lives as long as this.
+        drop(gate.wait_for(|gate| *gate == Gate::Closed).await);
+    }
+
     /// What holds copying now.
     pub fn reason(&self) -> Option<String> {
         match &*self.0.borrow() {
@@ -71,7 +82,8 @@ pub fn judge(config: &Config, paused: bool, lag: Duration, load: Result<&Load, &
             config.max_lag.as_secs_f64()
         ));
     }
-    let needs_load = config.max_replica_lag.is_some() || config.max_load.is_some();
+    let needs_load =
+        config.max_replica_lag.is_some() || matches!(config.max_load, Some(MaxLoad::Sessions(_)));
     let load = match load {
         Ok(load) => load,
         Err(why) if needs_load => return Some(format!("load could not be read: {why}")),
@@ -87,7 +99,7 @@ pub fn judge(config: &Config, paused: bool, lag: Duration, load: Result<&Load, &
         ));
     }
     match config.max_load {
-        Some(limit) if load.active_sessions > limit => {
+        Some(MaxLoad::Sessions(limit)) if load.active_sessions > limit => {
             Some(format!("{} sessions are active (limit {limit})", load.active_sessions))
         }
         Some(_) | None => None,
@@ -113,10 +125,33 @@ mod tests {
     fn signal_that_cannot_be_read_counts_as_over_only_where_it_was_asked_for() {
         let mut config = Config::default();
         assert_eq!(judge(&config, false, Duration::ZERO, Err("gone")), None);
-        config.max_load = Some(10);
+        config.max_load = Some(MaxLoad::Sessions(10));
         assert!(judge(&config, false, Duration::ZERO, Err("gone")).is_some());
         let load = Load { active_sessions: 11, ..Load::default() };
         assert!(judge(&config, false, Duration::ZERO, Ok(&load)).is_some());
+    }
+
+    #[test]
+    fn share_of_the_time_holds_nobody_and_is_divided_among_the_workers() {
+        let config = Config { max_load: Some(MaxLoad::Share(0.1)), copy_workers: 2, ..Config::default() };
+        let load = Load { active_sessions: 1_000, ..Load::default() };
+        assert_eq!(judge(&config, false, Duration::ZERO, Ok(&load)), None);
+        assert_eq!(
+            config.pace(),
+            Config { copy_workers: 1, max_load: Some(MaxLoad::Share(0.05)), ..config }.pace()
+        );
+        assert_eq!(
+            Config::default().pace(),
+            Config { max_load: Some(MaxLoad::Sessions(1)), ..Config::default() }.pace()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rest_follows_work_in_proportion() {
+        let config = Config { max_load: Some(MaxLoad::Share(0.2)), copy_workers: 1, ..Config::default() };
+        let start = tokio::time::Instant::now();
+        config.pace().rest(Duration::from_millis(50)).await;
+        assert_eq!(start.elapsed().as_millis(), 200);
     }
 
     #[tokio::test]

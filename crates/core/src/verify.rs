@@ -11,6 +11,8 @@
 
 use crate::{
     apply::{Applied, Ledger, Opener},
+    chunk::Servo,
+    config::Pace,
     copy::Counters,
     engine::{Apply, Bound, Chunk, Compared, Engine, Session, Suspect},
     error::{Error, Kind, Result, Tried},
@@ -21,14 +23,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tracing::{info, warn};
 
-/// Rows of one comparison. Larger ones were no faster (PostgreSQL 15), and show more rows whose change is on its way.
+/// Rows of one comparison at most. Larger ones were no faster (PostgreSQL 15), and show more rows whose change is on its way.
 const ROWS: u64 = 20_000;
 /// Keys that one comparison names.
 const KEYS: usize = 2_000;
@@ -63,6 +67,11 @@ pub async fn settle<E: Engine, A: Apply<E>>(
 ) -> Result<()> {
     let token = markers.next();
     session.mark(token).await.tried("sending a marker")?;
+    reached::<E>(token, applied).await
+}
+
+/// Waits until everything before a marker is applied.
+pub async fn reached<E: Engine>(token: u64, applied: &watch::Sender<Applied<E::Position>>) -> Result<()> {
     let mut applied = applied.subscribe();
     let reached = applied.wait_for(|a| a.marker >= token).await;
     reached.map(|_| ()).map_err(|_| Error::transient("the applier ended"))
@@ -80,6 +89,10 @@ pub struct Verifying<E: Engine> {
     pub applied: watch::Sender<Applied<E::Position>>,
     /// Numbers.
     pub counters: Arc<Counters>,
+    /// The time that a comparison should take at most.
+    pub chunk_time: Duration,
+    /// How much rest follows a comparison.
+    pub pace: Pace,
 }
 
 impl<E: Engine> Clone for Verifying<E> {
@@ -90,6 +103,8 @@ impl<E: Engine> Clone for Verifying<E> {
             markers: Arc::clone(&self.markers),
             applied: self.applied.clone(),
             counters: Arc::clone(&self.counters),
+            chunk_time: self.chunk_time,
+            pace: self.pace,
         }
     }
 }
@@ -129,14 +144,16 @@ pub async fn run<E: Engine>(verifying: Verifying<E>, workers: usize) -> Result<(
 
 async fn work<E: Engine>(verifying: Verifying<E>, cursor: Arc<AsyncMutex<Cursor>>, n: usize) -> Result<()> {
     let mut session = verifying.opener.open(&format!("verify {n}")).await?;
+    let mut servo = Servo::new(verifying.chunk_time);
     loop {
+        let rows = servo.rows().min(ROWS);
         let chunk = {
             let mut cursor = cursor.lock().await;
             if cursor.is_done {
                 return Ok(());
             }
             let upper = match &cursor.last {
-                Some(last) => session.next_bound(cursor.lower.as_ref(), last, ROWS).await?,
+                Some(last) => session.next_bound(cursor.lower.as_ref(), last, rows).await?,
                 None => None,
             };
             cursor.id += 1;
@@ -145,9 +162,14 @@ async fn work<E: Engine>(verifying: Verifying<E>, cursor: Arc<AsyncMutex<Cursor>
             let lower = std::mem::replace(&mut cursor.lower, upper.clone());
             Chunk { id: cursor.id, lower, upper, attempt: 0 }
         };
+        let started = Instant::now();
         let compared = compare(&verifying, &mut session, &chunk).await?;
+        let took = started.elapsed();
+        // The last range may be of any size.
+        servo.observe(if chunk.upper.is_some() { rows } else { 0 }, took);
         verifying.counters.verified.fetch_add(compared.rows_source, Ordering::Relaxed);
         verifying.counters.verified_chunks.fetch_add(1, Ordering::Relaxed);
+        verifying.pace.rest(took).await;
     }
 }
 

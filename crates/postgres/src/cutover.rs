@@ -1,16 +1,17 @@
 //! The lock, the swap, and what became of it.
 //!
-//! One connection holds the lock from the first request to the commit; a second one applies what is left. The order under the clients'
-//! eyes: SHARE ROW EXCLUSIVE (writers wait, readers do not), drain, then ACCESS EXCLUSIVE, the tables' renames and COMMIT in one round
-//! trip. Before that, unseen by clients, SHARE UPDATE EXCLUSIVE sends autovacuum away and keeps other DDL out, and the indexes get their
-//! final names.
+//! One connection holds the lock from the first request to the commit; a second one sends the marker, and the applier goes on with its
+//! own session. The order under the clients' eyes: SHARE ROW EXCLUSIVE (writers wait, readers do not), drain, then ACCESS EXCLUSIVE, the
+//! tables' renames and COMMIT in one round trip. Before that, unseen by clients, SHARE UPDATE EXCLUSIVE sends autovacuum away and keeps
+//! other DDL out, the indexes get their final names, and the swap is noted in the control tables.
 
 use crate::{
     Lsn, Postgres, connect::Connection, error::server, floor::Snapshot, plan::Detail, session::Session,
     sql::table,
 };
 use shadowswap_core::{
-    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, plan::Plan,
+    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, name::TableName,
+    plan::Plan,
 };
 use std::time::{Duration, Instant};
 use tokio_postgres::{Client, error::SqlState};
@@ -27,8 +28,9 @@ const SWAP_TAKES: Duration = Duration::from_millis(5);
 /// The source, locked against writers.
 pub struct Locked {
     lock: Connection,
-    drain: Session,
+    marker: Session,
     since: Instant,
+    source: TableName,
     swap: String,
 }
 
@@ -48,13 +50,12 @@ pub struct Request<'a> {
     pub budget: Duration,
 }
 
-/// Takes the lock on `lock`; `drain` will apply what is left.
-pub async fn lock(request: Request<'_>, lock: Connection, mut drain: Session) -> Result<Locked> {
+/// Takes the lock on `lock`; `marker` will send the marker.
+pub async fn lock(request: Request<'_>, lock: Connection, marker: Session) -> Result<Locked> {
     let Request { plan, detail, control, migration, epoch, budget } = request;
     let source = table(&plan.source);
     let client = lock.client();
     // Statements are put together before anybody waits.
-    drain.warm().await?;
     let swap = crate::swap::swap_statements(client, plan).await?;
     batch(client, "begin isolation level read committed", "beginning the cutover").await?;
     // Rows that refer to this one are written under the lock, so its key must stay free.
@@ -69,20 +70,22 @@ pub async fn lock(request: Request<'_>, lock: Connection, mut drain: Session) ->
         .await
         .map_err(timed_out)?;
     still_fits(client, plan, detail).await?;
-    let guard = guard_text(plan, detail.source_oid, count_tied(client, detail.source_oid).await?);
-    // The first block of a session costs more than all later ones.
+    // Prepared and run once: what the server has to learn for it, it knows before anybody waits.
+    let guard = guard_text(detail.source_oid, count_tied(client, detail.source_oid).await?);
     batch(client, &guard, &format!("counting what is tied to {}", plan.source)).await?;
     for statement in &swap.before {
         batch(client, statement, &format!("renaming what belongs to {} ({statement})", plan.source))
             .await
             .map_err(timed_out)?;
     }
+    batch(client, &note_text(control, migration), "noting the swap in the control tables").await?;
+    // Clients need not wait for the disk once more: whatever is acknowledged to them afterwards is flushed after the swap, and so with it.
+    batch(client, "set local synchronous_commit = off", "setting up the cutover").await?;
     set_timeout(client, budget.mul_f64(LOCK_SHARE)).await?;
     let since = Instant::now();
     let text = format!("lock table {source} in share row exclusive mode");
     batch(client, &text, &format!("locking {} against writers", plan.source)).await.map_err(timed_out)?;
-    let swap = swap_text(plan, control, migration, &guard, &swap.locked);
-    Ok(Locked { lock, drain, since, swap })
+    Ok(Locked { lock, marker, since, source: plan.source.clone(), swap: swap_text(plan, &swap.locked) })
 }
 
 fn changed(plan: &Plan) -> Error {
@@ -118,26 +121,32 @@ async fn count_tied(client: &Client, oid: u32) -> Result<i64> {
     Ok(row.get(0))
 }
 
-fn guard_text(plan: &Plan, oid: u32, tied: i64) -> String {
-    let message = crate::sql::literal(&format!("something was made that is tied to {}", plan.source));
+/// Fails with a division by zero if something was tied to the table, or untied, since it was counted.
+fn guard_text(oid: u32, tied: i64) -> String {
     format!(
-        "do $shadowswap$ begin if (select count(*) from pg_catalog.pg_depend where refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass\n\
-         and refobjid = {oid}) <> {tied} then raise exception using message = {message}, errcode = '55P03'; end if; end $shadowswap$;\n"
+        "prepare shadowswap_guard as select 1 / (count(*) = {tied})::integer from pg_catalog.pg_depend\n\
+         where refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and refobjid = {oid};\n\
+         execute shadowswap_guard"
     )
 }
 
-fn swap_text(plan: &Plan, control: &str, migration: i64, guard: &str, statements: &[String]) -> String {
+/// Takes effect with the swap's commit, or not at all.
+fn note_text(control: &str, migration: i64) -> String {
+    format!(
+        "update {control}.migration set phase = 'guard', updated_at = clock_timestamp() where id = {migration};\n\
+         insert into {control}.event (migration, who, what) values ({migration}, 'runner', 'swapped')"
+    )
+}
+
+fn swap_text(plan: &Plan, statements: &[String]) -> String {
+    let (source, shadow) = (table(&plan.source), table(&plan.shadow));
     let mut text =
-        format!("lock table {}, {} in access exclusive mode;\n", table(&plan.source), table(&plan.shadow));
-    text.push_str(guard);
+        format!("lock table {source}, {shadow} in access exclusive mode;\nexecute shadowswap_guard;\n");
     for statement in statements {
         text.push_str(statement.trim_end_matches(';'));
         text.push_str(";\n");
     }
-    text.push_str(&format!(
-        "update {control}.migration set phase = 'guard', updated_at = clock_timestamp() where id = {migration};\n\
-         insert into {control}.event (migration, who, what) values ({migration}, 'runner', 'swapped');\ncommit;"
-    ));
+    text.push_str("commit;");
     text
 }
 
@@ -168,15 +177,15 @@ fn timed_out(e: Error) -> Error {
 
 impl Apply<Postgres> for Locked {
     async fn floor(&mut self) -> Result<Snapshot> {
-        self.drain.floor().await
+        self.marker.floor().await
     }
 
     async fn apply(&mut self, batch: &Batch, checkpoint: Option<&Lsn>) -> Result<u64> {
-        self.drain.apply(batch, checkpoint).await
+        self.marker.apply(batch, checkpoint).await
     }
 
     async fn mark(&mut self, token: u64) -> Result<()> {
-        self.drain.mark(token).await
+        self.marker.mark(token).await
     }
 }
 
@@ -198,7 +207,14 @@ impl CoreLocked<Postgres> for Locked {
             Ok(()) => Ok(()),
             Err(e) => {
                 let refused = e.code().is_some();
-                let error = timed_out(server(e, "swapping the tables"));
+                let error = if e.code() == Some(&SqlState::DIVISION_BY_ZERO) {
+                    Error::new(
+                        Kind::Budget,
+                        format!("something was tied to {}, or untied, at this moment", self.source),
+                    )
+                } else {
+                    timed_out(server(e, "swapping the tables"))
+                };
                 if refused && !error.is_transient() {
                     // The server answered with an error, so the transaction is over and nothing was swapped.
                     self.release().await;

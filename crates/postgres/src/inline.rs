@@ -23,22 +23,15 @@ const BYTES_MAX: usize = 1 << 20;
 pub struct Small<'a> {
     rows: Vec<&'a [u8]>,
     gone: Vec<&'a [u8]>,
-    /// Statements are sent even if they have nothing to do.
-    is_rehearsal: bool,
 }
 
 impl<'a> Small<'a> {
-    /// Nothing to delete and nothing to write, said with all statements: so the server plans them beforehand.
-    pub fn rehearsal() -> Small<'a> {
-        Small { rows: Vec::new(), gone: Vec::new(), is_rehearsal: true }
-    }
-
     /// The batch, if it is small and its images are complete.
     pub fn of(batch: &'a Batch) -> Option<Small<'a>> {
         if batch.keys() > KEYS_MAX || batch.bytes() > BYTES_MAX {
             return None;
         }
-        let mut small = Small { rows: Vec::new(), gone: Vec::new(), is_rehearsal: false };
+        let mut small = Small { rows: Vec::new(), gone: Vec::new() };
         for (key, op) in batch.iter() {
             match op {
                 Op::Upsert(row) => small.rows.push(row),
@@ -85,7 +78,7 @@ impl Writes {
     pub async fn run(&self, client: &Client, small: &Small<'_>, gives_way: bool) -> Result<()> {
         let rows = Rows(&small.rows);
         let images: &[&(dyn ToSql + Sync)] = &[&rows];
-        let has_rows = small.is_rehearsal || !small.rows.is_empty();
+        let has_rows = !small.rows.is_empty();
         let keys: Vec<Column<'_>> =
             (0..self.key_columns).map(|index| Column { rows: &small.gone, index }).collect();
         let keys: Vec<&(dyn ToSql + Sync)> = keys.iter().map(|k| k as &(dyn ToSql + Sync)).collect();
@@ -96,7 +89,7 @@ impl Writes {
         let (deleted, gave_way, written) = tokio::join!(
             biased;
             async {
-                if small.is_rehearsal || !small.gone.is_empty() { execute(&self.delete, &keys, "deleting rows").await } else { Ok(()) }
+                if !small.gone.is_empty() { execute(&self.delete, &keys, "deleting rows").await } else { Ok(()) }
             },
             join_all(owners.map(|s| execute(s, images, "removing rows that must give way"))),
             async {

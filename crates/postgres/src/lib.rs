@@ -117,7 +117,7 @@ impl Engine for Postgres {
     type Control = Control;
 
     fn caps(&self) -> Caps {
-        Caps { builds_indexes_late: true }
+        Caps { builds_indexes_late: true, drains_through_lock: false }
     }
 
     async fn control(&self, create: bool) -> Result<Control> {
@@ -177,11 +177,13 @@ impl Engine for Postgres {
         &self,
         plan: &Plan,
         migration: i64,
+        builders: usize,
         report: impl Fn(String) + Send + Sync,
     ) -> Result<()> {
         let detail = Detail::of(plan)?;
         let connect = || self.connect_for("index", migration);
-        prepare::finish_shadow(connect, plan, &detail, &self.control_name(), migration, report).await
+        let control = self.control_name();
+        prepare::finish_shadow(connect, plan, &detail, &control, migration, builders, report).await
     }
 
     async fn obstacles(&self, plan: &Plan, migration: i64) -> Result<Vec<Obstacle>> {
@@ -193,10 +195,10 @@ impl Engine for Postgres {
     async fn lock(&self, plan: &Plan, migration: i64, epoch: i64, budget: Duration) -> Result<Locked> {
         let detail = Detail::of(plan)?;
         let lock = self.connect_for("cutover", migration).await?;
-        let drain = self.session(plan, migration, epoch, "drain").await?;
+        let marker = self.session(plan, migration, epoch, "marker").await?;
         let control = self.control_name();
         let request = cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget };
-        cutover::lock(request, lock, drain).await
+        cutover::lock(request, lock, marker).await
     }
 
     async fn outcome(&self, plan: &Plan, migration: i64) -> Result<Outcome> {

@@ -175,6 +175,7 @@ pub async fn finish_shadow<F, C>(
     detail: &Detail,
     control: &str,
     migration: i64,
+    builders: usize,
     report: impl Fn(String) + Send + Sync,
 ) -> Result<()>
 where
@@ -184,8 +185,10 @@ where
     let (one, two) = (connect().await?, connect().await?);
     for connection in [&one, &two] {
         let text = "select set_config('maintenance_work_mem', greatest(pg_size_bytes(current_setting('maintenance_work_mem')), $2)::text || 'B', false),\n\
-                    set_config('search_path', $1, false)";
-        let prepared = connection.client().execute(text, &[&detail.search_path, &SORT_BYTES]).await;
+                    set_config('search_path', $1, false),\n\
+                    case when $3 then set_config('max_parallel_maintenance_workers', '0', false) end";
+        let prepared =
+            connection.client().execute(text, &[&detail.search_path, &SORT_BYTES, &(builders == 1)]).await;
         prepared.map_err(|e| server(e, "setting up the index session"))?;
     }
     let client = one.client();
@@ -195,8 +198,9 @@ where
         .into_iter()
         .partition(|s| s.statement.get(..6).is_some_and(|t| t.eq_ignore_ascii_case("create")));
     let queue = Mutex::new(indexes.into_iter());
-    let (first, second) =
-        tokio::join!(build(client, plan, &queue, &report), build(two.client(), plan, &queue, &report));
+    let second =
+        async { if builders > 1 { build(two.client(), plan, &queue, &report).await } else { Ok(()) } };
+    let (first, second) = tokio::join!(build(client, plan, &queue, &report), second);
     first.and(second)?;
     build(client, plan, &Mutex::new(rest.into_iter()), &report).await?;
     report("setting owner, privileges and comments".to_string());
@@ -239,6 +243,8 @@ async fn build(
 }
 
 async fn drop_stream(client: &Client, migration: i64) -> Result<()> {
+    // The slot is gone from the disk at once. This commit flushes the swap before that.
+    run(client, &format!("drop publication if exists {}", quote(&publication_name(migration)))).await?;
     let slot = slot_name(client, migration).await?;
     if is_there(client, SLOT_EXISTS, &slot).await? {
         match check_slot(client, &slot).await {
@@ -250,7 +256,7 @@ async fn drop_stream(client: &Client, migration: i64) -> Result<()> {
         let dropped = client.execute("select pg_drop_replication_slot($1)", &[&slot]).await;
         dropped.map_err(|e| server(e, format_args!("dropping the replication slot {slot}")))?;
     }
-    run(client, &format!("drop publication if exists {}", quote(&publication_name(migration)))).await
+    Ok(())
 }
 
 /// Removes the stream and, if asked, the old table.

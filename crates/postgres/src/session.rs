@@ -225,9 +225,7 @@ impl Session {
         };
         let rows = match copied {
             Some(rows) => rows,
-            None => {
-                self.client().execute(&around, range).await.map_err(|e| server(e, "copying a chunk"))?
-            }
+            None => self.client().execute(&around, range).await.map_err(|e| server(e, "copying a chunk"))?,
         };
         let rows_text = rows as i64;
         let params: &Params<'_> = &[&migration, &chunk.id, &rows_text];
@@ -239,7 +237,12 @@ impl Session {
     }
 
     /// Copies a chunk of which the shadow has no row yet. `None`: it has, or the applier wrote one meanwhile.
-    async fn copy_alone(&mut self, blank: &Statement, alone: &Statement, range: &Params<'_>) -> Result<Option<u64>> {
+    async fn copy_alone(
+        &mut self,
+        blank: &Statement,
+        alone: &Statement,
+        range: &Params<'_>,
+    ) -> Result<Option<u64>> {
         if self.alone_after > 0 {
             self.alone_after -= 1;
             return Ok(None);
@@ -273,51 +276,6 @@ impl Session {
             self.is_staged = true;
         }
         Ok(())
-    }
-
-    /// Does beforehand what need not be done under the lock, and lets commits return before they are flushed: the swap's own commit
-    /// flushes them, since it comes later in the WAL.
-    pub async fn warm(&mut self) -> Result<()> {
-        self.batch("set synchronous_commit = off").await?;
-        self.stage().await?;
-        // A second try costs more than looking for rows that must give way.
-        self.care = self.care.max(Care::GivesWay);
-        let statements = Arc::clone(&self.statements);
-        let control = &self.writer.control;
-        let texts = [
-            FLOOR.to_string(),
-            turn_text(control),
-            fence_text(control),
-            checkpoint_text(control),
-            statements.copy_gone(),
-            statements.copy_reread(),
-            statements.copy_rows(),
-        ];
-        for text in texts {
-            self.prepare(text).await?;
-        }
-        if self.care == Care::DeletesFirst {
-            return Ok(());
-        }
-        // Run once over nothing: the server plans them, and reads what it must know of the tables.
-        self.batch("begin").await?;
-        let run = self.run_over_nothing().await;
-        self.rolled_back(run).await?;
-        self.batch("rollback").await
-    }
-
-    async fn run_over_nothing(&mut self) -> Result<()> {
-        let statements = Arc::clone(&self.statements);
-        let mut texts = vec![statements.delete(Place::Staged), statements.reread()];
-        texts.extend(statements.give_way(Place::Staged));
-        texts.push(statements.upsert(Place::Staged));
-        for text in texts {
-            self.run(text, &[], "warming up").await?;
-        }
-        match &self.inline {
-            Some(writes) => writes.run(self.client(), &Small::rehearsal(), true).await,
-            None => Ok(()),
-        }
     }
 
     async fn apply_inner(&mut self, batch: &Batch, checkpoint: Option<&str>, care: Care) -> Result<u64> {

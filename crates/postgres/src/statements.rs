@@ -351,7 +351,11 @@ impl Statements {
 
     fn hash(&self) -> &'static str {
         // There is no other way to bytea's own hash before version 18.
-        if self.compares_binary { "hash_record_extended(row(v), 0)" } else { "hashtextextended(v collate \"C\", 0)" }
+        if self.compares_binary {
+            "hash_record_extended(row(v), 0)"
+        } else {
+            "hashtextextended(v collate \"C\", 0)"
+        }
     }
 
     /// Counts and checksums of a range on both sides, in one snapshot.

@@ -189,8 +189,9 @@ pub struct Choices {
     /// Copying waits while a replica is further behind than this
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub max_replica_lag: Option<String>,
-    /// Copying waits while more sessions than this are at work
-    #[arg(long, value_name = "N", help_heading = "How gently")]
+    /// Copying waits while more sessions than this are at work; or, with a percent sign, copying and comparing rest so that they
+    /// are at work for this share of the time
+    #[arg(long, value_name = "N|N%", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::text_or_number")]
     pub max_load: Option<String>,
     /// How long one chunk should take [default: 200ms]

@@ -6,7 +6,7 @@ use crate::{
     url::{self, Url},
 };
 use shadowswap_core::{
-    Config, CutoverWhen, Error, Result,
+    Config, CutoverWhen, Error, MaxLoad, Result,
     plan::{Request, Strategy},
     window::Windows,
 };
@@ -283,7 +283,7 @@ impl Picks {
         let max_lag = self.time("max-lag", |c| c.max_lag.clone(), default.max_lag, any)?;
         let replica = |t: &str| between(duration(t)?, any.0, week, duration_text);
         let max_replica_lag = self.pick("max-replica-lag", |c| c.max_replica_lag.clone(), None, replica)?;
-        let max_load = self.pick("max-load", |c| c.max_load.clone(), None, |t| number(t, 1, u64::MAX))?;
+        let max_load = self.pick("max-load", |c| c.max_load.clone(), None, max_load)?;
         let chunk = (CHUNK_TIME_MIN, CHUNK_TIME_MAX);
         let chunk_time = self.time("chunk-time", |c| c.chunk_time.clone(), default.chunk_time, chunk)?;
         let workers = Some((default.copy_workers, default.copy_workers.to_string()));
@@ -341,6 +341,14 @@ where
 {
     let value = text.trim().parse::<T>().map_err(|_| format!("{text:?} is no whole number that fits"))?;
     between(value, least, most, |v| v.to_string())
+}
+
+/// A number of sessions, or a share of the time.
+fn max_load(text: &str) -> Result<MaxLoad, String> {
+    match text.trim().strip_suffix('%') {
+        Some(percent) => Ok(MaxLoad::Share(f64::from(number::<u8>(percent, 1, 99)?) / 100.0)),
+        None => number(text, 1, u64::MAX).map(MaxLoad::Sessions),
+    }
 }
 
 fn cutover(text: &str) -> Result<CutoverWhen, String> {

@@ -149,7 +149,7 @@ impl Engine for Fake {
     type Control = Fake;
 
     fn caps(&self) -> Caps {
-        Caps { builds_indexes_late: true }
+        Caps { builds_indexes_late: true, drains_through_lock: false }
     }
 
     async fn control(&self, _: bool) -> Result<Fake> {
@@ -181,7 +181,13 @@ impl Engine for Fake {
         absent()
     }
 
-    async fn finish_shadow(&self, _: &Plan, _: i64, _: impl Fn(String) + Send + Sync) -> Result<()> {
+    async fn finish_shadow(
+        &self,
+        _: &Plan,
+        _: i64,
+        _: usize,
+        _: impl Fn(String) + Send + Sync,
+    ) -> Result<()> {
         absent()
     }
 

@@ -80,6 +80,8 @@ fn every_value_is_checked_and_named() {
     );
     assert!(with(|c| c.copy_workers = Some("-1".into())).contains("no whole number"));
     assert!(with(|c| c.max_load = Some("many".into())).starts_with("--max-load:"));
+    assert!(with(|c| c.max_load = Some("0%".into())).contains("0 is too little"));
+    assert!(with(|c| c.max_load = Some("100%".into())).contains("100 is too much; the most is 99"));
     assert!(with(|c| c.log_memory = Some("1KiB".into())).contains("the least is 1MiB"));
     assert!(with(|c| c.cutover = Some("maybe".into())).contains("(or say `auto` or `manual`)"));
     assert!(with(|c| c.cutover = Some(String::new())).starts_with("--cutover: the window is empty"));

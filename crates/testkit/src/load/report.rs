@@ -27,6 +27,13 @@ const VIOLATIONS: usize = 20;
 pub struct Latency(Histogram<u64>);
 
 impl Latency {
+    /// Both windows as one.
+    #[must_use]
+    pub fn and(mut self, other: &Latency) -> Latency {
+        self.0.add(&other.0).expect("histograms of one kind can be added");
+        self
+    }
+
     fn new() -> Latency {
         Latency(Histogram::new_with_bounds(LOWEST_US, HIGHEST_US, DIGITS).expect("the bounds are legal"))
     }

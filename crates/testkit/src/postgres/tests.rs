@@ -182,7 +182,8 @@ async fn dropped_database_does_not_wait_for_a_client_that_does_not_read() {
         let text = "select repeat('x', 10000) from generate_series(1, 3000)";
         let rows = client.query_raw(text, std::iter::empty::<&str>()).await.unwrap();
         let watcher = server.connect("postgres").await;
-        let is_sending = "select exists (select from pg_stat_activity where wait_event = 'ClientWrite')::text";
+        let is_sending =
+            "select exists (select from pg_stat_activity where wait_event = 'ClientWrite')::text";
         until("the session is sending", async || one(&watcher, is_sending).await == "true").await;
         let name = dropped.name().to_owned();
         drop(dropped);

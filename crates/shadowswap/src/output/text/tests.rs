@@ -145,7 +145,12 @@ fn report_tells_stall_and_names() {
         rows_verified: 1_200_001,
         chunks_verified: 24,
         stall_ms: 6.04,
-        stall_steps: vec![("lock".into(), 1.5), ("halt".into(), 0.4), ("drain".into(), 2.1), ("swap".into(), 2.04)],
+        stall_steps: vec![
+            ("lock".into(), 1.5),
+            ("halt".into(), 0.4),
+            ("drain".into(), 2.1),
+            ("swap".into(), 2.04),
+        ],
         swapped_at: "2026-03-01T02:00:00.006Z".into(),
         attempts: 1,
         elapsed_s: 61.2,
@@ -154,7 +159,7 @@ fn report_tells_stall_and_names() {
     assert_eq!(
         report(&r, Style::PLAIN),
         "ok public.orders is changed\n  copied     1,200,000 rows, 1 change applied here\n  verified   1,200,001 rows in 24 chunks, none differs\n  \
-         was        public._orders_shadow until the swap\n  stall      6.0 ms at the first attempt\n  \
+         was        public._orders_shadow until the swap\n  stall      6.0 ms at the first attempt (lock 1.5 ms, halt 400 us, drain 2.1 ms, swap 2.0 ms)\n  \
          old table  kept as public._orders_old; drop it when nobody needs it any more\n  took       1 min 1 s (copy 40 s, verify 12 s)"
     );
     (r.strategy, r.old_table, r.attempts) = ("direct".into(), None, 3);
