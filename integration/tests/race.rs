@@ -22,12 +22,21 @@ struct Race {
     writers: usize,
     mix: Vec<(Op, u32)>,
     alter: &'static str,
+    /// More arguments of the run.
+    more: &'static [&'static str],
 }
 
 impl Race {
     fn standard(mix: &[(Op, u32)]) -> Race {
         let shape = TableShape::standard("public.t");
-        Race { shape, rows: 20_000, writers: 8, mix: mix.to_vec(), alter: "alter column n type bigint" }
+        Race {
+            shape,
+            rows: 20_000,
+            writers: 8,
+            mix: mix.to_vec(),
+            alter: "alter column n type bigint",
+            more: &[],
+        }
     }
 
     /// Migrates the table under the load, and checks it against the ledger.
@@ -37,8 +46,12 @@ impl Race {
         let ledger = Ledger::fill(client, self.shape, self.rows, 1).await;
         let load = Load::new(url).writers(self.writers).mix(&self.mix).start(ledger).await.unwrap();
         load.reached(AFTERWARDS, SOON).await;
-        let output =
-            run(url, &table, self.alter).args(PATIENT).args(["--chunk-time", "20ms"]).run(LONG).await;
+        let output = run(url, &table, self.alter)
+            .args(PATIENT)
+            .args(["--chunk-time", "20ms"])
+            .args(self.more.iter().copied())
+            .run(LONG)
+            .await;
         let output = output.expect_code(0);
         load.reached(AFTERWARDS, SOON).await;
         let (report, ledger) = load.stop().await;
@@ -59,6 +72,12 @@ async fn on_all(race: impl AsyncFn() -> Race) {
 #[tokio::test]
 async fn no_write_is_lost_under_all_operations() {
     on_all(async || Race::standard(&Op::MIX)).await;
+}
+
+/// Copiers and comparers that rest between chunks, changes that are gathered, indexes one at a time.
+#[tokio::test]
+async fn no_write_is_lost_by_a_gentle_run() {
+    on_all(async || Race { rows: 5_000, more: &["--max-load", "30%"], ..Race::standard(&Op::MIX) }).await;
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
+/// How long changes are gathered for one batch where clients are to feel little of it.
+const GATHER: Duration = Duration::from_millis(25);
+
 /// How far applying is.
 #[derive(Clone, Debug)]
 pub struct Applied<P> {
@@ -313,9 +316,20 @@ impl<E: Engine> Opener<E> {
     }
 }
 
+/// How an applier goes about its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// With a pause after each batch, so that changes are written by the dozen: a commit of ours costs clients as much as one of their own.
+    Gently,
+    /// At once.
+    Swiftly,
+    /// No more, from the edge of the next batch.
+    Halted,
+}
+
 /// An applier at work in its own task.
 pub struct Applying<E: Engine> {
-    halt: watch::Sender<bool>,
+    manner: watch::Sender<Manner>,
     back: oneshot::Receiver<Applier<E>>,
 }
 
@@ -325,22 +339,28 @@ impl<E: Engine> Applying<E> {
         applier: Applier<E>,
         opener: Opener<E>,
         failures: mpsc::Sender<Error>,
+        manner: Manner,
         tasks: &mut tokio::task::JoinSet<()>,
     ) -> Applying<E> {
-        let (halt, halted) = watch::channel(false);
+        let (manner, told) = watch::channel(manner);
         let (give_back, back) = oneshot::channel();
         tasks.spawn(async move {
-            match work(applier, opener, halted).await {
+            match work(applier, opener, told).await {
                 Ok(applier) => drop(give_back.send(applier)),
                 Err(e) => drop(failures.send(e.while_trying("applying changes")).await),
             }
         });
-        Applying { halt, back }
+        Applying { manner, back }
+    }
+
+    /// From now on applies at once.
+    pub fn hurry(&self) {
+        self.manner.send_replace(Manner::Swiftly);
     }
 
     /// Stops at the edge of a batch and gives the applier back.
     pub async fn halt(self) -> Result<Applier<E>> {
-        self.halt.send_replace(true);
+        self.manner.send_replace(Manner::Halted);
         self.back.await.map_err(|_| Error::transient("the applier ended by itself"))
     }
 }
@@ -348,28 +368,38 @@ impl<E: Engine> Applying<E> {
 async fn work<E: Engine>(
     mut applier: Applier<E>,
     opener: Opener<E>,
-    mut halted: watch::Receiver<bool>,
+    mut told: watch::Receiver<Manner>,
 ) -> Result<Applier<E>> {
     let mut session = opener.open("apply").await?;
     let frontier = applier.frontier.clone();
     let (mut pause, mut failed) = (RECHECK_FIRST, 0);
     loop {
-        if *halted.borrow() {
+        let manner = *told.borrow_and_update();
+        if manner == Manner::Halted {
             return Ok(applier);
         }
         if applier.is_idle() {
             tokio::select! {
                 read = applier.wait() => read?,
-                _ = halted.changed() => continue,
+                _ = told.changed() => continue,
             }
         }
         match applier.step(&mut session).await {
-            Ok(true) => (pause, failed) = (RECHECK_FIRST, 0),
+            Ok(true) => {
+                (pause, failed) = (RECHECK_FIRST, 0);
+                // A backlog is not waited for.
+                if manner == Manner::Gently && applier.is_idle() {
+                    tokio::select! {
+                        () = tokio::time::sleep(GATHER) => {}
+                        _ = told.changed() => {}
+                    }
+                }
+            }
             Ok(false) => {
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = frontier.moved() => {}
-                    _ = halted.changed() => {}
+                    _ = told.changed() => {}
                 }
                 pause = (pause * 2).min(RECHECK_MAX);
             }

@@ -67,9 +67,14 @@ impl Config {
         }
     }
 
+    /// Whether clients are to feel as little as possible of it, at the price of time.
+    pub fn is_gentle(&self) -> bool {
+        matches!(self.max_load, Some(MaxLoad::Share(_)))
+    }
+
     /// How many indexes may be built at the same time.
     pub fn index_builders(&self) -> usize {
-        if matches!(self.max_load, Some(MaxLoad::Share(_))) { 1 } else { self.copy_workers }
+        if self.is_gentle() { 1 } else { self.copy_workers }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod error;
 pub mod feed;
 pub mod frontier;
 pub mod name;
+pub mod offline;
 pub mod phase;
 pub mod plan;
 pub mod progress;

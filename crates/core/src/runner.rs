@@ -4,7 +4,7 @@
 //! a transient error is made again from the control tables, exactly as after a crash: there is no second way of recovering.
 
 use crate::{
-    apply::{Applied, Applier, Applying, Ledger, Opener},
+    apply::{Applied, Applier, Applying, Ledger, Manner, Opener},
     config::{Config, CutoverWhen},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Kind, Result, Tried},
     feed,
     frontier::Frontier,
+    offline::give_up,
     phase::Phase,
     plan::{Plan, Strategy},
     progress::{Progress, Report},
@@ -77,62 +78,6 @@ pub async fn run<E: Engine>(
             ended => return ended,
         }
     }
-}
-
-/// Removes an unfinished migration that no runner holds.
-///
-/// # Errors
-/// `Held` if a runner holds it; `Refused` if there is none.
-pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &str) -> Result<()> {
-    let control = engine.control(false).await?;
-    let Some((_, phase, plan)) = control.find(table).await? else {
-        return Err(Error::refused(format!("there is no unfinished migration of {table}")));
-    };
-    if phase.is_swapped() {
-        return Err(Error::refused(format!("the migration of {table} is already swapped"))
-            .next("run it again to finish it"));
-    }
-    let migration = control.take(&plan, who).await?;
-    give_up(engine, &control, &migration, who).await
-}
-
-/// Checks that this environment really has what the newest finished migration of the table made; says so in a sentence.
-///
-/// # Errors
-/// `Refused` if no migration of the table was finished here; `Differs` with the list if something is missing.
-pub async fn check_done<E: Engine>(engine: &E, table: &crate::name::TableName) -> Result<String> {
-    let control = engine.control(false).await?;
-    let Some((plan, at)) = control.finished(table).await? else {
-        return Err(Error::refused(format!("no migration of {table} was finished in this database")));
-    };
-    let lacks = engine.lacks(&plan).await?;
-    let change = plan.request.alters.join("; ");
-    if lacks.is_empty() {
-        return Ok(format!("{table} has the change ({change}), finished {at}"));
-    }
-    Err(Error::new(
-        Kind::Differs,
-        format!(
-            "{table} does not have all of the change ({change}) that was finished {at}: {}",
-            lacks.join("; ")
-        ),
-    )
-    .next("somebody changed the table afterwards; plan the change again"))
-}
-
-async fn give_up<E: Engine>(
-    engine: &E,
-    control: &E::Control,
-    migration: &Migration<E>,
-    who: &str,
-) -> Result<()> {
-    if engine.outcome(&migration.plan, migration.id).await? == Outcome::Swapped {
-        return Err(Error::refused("the tables are already swapped; there is nothing to abort")
-            .next("run it again to finish it"));
-    }
-    engine.abort(&migration.plan, migration.id).await.tried("removing what was made")?;
-    control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;
-    control.note(migration.id, who, "aborted; everything that was made is removed").await
 }
 
 /// One attempt: from the control tables to the end, or to the first error.
@@ -392,8 +337,10 @@ impl<'a, E: Engine> Run<'a, E> {
     }
 
     fn resume_applying(&mut self, applier: Applier<E>) {
-        self.applying =
-            Some(Applying::start(applier, self.opener.clone(), self.failures.0.clone(), &mut self.tasks));
+        let is_soon_over = matches!(self.migration.phase, Phase::Cutover | Phase::Guard);
+        let manner = if self.config.is_gentle() && !is_soon_over { Manner::Gently } else { Manner::Swiftly };
+        let (opener, failures) = (self.opener.clone(), self.failures.0.clone());
+        self.applying = Some(Applying::start(applier, opener, failures, manner, &mut self.tasks));
     }
 
     async fn halt_applying(&mut self) -> Result<Applier<E>> {
@@ -543,6 +490,9 @@ impl<'a, E: Engine> Run<'a, E> {
     async fn cutover(&mut self) -> Result<Phase> {
         let mut why = Error::new(Kind::Budget, "no attempt was made");
         let mut tried = 0;
+        if let Some(applying) = &self.applying {
+            applying.hurry();
+        }
         while tried < self.config.cutover_attempts {
             self.catch_up().await?;
             let opener = self.opener.clone();

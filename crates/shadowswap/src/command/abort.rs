@@ -11,7 +11,7 @@ use serde_json::json;
 use shadowswap_core::{
     Engine, Error, Kind, Phase, Result,
     control::{Command, Control as _, Status},
-    runner,
+    offline,
 };
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub async fn execute<E: Engine>(engine: &E, args: &AbortArgs, output: Output) ->
     if is_held {
         wait::<E>(&control, &status).await?;
     } else {
-        Box::pin(runner::abort(engine, &status.table, &who)).await?;
+        Box::pin(offline::abort(engine, &status.table, &who)).await?;
     }
     let message = format!(
         "{} is as it was; everything that was made for migration {} is removed",

@@ -12,7 +12,7 @@ use shadowswap_core::{
     Engine, Error, Kind, Phase, Result,
     control::{Command, Control as _, LoggedEvent, Status},
     name::TableName,
-    runner,
+    offline,
 };
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub async fn execute<E: Engine>(engine: &E, target: &Target, output: Output) -> 
         return Err(Failure::from(e.next("see `shadowswap status`")));
     };
     let said = match (status.phase, &status.runner) {
-        (Phase::Done, _) => Box::pin(runner::check_done(engine, &status.table)).await?,
+        (Phase::Done, _) => Box::pin(offline::check_done(engine, &status.table)).await?,
         (Phase::Ready, Some(_)) => ask::<E>(&control, &status, output).await?,
         (Phase::Ready, None) => {
             let e = Error::refused(format!(
