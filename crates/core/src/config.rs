@@ -85,10 +85,15 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// The rest that follows work which took so long.
+    pub fn after(&self, took: Duration) -> Duration {
+        took.mul_f64(self.rest)
+    }
+
     /// Rests after work that took so long. Cancel-safe.
     pub async fn rest(&self, took: Duration) {
         if self.rest > 0.0 {
-            tokio::time::sleep(took.mul_f64(self.rest)).await;
+            tokio::time::sleep(self.after(took)).await;
         }
     }
 }

@@ -146,12 +146,15 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn rest_follows_work_in_proportion() {
-        let config = Config { max_load: Some(MaxLoad::Share(0.2)), copy_workers: 1, ..Config::default() };
-        let start = tokio::time::Instant::now();
-        config.pace().rest(Duration::from_millis(50)).await;
-        assert_eq!(start.elapsed().as_millis(), 200);
+    #[test]
+    fn rest_follows_work_in_proportion() {
+        let mut config = Config { max_load: Some(MaxLoad::Share(0.2)), copy_workers: 1, ..Config::default() };
+        let took = Duration::from_millis(50);
+        assert_eq!(config.pace().after(took).as_millis(), 200);
+        config.copy_workers = 2;
+        assert_eq!(config.pace().after(took).as_millis(), 450, "two sessions share it");
+        config.max_load = None;
+        assert_eq!(config.pace().after(took), Duration::ZERO);
     }
 
     #[tokio::test]
