@@ -159,7 +159,7 @@ fn report_tells_stall_and_names() {
     assert_eq!(
         report(&r, Style::PLAIN),
         "ok public.orders is changed\n  copied     1,200,000 rows, 1 change applied here\n  verified   1,200,001 rows in 24 chunks, none differs\n  \
-         was        public._orders_shadow until the swap\n  stall      6.0 ms at the first attempt (lock 1.5 ms, halt 400 us, drain 2.1 ms, swap 2.0 ms)\n  \
+         was        public._orders_shadow until the swap\n  stall      6.0 ms at the first attempt (lock 1.5 ms, halt 0.4 ms, drain 2.1 ms, swap 2.0 ms)\n  \
          old table  kept as public._orders_old; drop it when nobody needs it any more\n  took       1 min 1 s (copy 40 s, verify 12 s)"
     );
     (r.strategy, r.old_table, r.attempts) = ("direct".into(), None, 3);
