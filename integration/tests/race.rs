@@ -8,7 +8,9 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::catalog::traces;
-use crate::operator::{LONG, SOON, is_true, phase, reached, run, seen, shadowswap, sql, texts, until_true};
+use crate::operator::{
+    LONG, SOON, is_true, phase, reached, run, seen, shadowswap, sql, tell, texts, until_true,
+};
 
 /// Clients on a busy machine with a debug build: the stall is measured elsewhere, here it only must not make us give up.
 const PATIENT: [&str; 2] = ["--stall-budget", "1s"];
@@ -405,6 +407,40 @@ async fn rows_applied_while_a_chunk_writes_are_kept() {
     for version in Version::ALL {
         let damage = changes_applied_into_a_chunk_that_found_no_row(version).await;
         assert_eq!(damage, Damage::default(), "on {version}");
+    }
+}
+
+/// A row whose unchanged value is not in the stream is read again, as it is by then: with a unique value that another row of the same
+/// batch still had when it was written.
+#[tokio::test]
+async fn value_that_a_row_got_later_is_not_claimed_twice_in_a_batch() {
+    for version in Version::ALL {
+        let server = Postgres::start(version).await;
+        let (url, client) = (server.url("postgres"), server.connect("postgres").await);
+        sql(
+            &client,
+            "create table t (id integer primary key, email text not null unique, body text, n integer not null);
+             insert into t values (1, 'one', 'short', 0), (3, 'three', 'short', 0);
+             insert into t select 2, 'two', string_agg(md5(i::text), ''), 0 from generate_series(1, 3000) i",
+        )
+        .await;
+        let mut migration =
+            run(&url, "t", "alter column n type bigint").args(["--cutover", "manual"]).spawn();
+        reached(&client, &mut migration, &["ready"]).await;
+        let holder = server.connect("postgres").await;
+        sql(&holder, "begin; select from shadowswap.checkpoint for update").await;
+        sql(&client, "update t set n = 1").await;
+        let is_held = "exists (select from pg_stat_activity
+            where application_name like 'shadowswap/apply%' and wait_event_type = 'Lock')";
+        seen(&client, &mut migration, is_held).await;
+        sql(&client, "update t set email = 'free' where id = 1").await;
+        sql(&client, "update t set email = 'one' where id = 2").await;
+        sql(&holder, "rollback").await;
+        tell(&url, "cutover", "t").await.expect_code(0);
+        migration.wait(LONG).await.expect_code(0);
+        let found =
+            texts(&client, "select concat_ws(' ', id, email, length(body), n) from t order by id").await;
+        assert_eq!(found, ["1 free 5 1", "2 one 96000 1", "3 three 5 1"], "on {version}");
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod detail;
 mod expression;
 mod key;
+mod lock;
 pub mod mapping;
 mod steps;
 mod strategy;
@@ -49,6 +50,8 @@ struct Trial {
     projection: Projection,
     binary: bool,
     shadow_binary: bool,
+    /// The lock that the change takes in place.
+    lock: Option<&'static str>,
 }
 
 /// Looks at everything and says what would be done.
@@ -76,8 +79,9 @@ pub async fn plan(client: &Client, request: &Request) -> Result<Plan> {
     run(client, SETUP).await?;
     let trial = attempt(client, &facts, request, bodies, &search_path).await;
     let ended = client.batch_execute("rollback").await.map_err(|e| server(e, "ending the trial"));
-    let trial = trial?;
+    let mut trial = trial?;
     ended?;
+    trial.lock = lock::strongest(client, &facts.source, &trial.twin.bodies, &search_path).await?;
     assemble(client, request, facts, trial, findings, search_path).await
 }
 
@@ -101,7 +105,7 @@ async fn attempt(
     let is_new = facts.server.version_num >= 140_000;
     let binary = is_new && has_binary_form(client, source.oid).await?;
     let shadow_binary = is_new && has_binary_form(client, twin.after().oid).await?;
-    Ok(Trial { twin, projection, binary, shadow_binary })
+    Ok(Trial { twin, projection, binary, shadow_binary, lock: None })
 }
 
 async fn has_binary_form(client: &Client, table: u32) -> Result<bool> {
@@ -117,10 +121,11 @@ async fn assemble(
     mut findings: Vec<Finding>,
     search_path: String,
 ) -> Result<Plan> {
-    let Trial { twin, projection, binary, shadow_binary } = trial;
+    let Trial { twin, projection, binary, shadow_binary, lock } = trial;
     let source = &facts.source;
-    let verdict =
+    let mut verdict =
         strategy::judge(&twin, request.strategy, !request.sets.is_empty(), facts.server.counts_scans);
+    verdict.reason.extend(lock.map(|mode| format!(" (lock in place: {mode})")));
     let mut after = settle_names(source, twin.after());
     after.schema.clone_from(&source.schema);
     let key = key::choose(source, &after, &projection.columns);

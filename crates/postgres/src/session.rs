@@ -69,6 +69,8 @@ enum Care {
     GivesWay,
     /// Before that, deletes every touched key.
     DeletesFirst,
+    /// Before that, removes the images which a row that was read again shows to be out of date.
+    DropsStale,
 }
 
 /// COPY's binary signature, flags and extension length.
@@ -329,7 +331,7 @@ impl Session {
                 Op::Reread => again.push(key.0.as_slice()),
                 Op::Delete => {}
             }
-            if care == Care::DeletesFirst || matches!(op, Op::Delete) {
+            if care >= Care::DeletesFirst || matches!(op, Op::Delete) {
                 gone.push(key.0.as_slice());
             }
         }
@@ -348,6 +350,14 @@ impl Session {
         }
         if rows.is_empty() && again.is_empty() {
             return Ok(());
+        }
+        if care == Care::DropsStale {
+            // Every image with every row that was read again: nothing to look up by key.
+            self.batch("set local enable_hashjoin = on; set local enable_seqscan = on").await?;
+            for text in statements.drop_stale() {
+                self.run(text, &[], "removing images that are out of date").await?;
+            }
+            self.batch("set local enable_hashjoin = off; set local enable_seqscan = off").await?;
         }
         if care > Care::Plain {
             for text in statements.give_way(Place::Staged) {
@@ -419,6 +429,13 @@ impl Apply<crate::Postgres> for Session {
                             || has_code(&e, &SqlState::EXCLUSION_VIOLATION)) =>
                 {
                     care = Care::DeletesFirst;
+                }
+                Err(e)
+                    if care == Care::DeletesFirst
+                        && has_code(&e, &SqlState::UNIQUE_VIOLATION)
+                        && batch.iter().any(|(_, op)| matches!(op, Op::Reread)) =>
+                {
+                    care = Care::DropsStale;
                 }
                 Err(e) if !self.is_plain && has_code(&e, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
                     (self.care, self.is_plain, care) = (Care::DeletesFirst, true, Care::DeletesFirst);

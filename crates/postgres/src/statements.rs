@@ -335,6 +335,28 @@ impl Statements {
         owners.collect()
     }
 
+    /// Removes staged images that claim a unique value of a row which was read again, one for each shared unique index. That row is of
+    /// a later time, when it had the value and the image's row had it no more: so the image's row has a later change in the stream.
+    pub fn drop_stale(&self) -> Vec<String> {
+        let alias = self.alias();
+        let keys = self.link.key.iter();
+        let keys =
+            keys.map(|k| format!("r.{0} = {alias}.{0}", quote(&k.from))).collect::<Vec<_>>().join(" and ");
+        let losers = self.unique.iter().map(|columns| {
+            let values = self.filled().filter(|(c, _, _)| columns.iter().any(|u| u == c));
+            let values = list(values, |(c, e, t)| format!("({e})::{t} as {}", quote(c)));
+            let equal = columns.iter().map(|c| format!("a.{0} = b.{0}", quote(c))).collect::<Vec<_>>().join(" and ");
+            format!(
+                "with p as materialized (select {alias}.ctid as \"row ctid\", exists (select from {REREAD} as r where {keys}) as \"row is reread\", {values}\n\
+                 from {})\n\
+                 delete from {ROWS} as x\nusing p as a, p as b\n\
+                 where x.ctid = a.\"row ctid\" and not a.\"row is reread\" and b.\"row is reread\" and {equal}",
+                self.rows(Place::Staged),
+            )
+        });
+        losers.collect()
+    }
+
     /// The source's row as the shadow should have it, as one value that is equal only for equal rows: in the binary form, which takes the
     /// server less time, or as text with NULL, empty and separators kept apart by the record's own syntax.
     fn source_value(&self) -> String {
