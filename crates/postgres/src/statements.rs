@@ -1,7 +1,7 @@
 //! The texts of the statements that copy, apply and compare, worked out once from the plan.
 
 use crate::{
-    plan::Detail,
+    plan::{Detail, SharedUnique},
     sql::{quote, table},
 };
 use shadowswap_core::plan::{Link, Plan};
@@ -32,8 +32,8 @@ pub struct Statements {
     pub can_be_inline: bool,
     /// Ranges of the source's key are ranges of the shadow's key.
     pub keeps_order: bool,
-    /// Unique indexes that source and shadow both have, without the key's: the shadow's columns.
-    unique: Vec<Vec<String>>,
+    /// What source and shadow both keep unique, without the key.
+    unique: Vec<SharedUnique>,
     /// The source's columns as the stream sends them.
     sent: Vec<String>,
 }
@@ -319,17 +319,22 @@ impl Statements {
     /// Removes the rows that own a unique value which the image of another row brings: such a row has an image in this batch too,
     /// or a later change in the stream, and every change is a full image. Only for indexes that the source has too.
     pub fn give_way(&self, place: Place) -> Vec<String> {
-        let images = self.images();
-        let equal = |columns: &mut dyn Iterator<Item = &str>| {
-            columns.map(|c| format!("s.{0} = p.{0}", quote(c))).collect::<Vec<_>>().join(" and ")
-        };
-        let same_row = equal(&mut self.link.key.iter().map(|k| k.to.as_str()));
-        let owners = self.unique.iter().map(|columns| {
+        let keys: Vec<&str> = self.link.key.iter().map(|k| k.to.as_str()).collect();
+        let brought = list(keys.iter().enumerate(), |(i, k)| format!("{} as \"brought key {i}\"", quote(k)));
+        let same_row =
+            keys.iter().enumerate().map(|(i, k)| format!("s.{} = p.\"brought key {i}\"", quote(k)));
+        let same_row = same_row.collect::<Vec<_>>().join(" and ");
+        let owners = self.unique.iter().map(|unique| {
+            let values = list(unique.terms.iter().enumerate(), |(i, t)| format!("({t}) as \"brought {i}\""));
+            // Unqualified: no column of `p` has such a name.
+            let equal = unique.terms.iter().enumerate().map(|(i, t)| format!("({t}) = p.\"brought {i}\""));
+            let equal = equal.chain(unique.predicate.iter().map(|p| format!("({p})"))).collect::<Vec<_>>().join(" and ");
             format!(
-                "delete from {} as s\nusing (select {images} from {}) as p\nwhere {} and not ({same_row})",
+                "delete from {} as s\nusing (select {values}, {brought} from (select {} from {}) as i{}) as p\nwhere {equal} and not ({same_row})",
                 table(&self.link.to),
+                self.images(),
                 self.rows(place),
-                equal(&mut columns.iter().map(String::as_str)),
+                only(unique),
             )
         });
         owners.collect()
@@ -339,19 +344,21 @@ impl Statements {
     /// a later time, when it had the value and the image's row had it no more: so the image's row has a later change in the stream.
     pub fn drop_stale(&self) -> Vec<String> {
         let alias = self.alias();
-        let keys = self.link.key.iter();
-        let keys =
-            keys.map(|k| format!("r.{0} = {alias}.{0}", quote(&k.from))).collect::<Vec<_>>().join(" and ");
-        let losers = self.unique.iter().map(|columns| {
-            let values = self.filled().filter(|(c, _, _)| columns.iter().any(|u| u == c));
-            let values = list(values, |(c, e, t)| format!("({e})::{t} as {}", quote(c)));
-            let equal = columns.iter().map(|c| format!("a.{0} = b.{0}", quote(c))).collect::<Vec<_>>().join(" and ");
+        let keys = self.link.key.iter().map(|k| format!("r.{0} = {alias}.{0}", quote(&k.from)));
+        let is_reread =
+            format!("exists (select from {REREAD} as r where {})", keys.collect::<Vec<_>>().join(" and "));
+        let losers = self.unique.iter().map(|unique| {
+            let values = list(unique.terms.iter().enumerate(), |(i, t)| format!("({t}) as \"brought {i}\""));
+            let equal = (0..unique.terms.len()).map(|i| format!("a.\"brought {i}\" = b.\"brought {i}\""));
             format!(
-                "with p as materialized (select {alias}.ctid as \"row ctid\", exists (select from {REREAD} as r where {keys}) as \"row is reread\", {values}\n\
-                 from {})\n\
+                "with p as materialized (select \"row ctid\", \"row is reread\", {values}\n\
+                 from (select {alias}.ctid as \"row ctid\", {is_reread} as \"row is reread\", {} from {}) as i{})\n\
                  delete from {ROWS} as x\nusing p as a, p as b\n\
-                 where x.ctid = a.\"row ctid\" and not a.\"row is reread\" and b.\"row is reread\" and {equal}",
+                 where x.ctid = a.\"row ctid\" and not a.\"row is reread\" and b.\"row is reread\" and {}",
+                self.images(),
                 self.rows(Place::Staged),
+                only(unique),
+                equal.collect::<Vec<_>>().join(" and "),
             )
         });
         losers.collect()
@@ -468,6 +475,10 @@ impl Statements {
             table(&self.link.to),
         )
     }
+}
+
+fn only(unique: &SharedUnique) -> String {
+    unique.predicate.as_ref().map(|p| format!(" where ({p})")).unwrap_or_default()
 }
 
 /// Whether both types sort alike, so that a range of one is a range of the other.

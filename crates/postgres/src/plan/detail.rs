@@ -16,6 +16,15 @@ pub struct ShadowKey {
     pub name: String,
 }
 
+/// What source and shadow both keep unique, over columns that are taken over as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedUnique {
+    /// What is unique together: the shadow's columns, quoted, or expressions over them.
+    pub terms: Vec<String>,
+    /// The rows that it is about, if not all.
+    pub predicate: Option<String>,
+}
+
 /// The PostgreSQL part of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
@@ -41,9 +50,8 @@ pub struct Detail {
     pub key_collation_changes: bool,
     /// The shadow's key.
     pub shadow_key: ShadowKey,
-    /// Unique indexes that source and shadow both have over columns that are taken over as they are, without the key's: the shadow's
-    /// columns.
-    pub shared_unique: Vec<Vec<String>>,
+    /// Unique indexes that source and shadow both have, without the key's.
+    pub shared_unique: Vec<SharedUnique>,
     /// What is built after the copy.
     pub index_steps: Vec<IndexStep>,
     /// Makes the source's change stream carry the key, where it does not yet.
