@@ -71,11 +71,6 @@ impl Config {
     pub fn is_gentle(&self) -> bool {
         matches!(self.max_load, Some(MaxLoad::Share(_)))
     }
-
-    /// How many indexes may be built at the same time.
-    pub fn index_builders(&self) -> usize {
-        if self.is_gentle() { 1 } else { self.copy_workers }
-    }
 }
 
 /// How much rest work is followed by.

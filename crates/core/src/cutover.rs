@@ -1,7 +1,7 @@
 //! Attempts at the swap, within the stall budget.
 //!
-//! One attempt: look who is in the way; lock; send a marker; drain to it; swap. Whatever goes
-//! wrong before the swap is sent lets go of everything, and clients go on. If the swap's answer is lost, the catalog decides.
+//! One attempt: look who is in the way; lock; send a marker; drain to it; swap. Whatever goes wrong
+//! before the swap is sent lets go of everything, and clients go on. If the swap's answer is lost, the catalog decides.
 
 use crate::{
     apply::{Applied, Applier, Applying, Opener},
@@ -22,6 +22,7 @@ pub enum Attempt<E: Engine> {
 }
 
 /// How long clients waited at most, and for what.
+#[derive(Default)]
 pub struct Stall {
     /// From the first lock request to the commit.
     pub whole: Duration,

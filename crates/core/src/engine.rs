@@ -255,7 +255,7 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         role: &str,
     ) -> impl Future<Output = Result<Self::Session>> + Send;
     /// Builds the indexes and constraints that the shadow still lacks, and everything else that needs no lock. Applying is paused.
-    /// At most `builders` indexes are built at the same time; with one, gently. `report` is told what is being built.
+    /// `gently`: one index at a time, on one core. `report` is told what is being built.
     ///
     /// # Errors
     /// `Refused` with the rows named if the new definition does not hold for the data.
@@ -263,7 +263,7 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         &self,
         plan: &Plan,
         migration: i64,
-        builders: usize,
+        gently: bool,
         report: impl Fn(String) + Send + Sync,
     ) -> impl Future<Output = Result<()>> + Send;
     /// Who would keep us from the lock now. Also refuses if the source's definition is no longer the planned one.

@@ -8,7 +8,7 @@ use crate::{
     config::{Config, CutoverWhen},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
-    cutover::{self, Attempt},
+    cutover::{self, Attempt, Stall},
     engine::{Apply, Engine, Outcome, Session},
     error::{Error, Kind, Result, Tried},
     feed,
@@ -156,8 +156,7 @@ struct Run<'a, E: Engine> {
     applying: Option<Applying<E>>,
     frontier: Option<Frontier<E::TxId, E::Floor>>,
     cutover_now: bool,
-    stall: Duration,
-    stall_steps: Vec<(String, f64)>,
+    stall: Stall,
     swapped_at: String,
     attempts: u32,
 }
@@ -218,8 +217,7 @@ impl<'a, E: Engine> Run<'a, E> {
             applying: None,
             frontier: None,
             cutover_now: false,
-            stall: Duration::ZERO,
-            stall_steps: Vec::new(),
+            stall: Stall::default(),
             swapped_at: String::new(),
             attempts: 0,
             migration,
@@ -406,12 +404,12 @@ impl<'a, E: Engine> Run<'a, E> {
             self.catch_up().await?;
             let applier = self.halt_applying().await?;
             let (opener, desk) = (self.opener.clone(), self.desk.clone());
-            let builders = self.config.index_builders();
+            let gently = self.config.is_gentle();
             let built = self
                 .guarded(async move {
                     opener
                         .engine
-                        .finish_shadow(&opener.plan, opener.migration, builders, |what| desk.detail(&what))
+                        .finish_shadow(&opener.plan, opener.migration, gently, |what| desk.detail(&what))
                         .await
                 })
                 .await;
@@ -511,12 +509,7 @@ impl<'a, E: Engine> Run<'a, E> {
                     cutover::attempt(&self.opener, &mut self.applying, &self.markers, &self.applied, budget);
                 match attempt.await? {
                     Attempt::Swapped(stall) => {
-                        self.stall = stall.whole;
-                        self.stall_steps = stall
-                            .steps
-                            .into_iter()
-                            .map(|(name, took)| (name.to_string(), ms(took)))
-                            .collect();
+                        self.stall = stall;
                         self.swapped_at = jiff::Timestamp::now().to_string();
                         return Ok(Phase::Guard);
                     }
@@ -574,8 +567,8 @@ impl<'a, E: Engine> Run<'a, E> {
             changes_applied: self.applied.borrow().changes.max(self.progress.borrow().changes),
             rows_verified: self.counters.verified.load(Ordering::Relaxed),
             chunks_verified: self.counters.verified_chunks.load(Ordering::Relaxed),
-            stall_ms: ms(self.stall),
-            stall_steps: self.stall_steps.clone(),
+            stall_ms: ms(self.stall.whole),
+            stall_steps: self.stall.steps.iter().map(|(name, took)| (name.to_string(), ms(*took))).collect(),
             swapped_at: self.swapped_at.clone(),
             attempts: self.attempts,
             elapsed_s: started.elapsed().as_secs_f64(),

@@ -23,12 +23,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     task::JoinSet,
-    time::Instant,
 };
 use tracing::{info, warn};
 

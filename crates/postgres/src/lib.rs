@@ -177,13 +177,13 @@ impl Engine for Postgres {
         &self,
         plan: &Plan,
         migration: i64,
-        builders: usize,
+        gently: bool,
         report: impl Fn(String) + Send + Sync,
     ) -> Result<()> {
         let detail = Detail::of(plan)?;
         let connect = || self.connect_for("index", migration);
         let control = self.control_name();
-        prepare::finish_shadow(connect, plan, &detail, &control, migration, builders, report).await
+        prepare::finish_shadow(connect, plan, &detail, &control, migration, gently, report).await
     }
 
     async fn obstacles(&self, plan: &Plan, migration: i64) -> Result<Vec<Obstacle>> {

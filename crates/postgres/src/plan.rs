@@ -275,9 +275,7 @@ fn shadow_key(source: &Table, index: Option<String>) -> ShadowKey {
 /// Unique indexes that both tables have over the same columns, taken over as they are.
 fn shared_unique(source: &Table, after: &Table, mapped: &[Mapped], key: &Key) -> Vec<SharedUnique> {
     let usable = |t: &Table| {
-        let unique =
-            t.indexes.iter().filter(|i| i.unique && i.valid && i.method == "btree" && i.predicate.is_none());
-        let plain = unique.filter(|i| i.keys.iter().all(|k| k.number != 0));
+        let plain = t.indexes.iter().filter(|i| keeps_unique(i) && is_plain(i));
         plain
             .map(|i| i.keys.iter().filter_map(|k| t.numbered(k.number).cloned()).collect::<Vec<_>>())
             .collect::<Vec<_>>()
@@ -301,24 +299,31 @@ fn shared_unique(source: &Table, after: &Table, mapped: &[Mapped], key: &Key) ->
         .collect()
 }
 
+fn keeps_unique(index: &Index) -> bool {
+    index.unique && index.valid && index.method == "btree"
+}
+
+/// Over columns alone, and all rows.
+fn is_plain(index: &Index) -> bool {
+    index.predicate.is_none() && index.keys.iter().all(|k| k.number != 0)
+}
+
 /// The same for an index over expressions, or over some of the rows: it must read the same on both tables, and whatever column it may
 /// speak of must be the same.
 fn shared_partial(source: &Table, after: &Table, mapped: &[Mapped], index: &Index) -> Option<SharedUnique> {
-    let is_usable = |i: &Index| i.unique && i.valid && i.method == "btree";
     let terms = |i: &Index| i.keys.iter().map(|k| k.text.clone()).collect::<Vec<_>>();
-    let is_plain = index.predicate.is_none() && index.keys.iter().all(|k| k.number != 0);
     let shared = SharedUnique { terms: terms(index), predicate: index.predicate.clone() };
     let is_on_shadow = after
         .indexes
         .iter()
-        .any(|i| is_usable(i) && terms(i) == shared.terms && i.predicate == shared.predicate);
+        .any(|i| keeps_unique(i) && terms(i) == shared.terms && i.predicate == shared.predicate);
     let text = shared.terms.iter().chain(&shared.predicate).cloned().collect::<Vec<_>>().join(" ");
     // A name that only looks like a column's does no harm.
     let mut spoken_of =
         source.columns.iter().filter(|c| text.contains(&c.name) || text.contains(&quote(&c.name)));
     let is_same = spoken_of
         .all(|c| mapped.iter().any(|m| m.source == Some(c.number) && m.is_plain && m.column == c.name));
-    (is_usable(index) && !is_plain && is_on_shadow && is_same).then_some(shared)
+    (keeps_unique(index) && !is_plain(index) && is_on_shadow && is_same).then_some(shared)
 }
 
 /// The statement that makes the stream carry the key, and what undoes it: before and after the swap.

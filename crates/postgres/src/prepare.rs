@@ -175,20 +175,20 @@ pub async fn finish_shadow<F, C>(
     detail: &Detail,
     control: &str,
     migration: i64,
-    builders: usize,
+    gently: bool,
     report: impl Fn(String) + Send + Sync,
 ) -> Result<()>
 where
     C: Fn() -> F,
     F: Future<Output = Result<Connection>>,
 {
-    let (one, two) = (connect().await?, connect().await?);
-    for connection in [&one, &two] {
+    let one = connect().await?;
+    let two = if gently { None } else { Some(connect().await?) };
+    for connection in std::iter::once(&one).chain(&two) {
         let text = "select set_config('maintenance_work_mem', greatest(pg_size_bytes(current_setting('maintenance_work_mem')), $2)::text || 'B', false),\n\
                     set_config('search_path', $1, false),\n\
                     case when $3 then set_config('max_parallel_maintenance_workers', '0', false) end";
-        let prepared =
-            connection.client().execute(text, &[&detail.search_path, &SORT_BYTES, &(builders == 1)]).await;
+        let prepared = connection.client().execute(text, &[&detail.search_path, &SORT_BYTES, &gently]).await;
         prepared.map_err(|e| server(e, "setting up the index session"))?;
     }
     let client = one.client();
@@ -198,8 +198,12 @@ where
         .into_iter()
         .partition(|s| s.statement.get(..6).is_some_and(|t| t.eq_ignore_ascii_case("create")));
     let queue = Mutex::new(indexes.into_iter());
-    let second =
-        async { if builders > 1 { build(two.client(), plan, &queue, &report).await } else { Ok(()) } };
+    let second = async {
+        match &two {
+            Some(two) => build(two.client(), plan, &queue, &report).await,
+            None => Ok(()),
+        }
+    };
     let (first, second) = tokio::join!(build(client, plan, &queue, &report), second);
     first.and(second)?;
     build(client, plan, &Mutex::new(rest.into_iter()), &report).await?;

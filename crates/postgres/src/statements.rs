@@ -319,18 +319,17 @@ impl Statements {
     /// Removes the rows that own a unique value which the image of another row brings: such a row has an image in this batch too,
     /// or a later change in the stream, and every change is a full image. Only for indexes that the source has too.
     pub fn give_way(&self, place: Place) -> Vec<String> {
-        let keys: Vec<&str> = self.link.key.iter().map(|k| k.to.as_str()).collect();
-        let brought = list(keys.iter().enumerate(), |(i, k)| format!("{} as \"brought key {i}\"", quote(k)));
-        let same_row =
-            keys.iter().enumerate().map(|(i, k)| format!("s.{} = p.\"brought key {i}\"", quote(k)));
+        let keys = self.link.key.iter().enumerate();
+        let brought_keys = list(keys.clone(), |(i, k)| format!("{} as \"brought key {i}\"", quote(&k.to)));
+        let same_row = keys.map(|(i, k)| format!("s.{} = p.\"brought key {i}\"", quote(&k.to)));
         let same_row = same_row.collect::<Vec<_>>().join(" and ");
         let owners = self.unique.iter().map(|unique| {
-            let values = list(unique.terms.iter().enumerate(), |(i, t)| format!("({t}) as \"brought {i}\""));
+            let values = brought(&unique.terms);
             // Unqualified: no column of `p` has such a name.
             let equal = unique.terms.iter().enumerate().map(|(i, t)| format!("({t}) = p.\"brought {i}\""));
             let equal = equal.chain(unique.predicate.iter().map(|p| format!("({p})"))).collect::<Vec<_>>().join(" and ");
             format!(
-                "delete from {} as s\nusing (select {values}, {brought} from (select {} from {}) as i{}) as p\nwhere {equal} and not ({same_row})",
+                "delete from {} as s\nusing (select {values}, {brought_keys} from (select {} from {}) as i{}) as p\nwhere {equal} and not ({same_row})",
                 table(&self.link.to),
                 self.images(),
                 self.rows(place),
@@ -348,7 +347,7 @@ impl Statements {
         let is_reread =
             format!("exists (select from {REREAD} as r where {})", keys.collect::<Vec<_>>().join(" and "));
         let losers = self.unique.iter().map(|unique| {
-            let values = list(unique.terms.iter().enumerate(), |(i, t)| format!("({t}) as \"brought {i}\""));
+            let values = brought(&unique.terms);
             let equal = (0..unique.terms.len()).map(|i| format!("a.\"brought {i}\" = b.\"brought {i}\""));
             format!(
                 "with p as materialized (select \"row ctid\", \"row is reread\", {values}\n\
@@ -477,6 +476,12 @@ impl Statements {
     }
 }
 
+/// Terms under names that no column has.
+fn brought(terms: &[String]) -> String {
+    list(terms.iter().enumerate(), |(i, t)| format!("({t}) as \"brought {i}\""))
+}
+
+/// The condition on the rows that an index is about, if it is not about all.
 fn only(unique: &SharedUnique) -> String {
     unique.predicate.as_ref().map(|p| format!(" where ({p})")).unwrap_or_default()
 }

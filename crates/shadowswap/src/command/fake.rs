@@ -181,13 +181,7 @@ impl Engine for Fake {
         absent()
     }
 
-    async fn finish_shadow(
-        &self,
-        _: &Plan,
-        _: i64,
-        _: usize,
-        _: impl Fn(String) + Send + Sync,
-    ) -> Result<()> {
+    async fn finish_shadow(&self, _: &Plan, _: i64, _: bool, _: impl Fn(String) + Send + Sync) -> Result<()> {
         absent()
     }
 
