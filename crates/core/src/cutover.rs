@@ -15,8 +15,8 @@ use tracing::{info, warn};
 
 /// How one attempt ended.
 pub enum Attempt<E: Engine> {
-    /// Swapped.
-    Swapped(Stall),
+    /// Swapped. What held the lock is to be kept until the clients that waited are served; none where its answer was lost.
+    Swapped(Stall, Option<E::Locked>),
     /// Not swapped: why. The applier is given back if it was halted.
     Missed(Error, Option<Box<Applier<E>>>),
 }
@@ -98,14 +98,16 @@ pub async fn attempt<E: Engine>(
             let stall = since.elapsed();
             info!(stall_ms = stall.as_secs_f64() * 1e3, "swapped");
             steps.push(("swap", stall));
-            Ok(Attempt::Swapped(Stall { whole: stall, steps: apart(steps) }))
+            Ok(Attempt::Swapped(Stall { whole: stall, steps: apart(steps) }, Some(locked)))
         }
         Err(e) if e.kind == Kind::Budget => Ok(Attempt::Missed(e, applier)),
         Err(e) => {
             let stall = since.elapsed();
+            // Looking waits for whatever its connections still hold.
+            drop(locked);
             warn!(error = %e, "the answer to the swap was lost; looking at the catalog");
             match outcome(opener).await? {
-                Outcome::Swapped => Ok(Attempt::Swapped(Stall { whole: stall, steps: Vec::new() })),
+                Outcome::Swapped => Ok(Attempt::Swapped(Stall { whole: stall, steps: Vec::new() }, None)),
                 Outcome::NotSwapped if may_try_again(&e) || e.kind == Kind::Ambiguous => {
                     Ok(Attempt::Missed(e, applier))
                 }

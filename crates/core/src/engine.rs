@@ -162,12 +162,13 @@ pub trait Apply<E: Engine>: Send + 'static {
 pub trait Locked<E: Engine>: Apply<E> {
     /// When the first lock request was sent: clients may have waited since then.
     fn since(&self) -> std::time::Instant;
-    /// Swaps the names and commits. `deadline` bounds the whole call as the operator's clients feel it.
+    /// Swaps the names, commits and lets go. `deadline` bounds the whole call as the operator's clients feel it. The connections stay
+    /// open: closing one costs the server time, at the moment at which everybody who waited wants it.
     ///
     /// # Errors
     /// `Budget` if the exclusive lock was not to be had in time (nothing was swapped); `Ambiguous` if the answer was lost: ask
     /// [`Engine::outcome`].
-    fn swap(self, deadline: Duration) -> impl Future<Output = Result<()>> + Send;
+    fn swap(&mut self, deadline: Duration) -> impl Future<Output = Result<()>> + Send;
     /// Lets go without swapping.
     fn release(self) -> impl Future<Output = ()> + Send;
 }

@@ -175,6 +175,15 @@ fn timed_out(e: Error) -> Error {
     }
 }
 
+impl Locked {
+    /// A rollback lets go at once; if it cannot be sent, closing the connection does the same.
+    async fn let_go(&self) {
+        drop(
+            tokio::time::timeout(Duration::from_secs(1), self.lock.client().batch_execute("rollback")).await,
+        );
+    }
+}
+
 impl Apply<Postgres> for Locked {
     async fn floor(&mut self) -> Result<Snapshot> {
         self.marker.floor().await
@@ -194,10 +203,10 @@ impl CoreLocked<Postgres> for Locked {
         self.since
     }
 
-    async fn swap(self, deadline: Duration) -> Result<()> {
+    async fn swap(&mut self, deadline: Duration) -> Result<()> {
         let budget = |what: &str| Error::new(Kind::Budget, format!("{what} within the stall budget"));
         if deadline < SWAP_MIN {
-            self.release().await;
+            self.let_go().await;
             return Err(budget("nothing was left for the swap"));
         }
         // What the renames and the commit take comes out of the budget too.
@@ -217,7 +226,7 @@ impl CoreLocked<Postgres> for Locked {
                 };
                 if refused && !error.is_transient() {
                     // The server answered with an error, so the transaction is over and nothing was swapped.
-                    self.release().await;
+                    self.let_go().await;
                     return Err(error);
                 }
                 Err(Error { kind: Kind::Ambiguous, ..error })
@@ -226,10 +235,7 @@ impl CoreLocked<Postgres> for Locked {
     }
 
     async fn release(self) {
-        // A rollback lets go at once; if it cannot be sent, closing the connection does the same.
-        drop(
-            tokio::time::timeout(Duration::from_secs(1), self.lock.client().batch_execute("rollback")).await,
-        );
+        self.let_go().await;
     }
 }
 

@@ -370,8 +370,8 @@ impl Locked<Fake> for Never {
         match *self {}
     }
 
-    async fn swap(self, _: Duration) -> Result<()> {
-        match self {}
+    async fn swap(&mut self, _: Duration) -> Result<()> {
+        match *self {}
     }
 
     async fn release(self) {
