@@ -1,0 +1,71 @@
+//! What the server says about one table: columns, indexes, and its own text of the definition.
+
+use serde::{Deserialize, Serialize};
+
+/// A table's definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its database.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// The storage engine: `InnoDB`.
+    pub engine: String,
+    /// `SHOW CREATE TABLE` without the counter of AUTO_INCREMENT.
+    pub create: String,
+    /// In the order of the table.
+    pub columns: Vec<Column>,
+    /// In the server's order; the primary key is called `PRIMARY`.
+    pub indexes: Vec<Index>,
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its bare type, lower case: `int`, `varchar`, `enum`.
+    pub data_type: String,
+    /// Its whole type: `int(11) unsigned`, `enum('a','b')`, `datetime(6)`.
+    pub column_type: String,
+    /// The character set of text, ENUM and SET.
+    pub charset: Option<String>,
+    /// The collation of the same.
+    pub collation: Option<String>,
+    /// Takes NULL.
+    pub nullable: bool,
+    /// Its default, as the server tells it.
+    pub default: Option<String>,
+    /// `auto_increment`, `on update current_timestamp()`, `DEFAULT_GENERATED` and so on.
+    pub extra: String,
+    /// The server computes it, stored or not.
+    pub generated: bool,
+    /// MySQL's `INVISIBLE` or MariaDB's.
+    pub invisible: bool,
+}
+
+/// One index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// Keeps its values apart.
+    pub unique: bool,
+    /// `BTREE`, `HASH`, `FULLTEXT`, `SPATIAL`.
+    pub kind: String,
+    /// In order.
+    pub parts: Vec<Part>,
+    /// Its line in `SHOW CREATE TABLE`, without the comma: after `ADD` it makes the index again.
+    pub definition: String,
+}
+
+/// One part of an index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The column; `None` for an expression.
+    pub column: Option<String>,
+    /// Only so many characters or bytes of it.
+    pub prefix: Option<u64>,
+    /// Sorted the other way.
+    pub descending: bool,
+}

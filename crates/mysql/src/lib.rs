@@ -1,0 +1,9 @@
+//! The MySQL and MariaDB engine: driver, binlog, SQL texts and catalogs.
+//!
+//! It returns facts and does one verb at a time; phases, retries and the frontier are the core's.
+
+pub mod catalog;
+pub mod error;
+pub mod flavor;
+pub mod plan;
+pub mod sql;
