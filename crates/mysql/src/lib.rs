@@ -2,8 +2,220 @@
 //!
 //! It returns facts and does one verb at a time; phases, retries and the frontier are the core's.
 
+mod alter;
 pub mod catalog;
-pub mod error;
+mod connect;
+mod control;
+mod cutover;
+mod error;
 pub mod flavor;
+mod floor;
+mod gtid;
+mod literal;
 pub mod plan;
+mod position;
+mod prepare;
+mod reading;
+mod session;
 pub mod sql;
+mod statements;
+mod stream;
+
+pub use control::Control;
+pub use cutover::Locked;
+pub use floor::{Floor, Tx};
+pub use position::Position;
+pub use session::Session;
+pub use stream::Stream;
+
+use crate::{
+    connect::{Charset, ConnectOptions},
+    plan::Detail,
+    session::Writer,
+    sql::quote,
+    statements::Statements,
+};
+use mysql_async::Conn;
+use shadowswap_core::{
+    Caps, Engine, Error, Load, Obstacle, Outcome, Result, Tried,
+    plan::{Plan, Request},
+};
+use sha2::{Digest, Sha256};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Mutex;
+
+/// One MySQL or MariaDB server. Cheap to clone.
+#[derive(Clone)]
+pub struct MySql {
+    options: Arc<ConnectOptions>,
+    control_schema: Arc<str>,
+    /// Kept open for readings that are taken every second.
+    probe: Arc<Mutex<Option<Conn>>>,
+}
+
+impl std::fmt::Debug for MySql {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MySql").field("control_schema", &self.control_schema).finish_non_exhaustive()
+    }
+}
+
+impl MySql {
+    /// Reads the URL, variables and option files. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Usage` if something cannot be read.
+    pub fn open(url: &str, control_schema: &str) -> Result<MySql> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let options = ConnectOptions::gather(url, &environment)?;
+        Ok(MySql { options: Arc::new(options), control_schema: control_schema.into(), probe: Arc::default() })
+    }
+
+    async fn connect(&self, role: &str) -> Result<Conn> {
+        self.options.connect(role, Charset::Utf8).await
+    }
+
+    fn control_name(&self) -> String {
+        quote(&self.control_schema)
+    }
+}
+
+/// The number under which the stream poses as a replica: the same for the whole migration, so that a reader of a former runner is sent
+/// away, and no one else's.
+fn server_id(control: &str, migration: i64) -> u32 {
+    let digest = Sha256::digest(format!("{control}\0{migration}"));
+    let id = digest.iter().take(4).fold(0_u32, |id, b| (id << 8) | u32::from(*b));
+    id | 1 << 31
+}
+
+impl Engine for MySql {
+    type Position = Position;
+    type TxId = Tx;
+    type Floor = Floor;
+    type Stream = Stream;
+    type Session = Session;
+    type Locked = Locked;
+    type Control = Control;
+
+    fn caps(&self) -> Caps {
+        Caps { builds_indexes_late: true, drains_through_lock: true }
+    }
+
+    async fn control(&self, create: bool) -> Result<Control> {
+        Control::open(self.connect("control").await?, &self.control_schema, create).await
+    }
+
+    async fn plan(&self, request: &Request) -> Result<Plan> {
+        let mut conn = self.connect("plan").await?;
+        plan::plan(&mut conn, request).await
+    }
+
+    async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {
+        let detail = Detail::of(plan)?;
+        let mut conn = self.connect("prepare").await?;
+        prepare::prepare(&mut conn, plan, &detail, &self.control_name(), migration).await
+    }
+
+    async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Position>) -> Result<Stream> {
+        let detail = Detail::of(plan)?;
+        let from = match from {
+            Some(from) => Some(from.clone()),
+            None => {
+                let mut conn = self.connect("checkpoint").await?;
+                prepare::begins_at(&mut conn, &self.control_name(), migration).await?
+            }
+        };
+        let from = from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
+        let key: Vec<String> = plan.link.key.iter().map(|k| k.from.clone()).collect();
+        let opts = self.options.opts(&format!("stream {migration}"));
+        let id = server_id(&self.control_schema, migration);
+        Stream::open(opts, &detail, &key, &self.control_schema, migration, id, &from).await
+    }
+
+    async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
+        let detail = Detail::of(plan)?;
+        let conn = self.options.connect(role, Charset::Binary).await?;
+        let statements = Arc::new(Statements::new(plan, &detail, &self.control_schema)?);
+        let name = self.control_schema.to_string();
+        let writer = Writer { control: self.control_name(), name, migration, epoch };
+        let source = detail.source.columns.clone().into();
+        let session = Session::new(conn, statements, source, detail.server, writer).await?;
+        Ok(session.careful(detail.rereads))
+    }
+
+    async fn finish_shadow(
+        &self,
+        plan: &Plan,
+        _migration: i64,
+        gently: bool,
+        report: impl Fn(String) + Send + Sync,
+    ) -> Result<()> {
+        let detail = Detail::of(plan)?;
+        let mut conn = self.connect("index").await?;
+        prepare::finish_shadow(&mut conn, plan, &detail, gently, report).await
+    }
+
+    async fn obstacles(&self, plan: &Plan, migration: i64) -> Result<Vec<Obstacle>> {
+        let mut conn = self.connect("obstacles").await?;
+        cutover::obstacles(&mut conn, plan, &self.control_name(), migration).await
+    }
+
+    async fn lock(&self, plan: &Plan, migration: i64, epoch: i64, budget: Duration) -> Result<Locked> {
+        let detail = Detail::of(plan)?;
+        let control = self.control_name();
+        let renamer = if detail.server.renames_under_lock() { None } else { Some(self.connect("swap").await?) };
+        let sessions = cutover::Sessions {
+            lock: self.session(plan, migration, epoch, "cutover").await?,
+            marker: self.session(plan, migration, epoch, "marker").await?,
+            killer: self.connect("watchdog").await?,
+            renamer,
+        };
+        let request = cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget };
+        cutover::lock(request, sessions).await
+    }
+
+    async fn outcome(&self, plan: &Plan, _migration: i64) -> Result<Outcome> {
+        let mut conn = self.connect("outcome").await?;
+        cutover::outcome(&mut conn, plan).await
+    }
+
+    async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {
+        let mut conn = self.connect("clean up").await?;
+        prepare::clean_up(&mut conn, plan, &self.control_name(), migration, drop_old).await
+    }
+
+    async fn abort(&self, plan: &Plan, migration: i64) -> Result<()> {
+        let mut conn = self.connect("abort").await?;
+        prepare::abort(&mut conn, plan, &self.control_name(), migration).await
+    }
+
+    async fn direct(&self, plan: &Plan, _migration: i64, budget: Duration) -> Result<()> {
+        let detail = Detail::of(plan)?;
+        let (mut conn, mut killer) = (self.connect("direct").await?, self.connect("watchdog").await?);
+        prepare::direct(&mut conn, &mut killer, plan, &detail, budget).await
+    }
+
+    async fn lacks(&self, plan: &Plan) -> Result<Vec<String>> {
+        let detail = Detail::of(plan)?;
+        let mut conn = self.connect("verify").await?;
+        let now = catalog::table(&mut conn, &plan.source).await?;
+        let now = now.ok_or_else(|| Error::refused(format!("there is no table {}", plan.source)))?;
+        Ok(plan::lacks(&now, &detail.shadow))
+    }
+
+    async fn load(&self, _plan: &Plan, _migration: i64) -> Result<Load> {
+        let mut probe = self.probe.lock().await;
+        let mut conn = match probe.take() {
+            Some(conn) => conn,
+            None => self.connect("probe").await.tried("reading the server's load")?,
+        };
+        let load = prepare::load(&mut conn).await?;
+        // Only a connection that has just answered is kept.
+        *probe = Some(conn);
+        Ok(load)
+    }
+}
+
+/// Closes a connection in the server's own way, where there is time for it.
+async fn close(conn: Conn) {
+    drop(conn.disconnect().await);
+}

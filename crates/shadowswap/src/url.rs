@@ -6,7 +6,7 @@ use std::fmt;
 /// The variable that names the database.
 pub const VARIABLE: &str = "SHADOWSWAP_URL";
 
-/// A `postgres://` URL or a list of `key=value` pairs; prints as `***`.
+/// A `postgres://` or `mysql://` URL, or a list of libpq's `key=value` pairs; prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url(String);
 
@@ -23,13 +23,9 @@ impl Url {
     /// `Usage` if it is nothing that this version connects to.
     pub fn parse(text: &str, origin: &str) -> Result<Url> {
         let text = text.trim();
-        let example = "write postgres://user@host:5432/database, or host=… dbname=… pairs, or leave it out and use PGHOST and its like";
+        let example = "write postgres://user@host:5432/database or mysql://user@host:3306/database, or host=… dbname=… pairs, or leave it out and use PGHOST and its like";
         match text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).as_deref() {
-            Some("postgres" | "postgresql") => Ok(Url(text.to_string())),
-            Some("mysql" | "mariadb") => {
-                Err(Error::usage(format!("{origin}: MySQL and MariaDB are not available in this version"))
-                    .next("this version migrates PostgreSQL tables: postgres://…"))
-            }
+            Some("postgres" | "postgresql" | "mysql" | "mariadb") => Ok(Url(text.to_string())),
             Some(scheme) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
                 Err(Error::usage(format!("{origin}: nothing is known about databases of {scheme}://"))
                     .next(example))
@@ -45,6 +41,12 @@ impl Url {
     /// The text itself, for the driver alone.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is for MySQL or MariaDB.
+    pub fn is_mysql(&self) -> bool {
+        let scheme = self.0.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        matches!(scheme.as_deref(), Some("mysql" | "mariadb"))
     }
 
     /// Whether a password is in it: other users of the machine can read it then in the list of processes.
@@ -73,7 +75,7 @@ mod tests {
     fn password_never_shows() {
         let url = Url::parse("postgres://app:s3cret@db/shop", "--url").unwrap();
         assert_eq!(format!("{url:?}"), "***");
-        for text in ["mysql://app:s3cret@db/shop", "redis://app:s3cret@db", "s3cret", "x:s3cret@y://"] {
+        for text in ["redis://app:s3cret@db", "s3cret", "x:s3cret@y://"] {
             let e = Url::parse(text, "--url").unwrap_err();
             assert_eq!(e.kind, Kind::Usage);
             assert!(!format!("{e:?}").contains("s3cret"), "{e:?}");
@@ -95,8 +97,10 @@ mod tests {
     }
 
     #[test]
-    fn mysql_is_refused_clearly() {
-        let e = Url::parse("mysql://db/shop", "SHADOWSWAP_URL").unwrap_err();
-        assert_eq!(e.message, "SHADOWSWAP_URL: MySQL and MariaDB are not available in this version");
+    fn scheme_tells_the_engine() {
+        let is_mysql = |text: &str| Url::parse(text, "--url").unwrap().is_mysql();
+        assert!(is_mysql("mysql://db/shop") && is_mysql("MariaDB://app:s3cret@db/shop"));
+        assert!(!is_mysql("postgres://db/shop") && !is_mysql("host=db"));
+        assert!(Url::parse("mysql://app:s3cret@db/shop", "--url").unwrap().has_password());
     }
 }

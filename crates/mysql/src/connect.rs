@@ -1,0 +1,98 @@
+//! Connecting as MySQL's own programs do: option files, then variables, then the URL.
+
+pub mod options;
+
+use crate::error::server;
+use mysql_async::{Conn, DriverError, Error as Driver, Opts, prelude::Queryable};
+use shadowswap_core::{Error, Result};
+use std::fmt;
+
+pub use options::ConnectOptions;
+use options::SslMode;
+
+/// What every session of ours works with. Zero dates are values like others; a value that does not fit is an error.
+pub const SQL_MODE: &str = "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION";
+
+/// How statements and values are spelled in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charset {
+    /// Text for people and for the control tables.
+    Utf8,
+    /// Bytes as they are: row images in any character set.
+    Binary,
+}
+
+/// Seconds that a statement waits for a row lock of a client, or of an orphan of our own.
+const ROW_LOCK_SECONDS: u32 = 20;
+
+impl ConnectOptions {
+    /// Opens a session with our settings. `role` names it for people who look at the server.
+    ///
+    /// # Errors
+    /// `Transient` if the server cannot be reached, `Refused` if it refuses us. The password is never part of the text.
+    pub async fn connect(&self, role: &str, charset: Charset) -> Result<Conn> {
+        let mut conn = self.open(role).await?;
+        let names = match charset {
+            Charset::Utf8 => "set names utf8mb4",
+            Charset::Binary => "set names binary",
+        };
+        let text = format!(
+            "{names}; set session time_zone = '+00:00', sql_mode = '{SQL_MODE}', autocommit = 1, foreign_key_checks = 1, unique_checks = 1,\n\
+             innodb_lock_wait_timeout = {ROW_LOCK_SECONDS}, lock_wait_timeout = 50, wait_timeout = 28800, net_read_timeout = 600,\n\
+             net_write_timeout = 600, group_concat_max_len = 1048576; set session transaction isolation level read committed"
+        );
+        conn.query_drop(text).await.map_err(|e| server(e, format_args!("setting up a session ({role})")))?;
+        Ok(conn)
+    }
+
+    /// The driver's own options, for the change stream.
+    pub fn opts(&self, role: &str) -> Opts {
+        self.builder(role, self.ssl_mode != SslMode::Disabled && self.ssl_mode != SslMode::Preferred)
+    }
+
+    async fn open(&self, role: &str) -> Result<Conn> {
+        let tls = match self.ssl_mode {
+            SslMode::Disabled => false,
+            SslMode::Preferred => self.socket.is_none(),
+            SslMode::Required | SslMode::VerifyCa | SslMode::VerifyIdentity => true,
+        };
+        let first = Conn::new(self.builder(role, tls)).await;
+        let opened = match first {
+            Err(Driver::Driver(DriverError::NoClientSslFlagFromServer)) if self.ssl_mode == SslMode::Preferred => {
+                Conn::new(self.builder(role, false)).await
+            }
+            other => other,
+        };
+        opened.map_err(|e| self.explain(e, role))
+    }
+
+    fn explain(&self, e: Driver, role: &str) -> Error {
+        let what = format!("connecting to {self} ({role})");
+        let no_tls = matches!(&e, Driver::Driver(DriverError::NoClientSslFlagFromServer));
+        let is_io = matches!(&e, Driver::Io(mysql_async::IoError::Tls(_)));
+        let error = server(e, what);
+        if no_tls {
+            return Error { kind: shadowswap_core::Kind::Refused, ..error }
+                .next("the server has no TLS: give it a certificate, or say ssl-mode=DISABLED in the URL");
+        }
+        if is_io {
+            return Error { kind: shadowswap_core::Kind::Refused, ..error }
+                .next("check ssl-ca and the server's certificate, or choose another ssl-mode");
+        }
+        match error.kind {
+            shadowswap_core::Kind::Refused => {
+                error.next("check user, password and what the server allows this host (`SHOW GRANTS`)")
+            }
+            _ => error.next("check the address and that the server runs; the same command can be run again"),
+        }
+    }
+}
+
+impl fmt::Display for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.socket {
+            Some(socket) => write!(f, "{}@{socket}", self.user),
+            None => write!(f, "{}@{}:{}", self.user, self.host, self.port),
+        }
+    }
+}

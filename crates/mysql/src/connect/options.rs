@@ -1,0 +1,306 @@
+//! What to connect to and how, gathered from option files, variables and the URL; later ones win.
+
+use ini::Ini;
+use mysql_async::{Opts, OptsBuilder, SslOpts};
+use percent_encoding::percent_decode_str;
+use shadowswap_core::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// What TLS is asked for, in the words of MySQL's programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// None.
+    Disabled,
+    /// Where the server has it; its certificate is not looked at.
+    Preferred,
+    /// Always; the certificate is not looked at.
+    Required,
+    /// Always; the certificate must be signed by a known authority.
+    VerifyCa,
+    /// The same, and it must be for this host.
+    VerifyIdentity,
+}
+
+impl SslMode {
+    fn parse(text: &str) -> Option<SslMode> {
+        match text.to_ascii_uppercase().replace('-', "_").as_str() {
+            "DISABLED" | "DISABLE" => Some(SslMode::Disabled),
+            "PREFERRED" | "PREFER" => Some(SslMode::Preferred),
+            "REQUIRED" | "REQUIRE" => Some(SslMode::Required),
+            "VERIFY_CA" => Some(SslMode::VerifyCa),
+            "VERIFY_IDENTITY" | "VERIFY_FULL" => Some(SslMode::VerifyIdentity),
+            _ => None,
+        }
+    }
+}
+
+/// Everything that is needed to open a connection. Does not print its password.
+#[derive(Clone)]
+pub struct ConnectOptions {
+    /// The host, if there is no socket.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// A Unix socket.
+    pub socket: Option<String>,
+    /// The user.
+    pub user: String,
+    /// The default database.
+    pub database: Option<String>,
+    /// What TLS is asked for.
+    pub ssl_mode: SslMode,
+    password: Option<String>,
+    ssl_ca: Option<PathBuf>,
+    ssl_cert: Option<PathBuf>,
+    ssl_key: Option<PathBuf>,
+}
+
+/// Option files that MySQL's and MariaDB's programs read, in this order.
+const FILES: [&str; 2] = ["/etc/my.cnf", "/etc/mysql/my.cnf"];
+/// Their sections that count for every client, and ours.
+const SECTIONS: [&str; 4] = ["client", "client-server", "client-mariadb", "shadowswap"];
+
+impl ConnectOptions {
+    /// Gathers everything. `url` is `mysql://user:password@host:port/database?ssl-mode=REQUIRED` or `mariadb://…`.
+    ///
+    /// # Errors
+    /// `Usage` naming what cannot be read; never the text itself, which may hold a password.
+    pub fn gather(url: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<ConnectOptions> {
+        let parsed = Parsed::read(url)?;
+        let mut options = ConnectOptions {
+            host: "localhost".to_string(),
+            port: 3306,
+            socket: None,
+            user: environment("USER").unwrap_or_else(|| "root".to_string()),
+            database: None,
+            ssl_mode: SslMode::Preferred,
+            password: None,
+            ssl_ca: None,
+            ssl_cert: None,
+            ssl_key: None,
+        };
+        match parsed.query("defaults-file") {
+            Some(file) => options.read_file(Path::new(file), true)?,
+            None => {
+                for file in FILES {
+                    options.read_file(Path::new(file), false)?;
+                }
+                if let Some(home) = environment("HOME") {
+                    options.read_file(&Path::new(&home).join(".my.cnf"), false)?;
+                }
+            }
+        }
+        for (variable, key) in
+            [("MYSQL_HOST", "host"), ("MYSQL_TCP_PORT", "port"), ("MYSQL_UNIX_PORT", "socket"), ("MYSQL_PWD", "password")]
+        {
+            if let Some(value) = environment(variable) {
+                options.set(key, &value, variable)?;
+            }
+        }
+        for (key, value) in &parsed.parts {
+            if key != "defaults-file" {
+                options.set(key, value, "the URL")?;
+            }
+        }
+        // A host that was named means the network, unless a socket was named beside it.
+        let named = |key: &str| parsed.parts.iter().any(|(k, _)| k == key);
+        if named("host") && !named("socket") {
+            options.socket = None;
+        }
+        Ok(options)
+    }
+
+    fn read_file(&mut self, file: &Path, must_exist: bool) -> Result<()> {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(_) if !must_exist => return Ok(()),
+            Err(e) => return Err(Error::usage(format!("the option file {} cannot be read: {e}", file.display()))),
+        };
+        // `!include` and options without a value are none of ours.
+        let kept: Vec<&str> = text.lines().filter(|l| !l.trim_start().starts_with('!')).collect();
+        let read = ini::ParseOption { enabled_escape: false, ..ini::ParseOption::default() };
+        let lines: Vec<String> = kept
+            .iter()
+            .map(|l| {
+                let trimmed = l.trim();
+                let is_bare = !trimmed.is_empty() && !trimmed.starts_with(['#', ';', '[']) && !trimmed.contains('=');
+                if is_bare { format!("{trimmed}=") } else { (*l).to_string() }
+            })
+            .collect();
+        let parsed = Ini::load_from_str_opt(&lines.join("\n"), read)
+            .map_err(|e| Error::usage(format!("the option file {}, line {}: it cannot be read", file.display(), e.line)))?;
+        for section in SECTIONS {
+            for (key, value) in parsed.section(Some(section)).into_iter().flat_map(|s| s.iter()) {
+                let key = key.replace('_', "-");
+                if KNOWN.contains(&key.as_str()) {
+                    self.set(&key, value, &file.display().to_string())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &str, value: &str, origin: &str) -> Result<()> {
+        let wrong = |what: &str| Error::usage(format!("{origin}: {key} {what}"));
+        match key {
+            "host" => self.host = value.to_string(),
+            "port" => self.port = value.parse().map_err(|_| wrong("is no port number"))?,
+            "socket" => self.socket = Some(value.to_string()),
+            "user" => self.user = value.to_string(),
+            "password" => self.password = Some(value.to_string()),
+            "database" => self.database = Some(value.to_string()),
+            "ssl-mode" => {
+                self.ssl_mode = SslMode::parse(value)
+                    .ok_or_else(|| wrong("is none of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY"))?;
+            }
+            "ssl-ca" => self.ssl_ca = Some(PathBuf::from(value)),
+            "ssl-cert" => self.ssl_cert = Some(PathBuf::from(value)),
+            "ssl-key" => self.ssl_key = Some(PathBuf::from(value)),
+            _ => return Err(wrong("is not known").next(format!("known are: {}", KNOWN.join(", ")))),
+        }
+        Ok(())
+    }
+
+    /// The driver's options.
+    pub(super) fn builder(&self, role: &str, tls: bool) -> Opts {
+        let ssl = tls.then(|| {
+            let mut ssl = SslOpts::default();
+            if let Some(ca) = &self.ssl_ca {
+                ssl = ssl.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
+            }
+            if let (Some(cert), Some(key)) = (&self.ssl_cert, &self.ssl_key) {
+                ssl = ssl.with_client_identity(Some(mysql_async::ClientIdentity::new(cert.clone().into(), key.clone().into())));
+            }
+            match self.ssl_mode {
+                SslMode::VerifyIdentity => ssl,
+                SslMode::VerifyCa => ssl.with_danger_skip_domain_validation(true),
+                SslMode::Disabled | SslMode::Preferred | SslMode::Required => {
+                    ssl.with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true)
+                }
+            }
+        });
+        OptsBuilder::default()
+            .ip_or_hostname(self.host.as_str())
+            .tcp_port(self.port)
+            .socket(self.socket.clone())
+            .prefer_socket(self.socket.is_some())
+            .user(Some(self.user.as_str()))
+            .pass(self.password.clone())
+            .db_name(self.database.clone())
+            .ssl_opts(ssl)
+            .tcp_nodelay(true)
+            .max_allowed_packet(Some(1 << 30))
+            .connect_attribute("program_name", format!("shadowswap/{role}"))
+            .into()
+    }
+}
+
+/// What can be set.
+const KNOWN: [&str; 10] =
+    ["host", "port", "socket", "user", "password", "database", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"];
+
+/// A URL's parts, decoded.
+struct Parsed {
+    parts: Vec<(String, String)>,
+}
+
+impl Parsed {
+    fn read(text: &str) -> Result<Parsed> {
+        let wrong = |what: &str| {
+            Error::usage(format!("the URL: {what}"))
+                .next("write mysql://user@host:3306/database, or mysql:///database?socket=/run/mysqld/mysqld.sock")
+        };
+        let decode = |part: &str| {
+            percent_decode_str(part).decode_utf8().map(|t| t.into_owned()).map_err(|_| wrong("a part of it is no UTF-8"))
+        };
+        let rest = text.split_once("://").map(|(_, rest)| rest).ok_or_else(|| wrong("it has no ://"))?;
+        let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = before.split_once('/').unwrap_or((before, ""));
+        let mut parts = Vec::new();
+        let (account, address) = match authority.rsplit_once('@') {
+            Some((account, address)) => (account, address),
+            None => ("", authority),
+        };
+        if !account.is_empty() {
+            let (user, password) = account.split_once(':').map_or((account, None), |(u, p)| (u, Some(p)));
+            parts.push(("user".to_string(), decode(user)?));
+            if let Some(password) = password {
+                parts.push(("password".to_string(), decode(password)?));
+            }
+        }
+        let (host, port) = match address.strip_prefix('[').and_then(|a| a.split_once(']')) {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => address.split_once(':').map_or((address, None), |(h, p)| (h, Some(p))),
+        };
+        if !host.is_empty() {
+            parts.push(("host".to_string(), decode(host)?));
+        }
+        if let Some(port) = port {
+            parts.push(("port".to_string(), decode(port)?));
+        }
+        if !path.is_empty() {
+            parts.push(("database".to_string(), decode(path)?));
+        }
+        for pair in query.split('&').filter(|p| !p.is_empty()) {
+            let (key, value) = pair.split_once('=').ok_or_else(|| wrong("a parameter has no value"))?;
+            parts.push((decode(key)?.replace('_', "-"), decode(value)?));
+        }
+        Ok(Parsed { parts })
+    }
+
+    fn query(&self, key: &str) -> Option<&str> {
+        self.parts.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gather(url: &str, variables: &[(&str, &str)]) -> Result<ConnectOptions> {
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
+        let environment = move |name: &str| variables.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
+        ConnectOptions::gather(url, &environment)
+    }
+
+    #[test]
+    fn url_wins_over_variables_and_variables_over_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(".my.cnf");
+        std::fs::write(&file, "!includedir /etc/nothing\n[client]\nuser=filed\npassword=\"se#cret\"\nport=3307\nskip-auto-rehash\n[mysqld]\nuser=mysql\n")
+            .expect("a file");
+        let home = folder.path().to_str().expect("text");
+        let got = gather("mysql:///shop", &[("HOME", home)]).expect("options");
+        assert_eq!((got.user.as_str(), got.port, got.database.as_deref()), ("filed", 3307, Some("shop")));
+        assert_eq!(got.password.as_deref(), Some("se#cret"));
+        let got = gather("mysql://app:p%40ss@db.example:3310/shop", &[("HOME", home), ("MYSQL_TCP_PORT", "3308")])
+            .expect("options");
+        assert_eq!((got.user.as_str(), got.host.as_str(), got.port), ("app", "db.example", 3310));
+        assert_eq!(got.password.as_deref(), Some("p@ss"));
+        let got = gather("mysql://app@/shop", &[("HOME", home), ("MYSQL_TCP_PORT", "3308"), ("MYSQL_PWD", "x")]).expect("options");
+        assert_eq!((got.port, got.password.as_deref()), (3308, Some("x")));
+    }
+
+    #[test]
+    fn a_named_host_is_reached_over_the_network() {
+        let got = gather("mysql://root@127.0.0.1:3306/x", &[("MYSQL_UNIX_PORT", "/tmp/s")]).expect("options");
+        assert_eq!(got.socket, None);
+        let got = gather("mysql://root@localhost/x?socket=/tmp/s&ssl_mode=verify-ca", &[]).expect("options");
+        assert_eq!((got.socket.as_deref(), got.ssl_mode), (Some("/tmp/s"), SslMode::VerifyCa));
+        assert_eq!(gather("mysql://root@[::1]:3306/x", &[]).expect("options").host, "::1");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_without_the_password() {
+        for (url, word) in [
+            ("mysql://a:geheim@h:x1/db", "port"),
+            ("mysql://a:geheim@h/db?tls=yes", "tls"),
+            ("mysql://a:geheim@h/db?ssl-mode=maybe", "ssl-mode"),
+            ("mysql://a:geheim@h/db?socket", "parameter"),
+        ] {
+            let e = gather(url, &[]).err().expect("an error");
+            assert!(e.message.contains(word) && !e.message.contains("geheim"), "{e}");
+        }
+    }
+}

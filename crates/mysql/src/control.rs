@@ -1,0 +1,497 @@
+//! The control tables in MySQL and MariaDB.
+
+use crate::{
+    MySql, Position,
+    error::{server, superseded},
+    sql::{literal, quote},
+};
+use mysql_async::{Conn, Params, Row, prelude::*};
+use sha2::{Digest, Sha256};
+use shadowswap_core::{
+    Bound, Chunk, Error, Kind, Phase, Result,
+    control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, Status},
+    name::TableName,
+    plan::Plan,
+    progress::Progress,
+};
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// One connection to the control tables. It holds the migration's named lock once that is taken.
+pub struct Control {
+    conn: Mutex<Conn>,
+    /// The control database, unquoted.
+    name: String,
+    /// The same, quoted.
+    schema: String,
+}
+
+/// How long another runner's connection may take to end, in seconds.
+const LOCK_SECONDS: u32 = 1;
+/// Events shown by `status`.
+const EVENTS_SHOWN: u32 = 10;
+/// How long the sessions of a dead runner may take to end after they were told to.
+const ORPHANS_END_WITHIN: Duration = Duration::from_secs(30);
+
+/// The name of the lock that a runner of this table holds; the server allows 64 characters.
+pub fn lock_name(control: &str, table: &TableName) -> String {
+    format!("shadowswap:{}", digest(&format!("{control}\0{}\0{}", table.schema, table.name)))
+}
+
+/// The name of the lock that one of our sessions holds as a sign of life.
+pub fn session_lock(control: &str, connection: u32) -> String {
+    format!("shadowswap:{}:{connection}", &digest(control)[..16])
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(20).map(|b| format!("{b:02x}")).collect()
+}
+
+impl Control {
+    /// Opens the tables, making them where `create` is set.
+    pub async fn open(mut conn: Conn, name: &str, create: bool) -> Result<Control> {
+        let found: Option<u8> = conn
+            .exec_first(
+                "select 1 from information_schema.tables where table_schema = ? and table_name = 'version'",
+                (name,),
+            )
+            .await
+            .map_err(|e| server(e, format_args!("looking for the control tables in database {name}")))?;
+        let schema = quote(name);
+        if found.is_none() {
+            if !create {
+                return Err(Error::refused(format!(
+                    "there are no control tables in database {name}: nothing was ever run here"
+                )));
+            }
+            make(&mut conn, name).await?;
+        }
+        let version: Option<Option<i32>> = conn
+            .query_first(format!("select max(version) from {schema}.version"))
+            .await
+            .map_err(|e| server(e, "reading the control tables' version"))?;
+        match version.flatten() {
+            Some(SCHEMA_VERSION) => Ok(Control { conn: Mutex::new(conn), name: name.to_string(), schema }),
+            other => Err(Error::refused(format!(
+                "the control tables in database {name} have version {other:?}; this program writes version {SCHEMA_VERSION}"
+            ))
+            .next("use the program that made them, or another --control-schema")),
+        }
+    }
+
+    async fn rows(&self, text: String, params: impl Into<Params> + Send, what: &str) -> Result<Vec<Row>> {
+        self.conn.lock().await.exec(text, params).await.map_err(|e| server(e, what))
+    }
+
+    async fn run(&self, text: String, params: impl Into<Params> + Send, what: &str) -> Result<u64> {
+        let mut conn = self.conn.lock().await;
+        conn.exec_drop(text, params).await.map_err(|e| server(e, what))?;
+        Ok(conn.affected_rows())
+    }
+
+    /// Takes the named lock, or says who has it.
+    async fn lock(&self, table: &TableName) -> Result<()> {
+        let name = lock_name(&self.name, table);
+        let got = self
+            .rows("select get_lock(?, ?)".into(), (&name, LOCK_SECONDS), "taking the migration's lock")
+            .await?;
+        if got.first().and_then(|r| r.get::<Option<i64>, _>(0)).flatten() == Some(1) {
+            return Ok(());
+        }
+        let holder = self.rows("select is_used_lock(?)".into(), (&name,), "finding out who holds the migration").await?;
+        let holder = holder.first().and_then(|r| r.get::<Option<u64>, _>(0)).flatten();
+        let text = format!(
+            "select runner from {}.migration where table_schema = ? and table_name = ? order by id desc limit 1",
+            self.schema
+        );
+        let runner = self.rows(text, (&table.schema, &table.name), "finding out who runs the migration").await?;
+        let runner = runner.first().and_then(|r| r.get::<Option<String>, _>(0)).flatten();
+        let who = holder.map_or_else(String::new, |id| format!(", connection {id}"));
+        Err(Error::new(
+            Kind::Held,
+            format!("another runner holds the migration of {table}: {}{who}", runner.unwrap_or_else(|| "unknown".into())),
+        )
+        .next("let it finish, or stop it first; `shadowswap status` shows what it does"))
+    }
+
+    /// Ends the sessions that a former runner of this migration left behind, and waits until they are gone.
+    async fn end_orphans(&self, migration: i64) -> Result<()> {
+        let text = format!("select connection from {}.session where migration = ?", self.schema);
+        let left = self.rows(text, (migration,), "looking for sessions of a former runner").await?;
+        let deadline = tokio::time::Instant::now() + ORPHANS_END_WITHIN;
+        for row in left {
+            let id: u32 = get(&row, 0)?;
+            let name = session_lock(&self.name, id);
+            loop {
+                let used = self.rows("select is_used_lock(?)".into(), (&name,), "looking for orphans").await?;
+                if used.first().and_then(|r| r.get::<Option<u32>, _>(0)).flatten() != Some(id) {
+                    break;
+                }
+                // Fails where it is gone by now.
+                drop(self.run(format!("kill {id}"), (), "ending an orphan").await);
+                if tokio::time::Instant::now() > deadline {
+                    return Err(Error::transient("sessions of a former runner did not end within 30 s"));
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let text = format!("delete from {}.session where connection = ?", self.schema);
+            self.run(text, (id,), "forgetting an orphan").await?;
+        }
+        Ok(())
+    }
+
+    async fn create_or_resume(&self, plan: &Plan, who: &str) -> Result<(i64, bool)> {
+        let source = &plan.source;
+        let text = format!(
+            "select id from {}.migration where table_schema = ? and table_name = ? and unfinished = 1",
+            self.schema
+        );
+        let found = self.rows(text, (&source.schema, &source.name), "looking for an unfinished migration").await?;
+        if let Some(row) = found.first() {
+            let id: i64 = get(row, 0)?;
+            self.end_orphans(id).await?;
+            let text = format!(
+                "update {}.migration set epoch = epoch + 1, runner = ?, error = null, updated_at = utc_timestamp(3) where id = ?",
+                self.schema
+            );
+            self.run(text, (who, id), "taking the migration over").await?;
+            // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
+            for text in [
+                format!(
+                    "update {0}.checkpoint c join {0}.migration m on m.id = c.migration set c.epoch = m.epoch where m.id = ?",
+                    self.schema
+                ),
+                format!(
+                    "update {0}.chunk k join {0}.migration m on m.id = k.migration set k.epoch = m.epoch, k.attempt = k.attempt + 1\n\
+                     where m.id = ? and not k.done",
+                    self.schema
+                ),
+            ] {
+                self.run(text, (id,), "raising the epoch").await?;
+            }
+            return Ok((id, true));
+        }
+        let text = serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
+        let mut conn = self.conn.lock().await;
+        let mut tx = conn
+            .start_transaction(mysql_async::TxOpts::default())
+            .await
+            .map_err(|e| server(e, "noting a new migration"))?;
+        let made = async {
+            tx.exec_drop(
+                format!(
+                    "insert into {}.migration (table_schema, table_name, phase, epoch, plan_id, plan, runner, started_at, updated_at)\n\
+                     values (?, ?, 'prepare', 1, ?, ?, ?, utc_timestamp(3), utc_timestamp(3))",
+                    self.schema
+                ),
+                (&source.schema, &source.name, &plan.id, &text, who),
+            )
+            .await?;
+            let id = tx.last_insert_id().and_then(|id| i64::try_from(id).ok()).unwrap_or_default();
+            tx.exec_drop(format!("insert into {}.checkpoint (migration, epoch) values (?, 1)", self.schema), (id,))
+                .await?;
+            tx.exec_drop(
+                format!("insert into {}.event (migration, at, who, what) values (?, utc_timestamp(3), ?, ?)", self.schema),
+                (id, who, format!("began: plan {}", plan.id)),
+            )
+            .await?;
+            Ok(id)
+        };
+        let id: i64 = made.await.map_err(|e| server(e, "noting a new migration"))?;
+        tx.commit().await.map_err(|e| server(e, "noting a new migration"))?;
+        Ok((id, false))
+    }
+
+    async fn load(&self, id: i64, resumed: bool) -> Result<Migration<MySql>> {
+        let text = format!(
+            "select m.epoch, m.phase, m.plan, c.position, m.copy_begun, m.copy_last,\n\
+             (select coalesce(max(k.id), 0) from {0}.chunk k where k.migration = m.id),\n\
+             (select k.upper_key from {0}.chunk k where k.migration = m.id order by k.id desc limit 1),\n\
+             (select cast(coalesce(sum(k.copied), 0) as signed) from {0}.chunk k where k.migration = m.id and k.done)\n\
+             from {0}.migration m join {0}.checkpoint c on c.migration = m.id where m.id = ?",
+            self.schema
+        );
+        let rows = self.rows(text, (id,), "reading the migration").await?;
+        let row = rows.first().ok_or_else(|| Error::corrupt(format!("migration {id} has no checkpoint")))?;
+        let text = format!(
+            "select id, lower_key, upper_key, attempt from {}.chunk where migration = ? and not done order by id desc",
+            self.schema
+        );
+        let undone = self.rows(text, (id,), "reading the chunks that are left").await?;
+        let undone = undone.iter().map(|r| {
+            Ok(Chunk {
+                id: get(r, 0)?,
+                lower: get::<Option<String>>(r, 1)?.map(Bound),
+                upper: get::<Option<String>>(r, 2)?.map(Bound),
+                attempt: get(r, 3)?,
+            })
+        });
+        let position: Option<String> = get(row, 3)?;
+        let applied = position.map(|p| p.parse::<Position>()).transpose();
+        Ok(Migration {
+            id,
+            epoch: get(row, 0)?,
+            phase: phase(&get::<String>(row, 1)?)?,
+            plan: plan(&get::<String>(row, 2)?)?,
+            applied: applied.map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))?,
+            copy: CopyState {
+                begun: get(row, 4)?,
+                last: get::<Option<String>>(row, 5)?.map(Bound),
+                chunk: get(row, 6)?,
+                cursor: get::<Option<String>>(row, 7)?.map(Bound),
+                rows: get::<i64>(row, 8)?.max(0) as u64,
+                undone: undone.collect::<Result<_>>()?,
+            },
+            resumed,
+        })
+    }
+
+    async fn events(&self, migration: i64) -> Result<Vec<LoggedEvent>> {
+        let text = format!(
+            "select {}, who, what from {}.event where migration = ? order by id desc limit {EVENTS_SHOWN}",
+            at("at"),
+            self.schema
+        );
+        let rows = self.rows(text, (migration,), "reading events").await?;
+        let events = rows.iter().rev().map(|r| Ok(LoggedEvent { at: get(r, 0)?, who: get(r, 1)?, what: get(r, 2)? }));
+        events.collect()
+    }
+}
+
+async fn make(conn: &mut Conn, name: &str) -> Result<()> {
+    let schema = quote(name);
+    let what = || format!("making the control tables in database {name}");
+    let tables = include_str!("sql/control.sql").replace("{control}", &schema);
+    let mut statements = vec![format!("create database if not exists {schema}")];
+    statements.extend(tables.split(';').map(|s| s.trim().to_string()).filter(|s| !s.is_empty()));
+    statements.push(format!(
+        "insert into {schema}.version select {SCHEMA_VERSION} from dual where not exists (select 1 from {schema}.version)"
+    ));
+    // Two first runs at once: the lock lets one make the tables, and the other find them.
+    let lock = literal(&format!("shadowswap:{}", digest(name)));
+    conn.query_drop(format!("do get_lock({lock}, 30)")).await.map_err(|e| server(e, what()))?;
+    for statement in statements {
+        conn.query_drop(statement).await.map_err(|e| {
+            server(e, what()).next(format!(
+                "grant this user all privileges on {schema}.*, or make that database for it, or name another with --control-schema"
+            ))
+        })?;
+    }
+    conn.query_drop(format!("do release_lock({lock})")).await.map_err(|e| server(e, what()))
+}
+
+/// A value of a row of ours.
+fn get<T: FromValue>(row: &Row, place: usize) -> Result<T> {
+    match row.get_opt(place) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(_)) | None => Err(Error::corrupt(format!("the control tables gave a value that cannot be read (column {place})"))),
+    }
+}
+
+/// A time as RFC 3339 text.
+fn at(column: &str) -> String {
+    format!("date_format({column}, '%Y-%m-%dT%H:%i:%s.%fZ')")
+}
+
+fn phase(name: &str) -> Result<Phase> {
+    name.parse().map_err(|e: String| Error::corrupt(format!("the control tables hold a wrong phase: {e}")))
+}
+
+fn plan(text: &str) -> Result<Plan> {
+    serde_json::from_str(text).map_err(|e| {
+        Error::corrupt("the stored plan cannot be read; it was written by another version of this program").because(e)
+    })
+}
+
+impl control::Control<MySql> for Control {
+    async fn find(&self, table: &TableName) -> Result<Option<(i64, Phase, Plan)>> {
+        let text = format!(
+            "select id, phase, plan from {}.migration where table_schema = ? and table_name = ? and unfinished = 1",
+            self.schema
+        );
+        let rows = self.rows(text, (&table.schema, &table.name), "looking for an unfinished migration").await?;
+        let read = |r: &Row| Ok((get(r, 0)?, phase(&get::<String>(r, 1)?)?, plan(&get::<String>(r, 2)?)?));
+        rows.first().map(read).transpose()
+    }
+
+    async fn finished(&self, table: &TableName) -> Result<Option<(Plan, String)>> {
+        let text = format!(
+            "select plan, {} from {}.migration where table_schema = ? and table_name = ? and phase = 'done' order by id desc limit 1",
+            at("ended_at"),
+            self.schema
+        );
+        let rows = self.rows(text, (&table.schema, &table.name), "looking for a finished migration").await?;
+        rows.first().map(|r| Ok((plan(&get::<String>(r, 0)?)?, get(r, 1)?))).transpose()
+    }
+
+    async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<MySql>> {
+        self.lock(&plan.source).await?;
+        let (id, resumed) = self.create_or_resume(plan, who).await?;
+        self.load(id, resumed).await
+    }
+
+    async fn save_phase(&self, migration: i64, epoch: i64, phase: Phase) -> Result<()> {
+        let ended = if matches!(phase.name(), "done" | "aborted") { "utc_timestamp(3)" } else { "null" };
+        let text = format!(
+            "update {}.migration set phase = ?, updated_at = utc_timestamp(3), ended_at = {ended} where id = ? and epoch = ?",
+            self.schema
+        );
+        match self.run(text, (phase.name(), migration, epoch), "saving the phase").await? {
+            1 => self.note(migration, "runner", &format!("phase {phase}")).await,
+            _ => {
+                // Nothing changed within the same millisecond, or nothing was found.
+                let text = format!("select phase from {}.migration where id = ? and epoch = ?", self.schema);
+                let rows = self.rows(text, (migration, epoch), "looking at the phase").await?;
+                match rows.first() {
+                    Some(row) if get::<String>(row, 0)? == phase.name() => Ok(()),
+                    Some(_) | None => Err(superseded()),
+                }
+            }
+        }
+    }
+
+    async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {
+        let text = format!(
+            "update {}.migration set copy_begun = true, copy_last = ? where id = ? and epoch = ?",
+            self.schema
+        );
+        match self.run(text, (last.map(|b| b.0.as_str()), migration, epoch), "saving where the copy ends").await? {
+            1 => Ok(()),
+            _ => Err(superseded()),
+        }
+    }
+
+    async fn claim(&self, migration: i64, epoch: i64, chunk: &Chunk) -> Result<()> {
+        let text = format!(
+            "insert into {0}.chunk (migration, id, epoch, attempt, lower_key, upper_key)\n\
+             select id, ?, epoch, ?, ?, ? from {0}.migration where id = ? and epoch = ?",
+            self.schema
+        );
+        let (lower, upper) = (chunk.lower.as_ref().map(|b| b.0.as_str()), chunk.upper.as_ref().map(|b| b.0.as_str()));
+        let params = (chunk.id, chunk.attempt, lower, upper, migration, epoch);
+        match self.run(text, params, "claiming a chunk").await? {
+            1 => Ok(()),
+            _ => Err(superseded()),
+        }
+    }
+
+    async fn copied(&self, migration: i64) -> Result<(u64, u64)> {
+        let text = format!(
+            "select cast(coalesce(sum(copied), 0) as signed), count(*) from {}.chunk where migration = ? and done",
+            self.schema
+        );
+        let rows = self.rows(text, (migration,), "counting what is copied").await?;
+        let row = rows.first().ok_or_else(|| Error::corrupt("a count gave no row"))?;
+        Ok((get::<i64>(row, 0)?.max(0) as u64, get::<i64>(row, 1)?.max(0) as u64))
+    }
+
+    async fn report(&self, migration: i64, epoch: i64, progress: &Progress) -> Result<(Vec<Command>, bool)> {
+        let text = serde_json::to_string(progress).map_err(|e| Error::corrupt("progress cannot be stored").because(e))?;
+        let update = format!(
+            "update {}.migration set progress = ?, updated_at = utc_timestamp(3) where id = ? and epoch = ?",
+            self.schema
+        );
+        self.run(update, (&text, migration, epoch), "reporting progress").await?;
+        let look = format!("select paused from {}.migration where id = ? and epoch = ?", self.schema);
+        let rows = self.rows(look, (migration, epoch), "reporting progress").await?;
+        let paused = get(rows.first().ok_or_else(superseded)?, 0)?;
+        let look = format!(
+            "select id, command from {}.command where migration = ? and taken_at is null order by id",
+            self.schema
+        );
+        let rows = self.rows(look, (migration,), "reading commands").await?;
+        let mut commands = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let taken = format!("update {}.command set taken_at = utc_timestamp(3) where id = ?", self.schema);
+            self.run(taken, (get::<i64>(row, 0)?,), "taking a command").await?;
+            commands.extend(Command::parse(&get::<String>(row, 1)?));
+        }
+        Ok((commands, paused))
+    }
+
+    async fn note(&self, migration: i64, who: &str, what: &str) -> Result<()> {
+        let text = format!(
+            "insert into {}.event (migration, at, who, what) values (?, utc_timestamp(3), ?, ?)",
+            self.schema
+        );
+        self.run(text, (migration, who, what), "noting an event").await.map(drop)
+    }
+
+    async fn close(&self, migration: i64, error: Option<&str>, stall_ms: Option<f64>) -> Result<()> {
+        let text = format!(
+            "update {}.migration set error = ?, stall_ms = coalesce(?, stall_ms), runner = null, updated_at = utc_timestamp(3) where id = ?",
+            self.schema
+        );
+        self.run(text, (error, stall_ms, migration), "noting how the run ended").await?;
+        let what = error.map_or_else(|| "done".to_string(), |e| format!("stopped: {e}"));
+        self.note(migration, "runner", &what).await
+    }
+
+    async fn command(&self, migration: i64, who: &str, command: &Command) -> Result<bool> {
+        let paused = match command {
+            Command::Pause => Some(true),
+            Command::Resume => Some(false),
+            Command::Cutover | Command::Verify | Command::Abort => None,
+        };
+        if let Some(paused) = paused {
+            let text = format!("update {}.migration set paused = ? where id = ?", self.schema);
+            self.run(text, (paused, migration), "pausing or resuming").await?;
+        } else {
+            let text = format!(
+                "insert into {}.command (migration, at, who, command) values (?, utc_timestamp(3), ?, ?)",
+                self.schema
+            );
+            self.run(text, (migration, who, command.name()), "giving a command").await?;
+        }
+        self.note(migration, who, command.name()).await?;
+        let text = format!("select table_schema, table_name from {}.migration where id = ?", self.schema);
+        let rows = self.rows(text, (migration,), "looking for a runner").await?;
+        match rows.first() {
+            Some(row) => self.is_held(&TableName::new(get::<String>(row, 0)?, get::<String>(row, 1)?)).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn status(&self, table: Option<&TableName>) -> Result<Vec<Status>> {
+        let (schema, name) = (table.map(|t| t.schema.as_str()), table.map(|t| t.name.as_str()));
+        let text = format!(
+            "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms\n\
+             from {}.migration where (? is null or table_schema = ?) and (? is null or table_name = ?) order by id desc limit 100",
+            at("started_at"),
+            at("updated_at"),
+            self.schema
+        );
+        let rows = self.rows(text, (schema, schema, name, name), "reading the migrations").await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for r in &rows {
+            let table = TableName::new(get::<String>(r, 1)?, get::<String>(r, 2)?);
+            let phase = phase(&get::<String>(r, 3)?)?;
+            let is_held = !matches!(phase.name(), "done" | "aborted") && self.is_held(&table).await?;
+            let id = get(r, 0)?;
+            found.push(Status {
+                id,
+                table,
+                phase,
+                plan_id: get(r, 4)?,
+                alters: plan(&get::<String>(r, 5)?)?.request.alters,
+                paused: get(r, 6)?,
+                started_at: get(r, 7)?,
+                updated_at: get(r, 8)?,
+                runner: get::<Option<String>>(r, 9)?.filter(|_| is_held),
+                progress: get::<Option<String>>(r, 10)?.and_then(|p| serde_json::from_str(&p).ok()),
+                error: get(r, 11)?,
+                stall_ms: get(r, 12)?,
+                events: self.events(id).await?,
+            });
+        }
+        Ok(found)
+    }
+}
+
+impl Control {
+    async fn is_held(&self, table: &TableName) -> Result<bool> {
+        let name = lock_name(&self.name, table);
+        let rows = self.rows("select is_used_lock(?)".into(), (name,), "looking for a runner").await?;
+        Ok(rows.first().and_then(|r| r.get::<Option<u64>, _>(0)).flatten().is_some())
+    }
+}

@@ -1,0 +1,473 @@
+//! The lock, the swap, and what became of it.
+//!
+//! Where the server renames under `LOCK TABLES` (MySQL 8.0.13 and later) one session does everything. Elsewhere a second session's
+//! RENAME waits for the first one's lock on the source; the lock is let go only when that wait is proven, and the RENAME then goes before
+//! every client's statement. A sentry table keeps it from doing anything if the first session dies before. Proof: RENAME takes the
+//! tables' locks in the order of their names, and the source's is the first of them; so a RENAME that waits for a table at all waits for
+//! the source, before it has any other. For that the shadow's and the sentry's names must sort behind the source's.
+
+use crate::{
+    Floor, MySql, Position,
+    error::{QUERY_INTERRUPTED, server},
+    plan::Detail,
+    session::Session,
+    sql::{quote, table},
+};
+use mysql_async::{Conn, prelude::Queryable};
+use shadowswap_core::{
+    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, name::TableName, plan::Plan,
+};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+/// The part of the stall budget that waiting for the lock may take; the rest is for draining and the swap.
+const LOCK_SHARE: f64 = 0.5;
+/// Less than this is not worth trying to rename.
+const SWAP_MIN: Duration = Duration::from_millis(2);
+/// The comment by which a sentry table is known as ours.
+const SENTRY: &str = "shadowswap: keeps a swap from happening too early";
+/// The state of a RENAME that waits for a table.
+const WAITING: &str = "Waiting for table metadata lock";
+
+/// The source, locked against everybody.
+pub struct Locked {
+    session: Session,
+    marker: Session,
+    killer: Conn,
+    renamer: Option<Conn>,
+    since: Instant,
+    plan: Plan,
+    control: String,
+    migration: i64,
+    epoch: i64,
+    counts: bool,
+}
+
+/// What the lock needs to know.
+pub struct Request<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Its part for this engine.
+    pub detail: &'a Detail,
+    /// The quoted control database.
+    pub control: &'a str,
+    /// The migration's number.
+    pub migration: i64,
+    /// The runner's epoch.
+    pub epoch: i64,
+    /// The stall budget.
+    pub budget: Duration,
+}
+
+/// The sessions of a cutover.
+pub struct Sessions {
+    /// Locks, applies the last changes, and swaps.
+    pub lock: Session,
+    /// Sends the marker and takes floors.
+    pub marker: Session,
+    /// Ends what waits too long.
+    pub killer: Conn,
+    /// Renames, where the session with the lock cannot.
+    pub renamer: Option<Conn>,
+}
+
+/// What the source is called between the swap and the cleaning up after it, where the sentry has been; its name while it stands there.
+pub fn sentry(plan: &Plan) -> TableName {
+    let name = &plan.source.name;
+    plan.source.sibling(behind(name, "_swapped"))
+}
+
+/// A name of at most 64 characters that sorts behind `name`, if any does.
+pub fn behind(name: &str, suffix: &str) -> String {
+    let full = format!("{name}{suffix}");
+    if full.chars().count() <= 64 {
+        return full;
+    }
+    let derived = shadowswap_core::name::derived("", name, suffix, 64);
+    // A tilde is behind everything that ASCII has.
+    let cut = derived.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+    let (head, tail) = derived.split_at(cut);
+    format!("{head}~{}", tail.get(1..).unwrap_or_default())
+}
+
+/// Whether the two-session method can prove what it must.
+pub fn can_be_proven(plan: &Plan) -> bool {
+    let source = plan.source.name.as_bytes();
+    plan.shadow.name.as_bytes() > source && sentry(plan).name.as_bytes() > source
+}
+
+async fn run(conn: &mut Conn, text: &str, what: &str) -> Result<()> {
+    conn.query_drop(text).await.map_err(|e| server(e, what))
+}
+
+/// Runs a statement that may wait; after `limit` it is interrupted. An interrupted one is a matter of the budget.
+async fn bounded(
+    conn: &mut Conn,
+    killer: &mut Conn,
+    text: &str,
+    limit: Duration,
+    what: &str,
+) -> Result<()> {
+    let id = conn.id();
+    watched(conn.query_drop(text), killer, id, limit, what).await
+}
+
+async fn watched(
+    statement: impl Future<Output = mysql_async::Result<()>>,
+    killer: &mut Conn,
+    id: u32,
+    limit: Duration,
+    what: &str,
+) -> Result<()> {
+    let mut statement = std::pin::pin!(statement);
+    let ended = tokio::select! {
+        ended = &mut statement => ended,
+        () = tokio::time::sleep(limit) => {
+            // It may have ended by itself meanwhile; what it says counts.
+            drop(killer.query_drop(format!("kill query {id}")).await);
+            statement.await
+        }
+    };
+    ended.map_err(|e| {
+        let error = server(e, what);
+        match crate::error::code(&error) {
+            Some(QUERY_INTERRUPTED | crate::error::LOCK_WAIT_TIMEOUT) => Error { kind: Kind::Budget, ..error },
+            Some(_) | None => error,
+        }
+    })
+}
+
+/// Takes the lock.
+pub async fn lock(request: Request<'_>, sessions: Sessions) -> Result<Locked> {
+    let Request { plan, detail, control, migration, epoch, budget } = request;
+    let Sessions { mut lock, marker, mut killer, renamer } = sessions;
+    still_fits(&mut killer, plan).await?;
+    lock.stage().await?;
+    let counts = detail.source.columns.iter().any(|c| c.extra.to_ascii_lowercase().contains("auto_increment"))
+        && detail.shadow.columns.iter().any(|c| c.extra.to_ascii_lowercase().contains("auto_increment"));
+    if counts {
+        carry_counter(&mut killer, plan).await?;
+    }
+    let (source, shadow) = (table(&plan.source), table(&plan.shadow));
+    let mut text = format!("lock tables {source} write, {shadow} write, {control}.checkpoint write");
+    if renamer.is_some() {
+        let sentry = sentry(plan);
+        remove_sentry(&mut killer, plan).await?;
+        let name = table(&sentry);
+        let make = format!("create table {name} (n int not null primary key) engine = InnoDB comment = '{SENTRY}' /* shadowswap */");
+        run(&mut killer, &make, "making the sentry table").await?;
+        text.push_str(&format!(", {name} write"));
+    }
+    run(lock.conn(), "set autocommit = 0", "setting up the cutover").await?;
+    let since = Instant::now();
+    let what = format!("locking {}", plan.source);
+    let locked = bounded(lock.conn(), &mut killer, &text, budget.mul_f64(LOCK_SHARE), &what).await;
+    let mut locked_now = Locked {
+        session: lock,
+        marker,
+        killer,
+        renamer,
+        since,
+        plan: plan.clone(),
+        control: control.to_string(),
+        migration,
+        epoch,
+        counts,
+    };
+    locked_now.session.set_locked(true);
+    match locked {
+        Ok(()) => Ok(locked_now),
+        Err(e) => {
+            locked_now.let_go().await;
+            Err(e)
+        }
+    }
+}
+
+async fn still_fits(conn: &mut Conn, plan: &Plan) -> Result<()> {
+    let now = crate::catalog::table(conn, &plan.source).await?;
+    if now.is_some_and(|t| t.fingerprint() == plan.fingerprint) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Unfit, format!("the definition of {} is not the planned one any more", plan.source))
+        .next("nothing was swapped, and what was made is removed; plan and run again"))
+}
+
+/// The next number that AUTO_INCREMENT would give.
+async fn counter(conn: &mut Conn, name: &TableName) -> Result<Option<u64>> {
+    let text = "select auto_increment from information_schema.tables where table_schema = ? and table_name = ?";
+    let found: Option<Option<u64>> =
+        conn.exec_first(text, (&name.schema, &name.name)).await.map_err(|e| server(e, "reading a counter"))?;
+    Ok(found.flatten())
+}
+
+/// The shadow goes on counting where the source is.
+async fn carry_counter(conn: &mut Conn, plan: &Plan) -> Result<()> {
+    // MySQL answers from a cache otherwise; MariaDB has no such setting.
+    drop(conn.query_drop("set session information_schema_stats_expiry = 0").await);
+    let (Some(source), shadow) = (counter(conn, &plan.source).await?, counter(conn, &plan.shadow).await?) else {
+        return Ok(());
+    };
+    if shadow.is_none_or(|shadow| shadow < source) {
+        let text = format!("alter table {} auto_increment = {source} /* shadowswap */", table(&plan.shadow));
+        run(conn, &text, "carrying the counter of AUTO_INCREMENT over").await?;
+    }
+    Ok(())
+}
+
+async fn exists(conn: &mut Conn, name: &TableName) -> Result<Option<String>> {
+    let text = "select table_comment from information_schema.tables where table_schema = ? and table_name = ? and table_type = 'BASE TABLE'";
+    conn.exec_first(text, (&name.schema, &name.name)).await.map_err(|e| server(e, format_args!("looking for {name}")))
+}
+
+/// Removes a sentry that an earlier try left. Whatever else has its name stays, and is an error.
+pub async fn remove_sentry(conn: &mut Conn, plan: &Plan) -> Result<()> {
+    let sentry = sentry(plan);
+    match exists(conn, &sentry).await? {
+        None => Ok(()),
+        Some(comment) if comment == SENTRY => {
+            run(conn, &format!("drop table {} /* shadowswap */", table(&sentry)), "removing the sentry table").await
+        }
+        Some(_) => Err(Error::refused(format!("there is a table {sentry}, whose name is needed for the swap"))
+            .next("rename or drop it, and run again")),
+    }
+}
+
+/// Gives the former source its final name, where the swap had to use another one.
+pub async fn settle_old(conn: &mut Conn, plan: &Plan) -> Result<()> {
+    let swapped = sentry(plan);
+    match exists(conn, &swapped).await? {
+        Some(comment) if comment != SENTRY && exists(conn, &plan.old).await?.is_none() => {
+            let text = format!("rename table {} to {} /* shadowswap */", table(&swapped), table(&plan.old));
+            run(conn, &text, "giving the old table its name").await
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl Locked {
+    /// Lets go of everything, as far as the connections answer; closing them does the same.
+    async fn let_go(&mut self) {
+        let all = async {
+            drop(self.session.conn().query_drop("rollback; unlock tables; set autocommit = 1").await);
+            self.session.set_locked(false);
+            if self.renamer.is_some() {
+                drop(remove_sentry(&mut self.killer, &self.plan).await);
+            }
+        };
+        drop(tokio::time::timeout(Duration::from_secs(2), all).await);
+    }
+
+    async fn check_epoch(&mut self) -> Result<()> {
+        let text = format!(
+            "select 1 from {}.checkpoint where migration = {} and epoch = {}",
+            self.control, self.migration, self.epoch
+        );
+        let found: Option<u8> =
+            self.session.conn().query_first(text).await.map_err(|e| server(e, "looking at the epoch"))?;
+        found.map(drop).ok_or_else(crate::error::superseded)
+    }
+
+    async fn swap_inner(&mut self, deadline: Instant) -> Result<()> {
+        let left = |what: &str| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left < SWAP_MIN {
+                Err(Error::new(Kind::Budget, format!("nothing was left of the stall budget for {what}")))
+            } else {
+                Ok(left)
+            }
+        };
+        left("the swap")?;
+        self.check_epoch().await?;
+        if self.counts {
+            self.carry_counter_locked().await?;
+        }
+        let limit = left("renaming")?;
+        match self.renamer.take() {
+            None => self.rename_under_lock(limit).await,
+            Some(mut renamer) => {
+                let swapped = self.rename_beside(&mut renamer, limit).await;
+                self.renamer = Some(renamer);
+                swapped
+            }
+        }
+    }
+
+    /// Under the lock nobody counts any more.
+    async fn carry_counter_locked(&mut self) -> Result<()> {
+        let source = counter(&mut self.killer, &self.plan.source).await?;
+        let shadow = counter(&mut self.killer, &self.plan.shadow).await?;
+        if let (Some(source), shadow) = (source, shadow.unwrap_or(0))
+            && shadow < source
+        {
+            let text = format!("alter table {} auto_increment = {source} /* shadowswap */", table(&self.plan.shadow));
+            run(self.session.conn(), &text, "carrying the counter of AUTO_INCREMENT over").await?;
+        }
+        Ok(())
+    }
+
+    async fn rename_under_lock(&mut self, limit: Duration) -> Result<()> {
+        let Plan { source, shadow, old, .. } = &self.plan;
+        let text = format!(
+            "rename table {0} to {1}, {2} to {0} /* shadowswap */; unlock tables; set autocommit = 1",
+            table(source),
+            table(old),
+            table(shadow)
+        );
+        let swapped = bounded(self.session.conn(), &mut self.killer, &text, limit, "swapping the tables").await;
+        // The interruption may have met the statement after the RENAME.
+        swapped.map_err(|e| Error { kind: Kind::Ambiguous, ..e })
+    }
+
+    async fn rename_beside(&mut self, renamer: &mut Conn, limit: Duration) -> Result<()> {
+        let Plan { source, shadow, .. } = &self.plan;
+        let sentry = table(&sentry(&self.plan));
+        let text =
+            format!("rename table {0} to {sentry}, {1} to {0} /* shadowswap */", table(source), table(shadow));
+        let id = renamer.id();
+        let deadline = Instant::now() + limit;
+        let mut rename = std::pin::pin!(renamer.query_drop(text));
+        let look = format!("select coalesce(state, '') from information_schema.processlist where id = {id}");
+        // What it waits for is asked until it is the source. Each answer takes a round trip, so this is no busy loop of ours alone.
+        loop {
+            let state: Option<String> = tokio::select! {
+                biased;
+                ended = &mut rename => {
+                    // With the sentry there it can only have failed.
+                    return match ended {
+                        Err(e) => Err(server(e, "swapping the tables")),
+                        Ok(()) => Err(Error::corrupt("the tables were swapped before the lock was let go")),
+                    };
+                }
+                state = self.killer.query_first(&look) => state.map_err(|e| server(e, "looking whether the swap waits"))?,
+            };
+            if state.as_deref() == Some(WAITING) {
+                break;
+            }
+            if Instant::now() >= deadline {
+                drop(self.killer.query_drop(format!("kill query {id}")).await);
+                drop(rename.await);
+                return Err(Error::new(Kind::Budget, "the swap could not be shown to be the next in line within the stall budget"));
+            }
+        }
+        let go = format!("drop table {sentry} /* shadowswap */; unlock tables; set autocommit = 1");
+        let gone = self.session.conn().query_drop(go).await;
+        let left = deadline.saturating_duration_since(Instant::now()).max(SWAP_MIN);
+        let renamed = watched(rename, &mut self.killer, id, left, "swapping the tables").await;
+        match (gone, renamed) {
+            (_, Ok(())) => Ok(()),
+            (Err(e), Err(_)) => Err(Error { kind: Kind::Ambiguous, ..server(e, "letting the swap go ahead") }),
+            (Ok(()), Err(e)) => Err(Error { kind: Kind::Ambiguous, ..e }),
+        }
+    }
+}
+
+impl Apply<MySql> for Locked {
+    async fn floor(&mut self) -> Result<Floor> {
+        // A snapshot in the session with the lock would let go of it.
+        self.marker.floor().await
+    }
+
+    async fn apply(&mut self, batch: &Batch, checkpoint: Option<&Position>) -> Result<u64> {
+        self.session.apply(batch, checkpoint).await
+    }
+
+    async fn mark(&mut self, token: u64) -> Result<()> {
+        self.marker.mark(token).await
+    }
+}
+
+impl CoreLocked<MySql> for Locked {
+    fn since(&self) -> Instant {
+        self.since
+    }
+
+    async fn swap(&mut self, deadline: Duration) -> Result<()> {
+        let swapped = self.swap_inner(Instant::now() + deadline).await;
+        match swapped {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind == Kind::Budget || e.kind == Kind::Superseded => {
+                // The RENAME was not sent, or waited with the sentry in its way.
+                self.let_go().await;
+                Err(e)
+            }
+            Err(e) => {
+                self.let_go().await;
+                Err(Error { kind: Kind::Ambiguous, ..e })
+            }
+        }
+    }
+
+    async fn release(mut self) {
+        self.let_go().await;
+    }
+}
+
+/// Who would keep us from the lock.
+pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) -> Result<Vec<Obstacle>> {
+    still_fits(conn, plan).await?;
+    // Both views need rights that not everybody has; without them the lock's own timeout is all there is.
+    let locks = "select t.processlist_id, coalesce(t.processlist_user, ''), coalesce(t.processlist_command, ''),\n\
+        coalesce(timestampdiff(second, x.trx_started, now()), 0)\n\
+        from performance_schema.metadata_locks l join performance_schema.threads t on t.thread_id = l.owner_thread_id\n\
+        left join information_schema.innodb_trx x on x.trx_mysql_thread_id = t.processlist_id\n\
+        where l.object_schema = ? and l.object_name = ? and l.lock_status = 'GRANTED' and t.processlist_id <> connection_id()";
+    let params = (&plan.source.schema, &plan.source.name);
+    let holders: Vec<(u64, String, String, i64)> = conn.exec(locks, params).await.unwrap_or_default();
+    let ours: Vec<u64> = conn
+        .query(format!("select connection from {own}.session where migration = {migration}"))
+        .await
+        .map_err(|e| server(e, "reading our own sessions"))?;
+    let mut found = Vec::new();
+    for (id, user, command, age) in holders {
+        if age >= 1 && !ours.contains(&id) {
+            found.push(Obstacle {
+                who: format!("connection {id} (user {user})"),
+                what: format!("a transaction that used the table, open for {age} s ({command})"),
+                blocks: true,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the swap took place: the shadow's name is gone then, and the source is what the change makes of it.
+pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
+    // A RENAME that is still on its way holds both names; asking for their definitions waits for it.
+    let has_shadow = exists(conn, &plan.shadow).await?.is_some();
+    let has_source = exists(conn, &plan.source).await?.is_some();
+    let kept = exists(conn, &sentry(plan)).await?.is_some_and(|comment| comment != SENTRY);
+    let has_old = kept || exists(conn, &plan.old).await?.is_some();
+    match (has_source, has_shadow, has_old) {
+        (true, true, _) => Ok(Outcome::NotSwapped),
+        (true, false, true) => Ok(Outcome::Swapped),
+        _ => Err(Error::corrupt(format!(
+            "neither {} nor {} is where it should be before or after a swap",
+            plan.source, plan.shadow
+        ))
+        .next("look at the tables before anything else; somebody renamed or dropped them by hand")),
+    }
+}
+
+/// The old table's present name, quoted, if it is there.
+pub async fn old_table(conn: &mut Conn, plan: &Plan) -> Result<Option<String>> {
+    settle_old(conn, plan).await?;
+    Ok(exists(conn, &plan.old).await?.map(|_| format!("{}.{}", quote(&plan.old.schema), quote(&plan.old.name))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_for_the_swap_sort_behind_the_source() {
+        for name in ["orders", "Orders", "a", &"x".repeat(64), &"A".repeat(60), "täble"] {
+            let derived = behind(name, "_swapped");
+            assert!(derived.as_bytes() > name.as_bytes() && derived.chars().count() <= 64, "{derived}");
+        }
+        let (one, two) = (format!("{}1", "x".repeat(63)), format!("{}2", "x".repeat(63)));
+        assert_ne!(behind(&one, "_shadow"), behind(&two, "_shadow"));
+    }
+}

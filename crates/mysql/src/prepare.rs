@@ -1,0 +1,245 @@
+//! Everything around the copy that has a name on the server: the position to begin at, the shadow, its indexes; and their removal.
+
+use crate::{
+    Floor, Position,
+    cutover,
+    error::{DUPLICATE, code, server},
+    flavor::Server,
+    plan::{Detail, LateIndex},
+    reading,
+    sql::{literal, quote, table},
+};
+use mysql_async::{Conn, Row, prelude::Queryable};
+use shadowswap_core::{Error, Kind, Load, Result, plan::Plan};
+use std::time::Duration;
+
+/// The first pause between looks at something that takes its time.
+const LOOK_FIRST: Duration = Duration::from_millis(5);
+const LOOK_MAX: Duration = Duration::from_millis(500);
+/// The event that says that a table of the shadow's name is ours from now on.
+const MAKING: &str = "making the shadow";
+/// Rows named where an index finds duplicates.
+const ROWS_NAMED: u32 = 5;
+
+async fn run(conn: &mut Conn, text: &str) -> Result<()> {
+    conn.query_drop(text).await.map_err(|e| server(e, text.lines().next().unwrap_or_default()))
+}
+
+/// Notes where the stream begins and makes the shadow, each where it is not there yet.
+pub async fn prepare(conn: &mut Conn, plan: &Plan, detail: &Detail, control: &str, migration: i64) -> Result<()> {
+    if detail.server.is_mariadb() && !cutover::can_be_proven(plan) {
+        return Err(Error::refused(format!(
+            "the names of {} and its shadow {} do not sort as the swap on {} needs it",
+            plan.source, plan.shadow, detail.server
+        ))
+        .next("rename the table to a shorter name first"));
+    }
+    if begins_at(conn, control, migration).await?.is_none() {
+        let position = crate::stream::start_position(conn, &detail.server).await?;
+        all_before_are_visible(conn, &detail.server, &position).await?;
+        let text = format!(
+            "update {control}.checkpoint set position = {} where migration = {migration} and position is null",
+            literal(&position.to_string())
+        );
+        run(conn, &text).await?;
+    }
+    make_shadow(conn, plan, detail, control, migration).await
+}
+
+/// The position of the checkpoint.
+pub async fn begins_at(conn: &mut Conn, control: &str, migration: i64) -> Result<Option<Position>> {
+    let text = format!("select position from {control}.checkpoint where migration = {migration}");
+    let found: Option<Option<String>> =
+        conn.query_first(text).await.map_err(|e| server(e, "reading the checkpoint"))?;
+    let position = found.flatten().map(|p| p.parse::<Position>()).transpose();
+    position.map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))
+}
+
+/// Waits until new readers see every transaction before the position. One that is in the binlog may still be invisible, for as long
+/// as it waits for its semi-synchronous replica: neither the stream nor a chunk would have it.
+async fn all_before_are_visible(conn: &mut Conn, product: &Server, position: &Position) -> Result<()> {
+    let mut pause = LOOK_FIRST;
+    loop {
+        match reading::floor(conn, product).await? {
+            Floor::Place { file, offset } if (file, offset) < (reading::file_number(&position.file)?, position.offset) => {}
+            // With GTIDs the position is what is visible; without, reads wait for what is not.
+            Floor::Place { .. } | Floor::Gtids(_) | Floor::All => return Ok(()),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_MAX);
+    }
+}
+
+async fn has(conn: &mut Conn, schema: &str, name: &str) -> Result<bool> {
+    let text = "select 1 from information_schema.tables where table_schema = ? and table_name = ?";
+    let found: Option<u8> =
+        conn.exec_first(text, (schema, name)).await.map_err(|e| server(e, format_args!("looking for {schema}.{name}")))?;
+    Ok(found.is_some())
+}
+
+async fn make_shadow(conn: &mut Conn, plan: &Plan, detail: &Detail, control: &str, migration: i64) -> Result<()> {
+    let shadow = table(&plan.shadow);
+    let noted = format!("select count(*) from {control}.event where migration = {migration} and what = '{MAKING}'");
+    let noted: Option<u64> = conn.query_first(noted).await.map_err(|e| server(e, "reading events"))?;
+    if has(conn, &plan.shadow.schema, &plan.shadow.name).await? {
+        let row: Option<Row> =
+            conn.query_first(format!("select 1 from {shadow} limit 1")).await.map_err(|e| server(e, "looking at the shadow"))?;
+        if noted.unwrap_or(0) == 0 || row.is_some() {
+            return Err(Error::refused(format!("there is a table {} already", plan.shadow))
+                .next("rename or drop it if nobody needs it, and run again"));
+        }
+        // An earlier try ended half way; nothing was copied yet.
+        run(conn, &format!("drop table {shadow} /* shadowswap */")).await?;
+    }
+    run(
+        conn,
+        &format!("insert into {control}.event (migration, at, who, what) values ({migration}, utc_timestamp(3), 'runner', '{MAKING}')"),
+    )
+    .await?;
+    for statement in &detail.create {
+        run(conn, statement).await?;
+    }
+    Ok(())
+}
+
+/// Builds what the shadow still lacks, and gathers statistics.
+pub async fn finish_shadow(
+    conn: &mut Conn,
+    plan: &Plan,
+    detail: &Detail,
+    gently: bool,
+    report: impl Fn(String) + Send + Sync,
+) -> Result<()> {
+    let now = crate::catalog::table(conn, &plan.shadow)
+        .await?
+        .ok_or_else(|| Error::corrupt(format!("the shadow {} is gone", plan.shadow)).next("`shadowswap abort`, then run again"))?;
+    let missing: Vec<&LateIndex> =
+        detail.late.iter().filter(|l| now.indexes.iter().all(|i| i.name != l.name)).collect();
+    // One statement reads the rows once for all of them. The server builds one FULLTEXT index at a time.
+    let is_apart = |l: &LateIndex| gently || l.clause.to_ascii_uppercase().contains("FULLTEXT");
+    let (apart, together): (Vec<&LateIndex>, Vec<&LateIndex>) = missing.into_iter().partition(|l| is_apart(l));
+    let mut steps: Vec<Vec<&LateIndex>> = apart.into_iter().map(|l| vec![l]).collect();
+    if !together.is_empty() {
+        steps.insert(0, together);
+    }
+    for step in steps {
+        report(format!("building {}", step.iter().map(|l| l.name.as_str()).collect::<Vec<_>>().join(", ")));
+        let clauses = step.iter().map(|l| l.clause.as_str()).collect::<Vec<_>>().join(", ");
+        let text = format!("alter table {} {clauses} /* shadowswap */", table(&plan.shadow));
+        if let Err(e) = conn.query_drop(text).await {
+            let error = server(e, format_args!("building indexes on {}", plan.shadow));
+            return Err(if code(&error) == Some(DUPLICATE) {
+                duplicates(conn, plan, detail, &step, error).await
+            } else {
+                error
+            });
+        }
+    }
+    report("gathering statistics".to_string());
+    let analyzed: Vec<Row> = conn
+        .query(format!("analyze table {} /* shadowswap */", table(&plan.shadow)))
+        .await
+        .map_err(|e| server(e, "gathering statistics"))?;
+    drop(analyzed);
+    Ok(())
+}
+
+/// Names the rows that a unique index does not allow. Where the source has that index too, they are rows of two times: later changes
+/// are still to come.
+async fn duplicates(conn: &mut Conn, plan: &Plan, detail: &Detail, step: &[&LateIndex], error: Error) -> Error {
+    for late in step.iter().filter(|l| l.unique) {
+        let index = detail.shadow.indexes.iter().find(|i| i.name == late.name);
+        let columns: Option<Vec<String>> =
+            index.and_then(|i| i.parts.iter().map(|p| p.column.as_deref().map(quote)).collect());
+        let Some(columns) = columns.map(|c| c.join(", ")) else { continue };
+        let key = plan.link.key.iter().map(|k| quote(&k.to)).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "select concat_ws(', ', {columns}), group_concat(concat_ws(', ', {key}) separator ' and '), count(*) from {}\n\
+             group by {columns} having count(*) > 1 limit {ROWS_NAMED}",
+            table(&plan.shadow)
+        );
+        let Ok(found) = conn.query::<(Option<String>, Option<String>, u64), _>(text).await else { continue };
+        if found.is_empty() {
+            continue;
+        }
+        if late.existed_on_source {
+            return Error { kind: Kind::Early, ..error };
+        }
+        let rows = found.iter().map(|(value, keys, count)| {
+            format!("({}) in {count} rows, with the keys {}", value.as_deref().unwrap_or("?"), keys.as_deref().unwrap_or("?"))
+        });
+        let rows = rows.collect::<Vec<_>>().join("; ");
+        return Error::new(
+            Kind::Unfit,
+            format!("the rows of {} do not allow the unique index {}: {rows}", plan.source, late.name),
+        )
+        .next("nothing was swapped, and what was made is removed; mend the rows, then run again");
+    }
+    if step.iter().any(|l| l.existed_on_source) { Error { kind: Kind::Early, ..error } } else { error }
+}
+
+/// Removes what is not needed after the swap and, if asked, the old table.
+pub async fn clean_up(conn: &mut Conn, plan: &Plan, control: &str, migration: i64, drop_old: bool) -> Result<()> {
+    if let Some(old) = cutover::old_table(conn, plan).await?
+        && drop_old
+    {
+        run(conn, &format!("drop table {old} /* shadowswap */")).await?;
+    }
+    forget(conn, control, migration).await
+}
+
+async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()> {
+    for name in ["marker", "session"] {
+        run(conn, &format!("delete from {control}.{name} where migration = {migration}")).await?;
+    }
+    Ok(())
+}
+
+/// Removes everything that was made, and leaves the source as it was.
+pub async fn abort(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<()> {
+    let noted = format!("select count(*) from {control}.event where migration = {migration} and what = '{MAKING}'");
+    let noted: Option<u64> = conn.query_first(noted).await.map_err(|e| server(e, "reading events"))?;
+    if noted.unwrap_or(0) > 0 {
+        cutover::remove_sentry(conn, plan).await?;
+        run(conn, &format!("drop table if exists {} /* shadowswap */", table(&plan.shadow))).await?;
+    }
+    forget(conn, control, migration).await
+}
+
+/// Runs the change in place, once. The server interrupts it when the budget is used up.
+pub async fn direct(conn: &mut Conn, killer: &mut Conn, plan: &Plan, detail: &Detail, budget: Duration) -> Result<()> {
+    let algorithm = detail.direct.as_deref().map(|a| format!(", {a}")).unwrap_or_default();
+    let id = conn.id();
+    for body in &plan.request.alters {
+        let text = format!("alter table {} {body}{algorithm} /* shadowswap */", table(&plan.source));
+        let mut change = std::pin::pin!(conn.query_drop(text));
+        let ended = tokio::select! {
+            ended = &mut change => ended,
+            () = tokio::time::sleep(budget) => {
+                drop(killer.query_drop(format!("kill query {id}")).await);
+                change.await
+            }
+        };
+        ended.map_err(|e| {
+            let error = server(e, "changing the table in place");
+            match code(&error) {
+                Some(crate::error::QUERY_INTERRUPTED | crate::error::LOCK_WAIT_TIMEOUT) => {
+                    Error { kind: Kind::Budget, ..error }
+                }
+                Some(_) | None => error,
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Readings for the throttle.
+pub async fn load(conn: &mut Conn) -> Result<Load> {
+    let found: Option<(String, u64)> = conn
+        .query_first("show global status like 'Threads_running'")
+        .await
+        .map_err(|e| server(e, "reading the server's load"))?;
+    // One of them is this reading.
+    let active_sessions = found.map_or(0, |(_, running)| running.saturating_sub(1));
+    Ok(Load { replica_lag: None, active_sessions, retained_bytes: 0 })
+}

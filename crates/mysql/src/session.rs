@@ -1,0 +1,486 @@
+//! A working session: copies chunks, applies batches, compares, sends markers.
+//!
+//! Every writing transaction begins by locking its control row under this session's epoch (and attempt, or writer number); no row means
+//! that another runner, or a later session of our own, has taken over. Reads are at READ COMMITTED, so that a chunk does not block the
+//! writers of the rows that it reads, and each statement sees at least the floor that was taken before it.
+
+use crate::{
+    Floor, MySql, Position,
+    control::session_lock,
+    error::{DUPLICATE, code, server, superseded},
+    flavor::Server,
+    statements::{Statements, literals},
+};
+use mysql_async::{Conn, Row, prelude::*};
+use shadowswap_core::{
+    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried, batch::Batch,
+    engine::Session as CoreSession,
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// What identifies the writer to the control tables.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    /// The control database, unquoted.
+    pub name: String,
+    /// The same, quoted.
+    pub control: String,
+    /// The migration's number.
+    pub migration: i64,
+    /// The runner's epoch.
+    pub epoch: i64,
+}
+
+/// What a batch does about rows that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Care {
+    /// Writes images over what is there.
+    Plain,
+    /// Before that, deletes every touched key: two rows may have swapped a unique value.
+    DeletesFirst,
+    /// Before that, removes rows that own a unique value which a row that is read again brings.
+    GivesWay,
+}
+
+/// One connection.
+pub struct Session {
+    conn: Conn,
+    statements: Arc<Statements>,
+    source: Arc<[crate::catalog::Column]>,
+    server: Server,
+    writer: Writer,
+    /// This session's turn at applying; taken in the transaction of its first batch.
+    turn: Option<i64>,
+    is_staged: bool,
+    is_check_staged: bool,
+    care: Care,
+    /// Holds `LOCK TABLES`: `START TRANSACTION` would let go of them.
+    is_locked: bool,
+}
+
+/// A statement is cut when it has grown to this size; the server takes 16 MiB and more by default.
+const STATEMENT_BYTES: usize = 1 << 20;
+/// Errors of the server: NULL for a key column, which only the guard of [`Statements`] can bring about.
+const NULL_KEY: u16 = 1048;
+
+impl Session {
+    /// A session on an open connection, which is noted so that whoever takes over can end it.
+    pub async fn new(
+        mut conn: Conn,
+        statements: Arc<Statements>,
+        source: Arc<[crate::catalog::Column]>,
+        server_: Server,
+        writer: Writer,
+    ) -> Result<Session> {
+        let id = conn.id();
+        let lock = session_lock(&writer.name, id);
+        let text = format!(
+            "do get_lock('{lock}', 0);\nreplace into {}.session (connection, migration) values ({id}, {})",
+            writer.control, writer.migration
+        );
+        conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))?;
+        if server_.is_mariadb() {
+            // A long list of keys is looked up as it stands.
+            drop(conn.query_drop("set session in_predicate_conversion_threshold = 0").await);
+        }
+        Ok(Session {
+            conn,
+            statements,
+            source,
+            server: server_,
+            writer,
+            turn: None,
+            is_staged: false,
+            is_check_staged: false,
+            care: Care::Plain,
+            is_locked: false,
+        })
+    }
+
+    /// Deletes every touched key before it writes: a key that is read again may have no row any more.
+    #[must_use]
+    pub fn careful(mut self, is_careful: bool) -> Session {
+        if is_careful {
+            self.care = Care::DeletesFirst;
+        }
+        self
+    }
+
+    /// The connection's number on the server.
+    pub fn id(&self) -> u32 {
+        self.conn.id()
+    }
+
+    /// The connection itself, for what only the cutover does.
+    pub fn conn(&mut self) -> &mut Conn {
+        &mut self.conn
+    }
+
+    /// From now on the session holds table locks, or holds them no more.
+    pub fn set_locked(&mut self, is_locked: bool) {
+        self.is_locked = is_locked;
+    }
+
+    async fn run(&mut self, text: impl Into<Vec<u8>> + Send, what: &str) -> Result<u64> {
+        let text: Vec<u8> = text.into();
+        self.conn.query_drop(text).await.map_err(|e| server(e, what))?;
+        Ok(self.conn.affected_rows())
+    }
+
+    async fn rows(&mut self, text: String, what: &str) -> Result<Vec<Row>> {
+        self.conn.query(text).await.map_err(|e| server(e, what))
+    }
+
+    async fn begin(&mut self) -> Result<()> {
+        if self.is_locked { Ok(()) } else { self.run("start transaction", "beginning a transaction").await.map(drop) }
+    }
+
+    /// Rolls back after an error, keeping the error; a session that cannot even roll back is useless, which its next use will tell.
+    async fn rolled_back<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            drop(self.conn.query_drop("rollback").await);
+        }
+        result
+    }
+
+    /// Makes this session's staging tables, once.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn stage(&mut self) -> Result<()> {
+        if !self.is_staged {
+            for text in self.statements.stage() {
+                self.run(text, "making the staging tables").await?;
+            }
+            self.is_staged = true;
+        }
+        Ok(())
+    }
+
+    async fn copy_inner(&mut self, chunk: &Chunk, raise: impl FnOnce(Floor) + Send) -> Result<Copied> {
+        let Writer { control, migration, epoch, .. } = self.writer.clone();
+        // Where a floor needs a transaction of its own it comes first; it only becomes older by that.
+        let floor = crate::reading::floor(&mut self.conn, &self.server).await?;
+        self.begin().await?;
+        let fence = format!(
+            "select 1 from {control}.chunk where migration = {migration} and id = {} and epoch = {epoch} and attempt = {} and not done for update",
+            chunk.id, chunk.attempt
+        );
+        if self.rows(fence, "locking the chunk's control row").await?.is_empty() {
+            return Err(superseded());
+        }
+        raise(floor);
+        let text = self.statements.copy(chunk.lower.as_ref(), chunk.upper.as_ref())?;
+        let rows = self.run(text, "copying a chunk").await?;
+        let done = format!(
+            "update {control}.chunk set done = true, copied = {rows} where migration = {migration} and id = {}",
+            chunk.id
+        );
+        self.run(done, "marking the chunk done").await?;
+        self.run("commit", "committing a chunk (it may have taken effect; the control row tells)").await?;
+        Ok(Copied { rows })
+    }
+
+    async fn apply_inner(&mut self, batch: &Batch, checkpoint: Option<&str>, care: Care) -> Result<u64> {
+        self.stage().await?;
+        let Writer { control, migration, epoch, .. } = self.writer.clone();
+        self.begin().await?;
+        // The first transaction takes the turn at applying: it waits for what a former session still writes, and fences it out.
+        if self.turn.is_none() {
+            let text = format!(
+                "update {control}.checkpoint set writer = writer + 1 where migration = {migration} and epoch = {epoch}"
+            );
+            if self.run(text, "taking the turn at applying").await? != 1 {
+                return Err(superseded());
+            }
+        }
+        let fence =
+            format!("select writer from {control}.checkpoint where migration = {migration} and epoch = {epoch} for update");
+        let rows = self.rows(fence, "locking the checkpoint").await?;
+        let turn: i64 = rows.first().and_then(|r| r.get(0)).ok_or_else(superseded)?;
+        if self.turn.is_some_and(|mine| mine != turn) {
+            return Err(superseded());
+        }
+        self.write(batch, care).await?;
+        let position = match checkpoint {
+            Some(text) => crate::sql::literal(text),
+            None => "position".to_string(),
+        };
+        let text = format!(
+            "update {control}.checkpoint set position = {position}, changes = changes + {}, applied_at = utc_timestamp(3) where migration = {migration}",
+            batch.changes()
+        );
+        self.run(text, "saving the checkpoint").await?;
+        self.run("commit", "committing a batch (it may have taken effect; the control row tells)").await?;
+        self.turn = Some(turn);
+        Ok(batch.changes())
+    }
+
+    /// Deletes first, for all keys, and only then writes: two rows may have swapped a unique value.
+    async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
+        let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, op) in batch.iter() {
+            match op {
+                Op::Upsert(row) => rows.push(row.as_slice()),
+                Op::Reread => again.push(key.0.as_slice()),
+                Op::Delete => {}
+            }
+            if care >= Care::DeletesFirst || matches!(op, Op::Delete) {
+                gone.push(key.0.as_slice());
+            }
+        }
+        let statements = Arc::clone(&self.statements);
+        if !gone.is_empty() {
+            match statements.delete_listed() {
+                Some((head, tail)) => self.listed(&head, &gone, ("", ""), &tail, "deleting rows").await?,
+                None => {
+                    self.stage_keys("_gone", &gone).await?;
+                    self.run(statements.delete_staged(), "deleting rows").await?;
+                }
+            }
+        }
+        let overwrites = care < Care::DeletesFirst;
+        if !again.is_empty() {
+            self.stage_keys("_again", &again).await?;
+            if care >= Care::GivesWay {
+                for text in statements.give_way() {
+                    self.run(text, "removing rows that must give way").await?;
+                }
+            }
+            self.run(statements.write_again(), "writing rows that were read again").await?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        if let Some((head, tail)) = statements.straight(overwrites) {
+            return self.listed(&head, &rows, ("(", ")"), &tail, "writing rows").await;
+        }
+        self.run(statements.empty("_row"), "emptying a staging table").await?;
+        self.listed(&statements.stage_rows(), &rows, ("(", ")"), "", "sending rows to a staging table").await?;
+        self.run(statements.write_staged(overwrites), "writing rows").await.map(drop)
+    }
+
+    async fn stage_keys(&mut self, name: &str, keys: &[&[u8]]) -> Result<()> {
+        self.run(self.statements.empty(name), "emptying a staging table").await?;
+        let head = self.statements.stage_keys(name);
+        self.listed(&head, keys, ("(", ")"), "", "sending keys to a staging table").await
+    }
+
+    /// Statements with as many items as fit.
+    async fn listed(&mut self, head: &str, items: &[&[u8]], around: (&str, &str), tail: &str, what: &str) -> Result<()> {
+        let mut text: Vec<u8> = Vec::with_capacity(STATEMENT_BYTES.min(items.len() * 64) + 1024);
+        for item in items {
+            if text.len() + item.len() > STATEMENT_BYTES && !text.is_empty() {
+                text.extend_from_slice(tail.as_bytes());
+                self.run(std::mem::take(&mut text), what).await?;
+            }
+            if text.is_empty() {
+                text.extend_from_slice(head.as_bytes());
+            } else {
+                text.push(b',');
+            }
+            text.extend_from_slice(around.0.as_bytes());
+            text.extend_from_slice(item);
+            text.extend_from_slice(around.1.as_bytes());
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        text.extend_from_slice(tail.as_bytes());
+        self.run(text, what).await.map(drop)
+    }
+
+    async fn sums(&mut self, chunk: &Chunk) -> Result<[(u64, u64); 2]> {
+        let (lower, upper) = (chunk.lower.as_ref(), chunk.upper.as_ref());
+        let mut sums = [(0, 0); 2];
+        let texts = [self.statements.sum_source(lower, upper)?, self.statements.sum_shadow(lower, upper)?];
+        for (place, text) in texts.into_iter().enumerate() {
+            let rows = self.rows(text, "comparing checksums").await?;
+            let row = rows.first().ok_or_else(|| Error::corrupt("a checksum gave no row"))?;
+            sums[place] = (value(row, 0)?, value(row, 1)?);
+        }
+        Ok(sums)
+    }
+
+    async fn hashes(&mut self, text: String) -> Result<HashMap<Vec<String>, u64>> {
+        let rows = self.rows(text, "finding the rows that differ").await?;
+        rows.iter().map(|row| Ok((key_of(row, 1)?, value(row, 0)?))).collect()
+    }
+
+    async fn compare_inner(&mut self, chunk: &Chunk, limit: usize) -> Result<Compared> {
+        // One snapshot for both tables.
+        self.run(
+            "set transaction isolation level repeatable read;\nstart transaction with consistent snapshot, read only",
+            "taking a snapshot",
+        )
+        .await?;
+        let [source, shadow] = self.sums(chunk).await?;
+        let mut compared = Compared { rows_source: source.0, rows_shadow: shadow.0, differing: Vec::new() };
+        if source != shadow {
+            let (lower, upper) = (chunk.lower.as_ref(), chunk.upper.as_ref());
+            let text = self.statements.rows_source(lower, upper)?;
+            let in_source = self.hashes(text).await?;
+            let text = self.statements.rows_shadow(lower, upper, &self.source)?;
+            let in_shadow = self.hashes(text).await?;
+            let mut differing = Vec::new();
+            for (key, hash) in &in_source {
+                match in_shadow.get(key) {
+                    None => differing.push(suspect(key, "missing in shadow")?),
+                    Some(other) if other != hash => differing.push(suspect(key, "different")?),
+                    Some(_) => {}
+                }
+            }
+            for key in in_shadow.keys().filter(|key| !in_source.contains_key(*key)) {
+                differing.push(suspect(key, "extra in shadow")?);
+            }
+            differing.sort_by(|a, b| a.key.cmp(&b.key));
+            differing.truncate(limit);
+            compared.differing = differing;
+        }
+        self.run("commit", "ending a snapshot").await?;
+        Ok(compared)
+    }
+
+    async fn recheck_inner(&mut self, suspects: &[Suspect]) -> Result<Vec<Suspect>> {
+        if !self.is_check_staged {
+            for text in self.statements.stage_check() {
+                self.run(text, "making the staging tables").await?;
+            }
+            self.is_check_staged = true;
+        }
+        // Numbers of the staged keys begin anew with the table.
+        for name in ["_again", "_check"] {
+            let text = self.statements.empty(name).replacen("delete from", "truncate table", 1);
+            self.run(text, "emptying a staging table").await?;
+        }
+        let head = self.statements.stage_keys("_again");
+        let keys: Vec<&[u8]> = suspects.iter().map(|s| s.key.0.as_slice()).collect();
+        self.listed(&head, &keys, ("(", ")"), "", "sending keys to a staging table").await?;
+        self.run(self.statements.fill_check(), "computing rows as they should be").await?;
+        let found = self.rows(self.statements.recheck(), "looking at rows again").await?;
+        let mut still = Vec::with_capacity(found.len());
+        for row in &found {
+            let place: u64 = value(row, 0)?;
+            let (not_in_source, not_in_shadow): (bool, bool) = (value(row, 1)?, value(row, 2)?);
+            let mut suspect = usize::try_from(place)
+                .ok()
+                .and_then(|n| n.checked_sub(1))
+                .and_then(|n| suspects.get(n))
+                .cloned()
+                .ok_or_else(|| Error::corrupt("the server gave back a row that was not asked for"))?;
+            suspect.what = match (not_in_source, not_in_shadow) {
+                (true, _) => "extra in shadow",
+                (false, true) => "missing in shadow",
+                (false, false) => "different",
+            }
+            .to_string();
+            still.push(suspect);
+        }
+        Ok(still)
+    }
+}
+
+fn value<T: FromValue>(row: &Row, place: usize) -> Result<T> {
+    match row.get_opt(place) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(_)) | None => Err(Error::corrupt(format!("the server gave a value that cannot be read (column {place})"))),
+    }
+}
+
+fn key_of(row: &Row, from: usize) -> Result<Vec<String>> {
+    (from..row.len()).map(|place| value(row, place)).collect()
+}
+
+fn to_bound(parts: &[String]) -> Result<Bound> {
+    serde_json::to_string(parts).map(Bound).map_err(|e| Error::corrupt("a key cannot be stored").because(e))
+}
+
+fn suspect(key: &[String], what: &str) -> Result<Suspect> {
+    Ok(Suspect { key: Key(key.join(",").into_bytes()), bound: to_bound(key)?, what: what.to_string() })
+}
+
+impl Apply<MySql> for Session {
+    async fn floor(&mut self) -> Result<Floor> {
+        crate::reading::floor(&mut self.conn, &self.server).await
+    }
+
+    async fn apply(&mut self, batch: &Batch, checkpoint: Option<&Position>) -> Result<u64> {
+        let checkpoint = checkpoint.map(ToString::to_string);
+        let mut care = self.care;
+        loop {
+            let result = self.apply_inner(batch, checkpoint.as_deref(), care).await;
+            let result = self.rolled_back(result).await;
+            let collides = |e: &Error| matches!(code(e), Some(DUPLICATE | NULL_KEY));
+            match result {
+                Err(e) if care == Care::Plain && collides(&e) => care = Care::DeletesFirst,
+                Err(e)
+                    if care == Care::DeletesFirst
+                        && code(&e) == Some(DUPLICATE)
+                        && batch.iter().any(|(_, op)| matches!(op, Op::Reread)) =>
+                {
+                    care = Care::GivesWay;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn mark(&mut self, token: u64) -> Result<()> {
+        let text = format!(
+            "insert into {}.marker (migration, token) values ({}, {token})",
+            self.writer.control, self.writer.migration
+        );
+        self.run(text, "sending a marker").await.map(drop)
+    }
+}
+
+impl CoreSession<MySql> for Session {
+    async fn next_bound(&mut self, lower: Option<&Bound>, last: &Bound, rows: u64) -> Result<Option<Bound>> {
+        let text = self.statements.next_bound(lower, last, rows)?;
+        let found = self.rows(text, "finding the next chunk").await?;
+        found.first().map(|row| to_bound(&key_of(row, 0)?)).transpose()
+    }
+
+    async fn last_key(&mut self) -> Result<Option<Bound>> {
+        let text = self.statements.last_key();
+        let found = self.rows(text, "finding the last key").await?;
+        found.first().map(|row| to_bound(&key_of(row, 0)?)).transpose()
+    }
+
+    async fn copy_chunk(&mut self, chunk: &Chunk, raise: impl FnOnce(Floor) + Send) -> Result<Copied> {
+        let result = self.copy_inner(chunk, raise).await;
+        let result = self.rolled_back(result).await;
+        result.tried(format_args!("chunk {} ({})", chunk.id, describe(chunk)))
+    }
+
+    async fn fate(&mut self, chunk: &Chunk) -> Result<Fate> {
+        let Writer { control, migration, epoch, .. } = self.writer.clone();
+        let of = format!("migration = {migration} and id = {} and epoch = {epoch}", chunk.id);
+        let text = format!("update {control}.chunk set attempt = {} where {of}", chunk.attempt + 1);
+        self.run(text, "raising the chunk's fence").await?;
+        let rows = self.rows(format!("select done from {control}.chunk where {of}"), "raising the chunk's fence").await?;
+        let done: bool = value(rows.first().ok_or_else(superseded)?, 0)?;
+        Ok(if done { Fate::Done } else { Fate::Gone })
+    }
+
+    async fn compare(&mut self, chunk: &Chunk, limit: usize) -> Result<Compared> {
+        let result = self.compare_inner(chunk, limit).await;
+        self.rolled_back(result).await
+    }
+
+    async fn recheck(&mut self, suspects: &[Suspect]) -> Result<Vec<Suspect>> {
+        self.recheck_inner(suspects).await
+    }
+}
+
+fn describe(chunk: &Chunk) -> String {
+    let show = |bound: Option<&Bound>, none: &str| {
+        bound.and_then(|b| literals(b).ok()).map_or_else(|| none.to_string(), |parts| parts.join(", "))
+    };
+    format!("keys after {} up to {}", show(chunk.lower.as_ref(), "the first"), show(chunk.upper.as_ref(), "the last"))
+}
+
+/// An error that says that the data do not allow the change is no matter of trying again.
+pub fn is_unfit(e: &Error) -> bool {
+    e.kind == Kind::Unfit
+}

@@ -1,0 +1,473 @@
+//! The texts of the statements that copy, apply and compare, worked out once from the plan.
+//!
+//! Source and shadow never get an alias: the last changes go through the session that holds `LOCK TABLES`, and there every alias would
+//! have to be locked by itself. Staging tables are temporary, of each session's own; they need no lock.
+
+use crate::{
+    catalog::Column,
+    literal::key_expression,
+    plan::Detail,
+    sql::{quote, table},
+};
+use shadowswap_core::{Bound, Error, Result, plan::{Link, Plan}};
+
+/// All texts for one link.
+#[derive(Clone, Debug)]
+pub struct Statements {
+    link: Link,
+    source: String,
+    shadow: String,
+    /// The source's name as a table of the projection: rows that are staged go by it.
+    alias: String,
+    control: String,
+    /// The source's columns whose values the stream carries, in its order.
+    sent: Vec<String>,
+    /// The shadow's columns that an image can be written into as it is, in the image's order.
+    straight: Option<Vec<String>>,
+    /// For each filled column of the shadow: its name, the expression over the source, and its definition.
+    filled: Vec<(String, String, Column)>,
+    /// SQL that gives the key of a source row as literals, one for each column.
+    key_literals: Vec<String>,
+    /// The index of the source that names rows.
+    key_index: String,
+    /// Columns of unique indexes that both tables have, without the key: names in the source and in the shadow.
+    shared_unique: Vec<Vec<(String, String)>>,
+    /// Read rows with a shared lock: the server gives no floor.
+    locks_reads: bool,
+}
+
+fn list<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) -> String {
+    items.into_iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+fn lacking(what: &str) -> Error {
+    Error::corrupt(format!("the plan speaks of {what}, which the table does not have"))
+}
+
+impl Statements {
+    /// The texts for this plan. `control` is the control database.
+    pub fn new(plan: &Plan, detail: &Detail, control: &str) -> Result<Statements> {
+        let link = plan.link.clone();
+        let mut filled = Vec::new();
+        for mapping in &link.columns {
+            let Some(expression) = &mapping.expression else { continue };
+            let column = detail.shadow.columns.iter().find(|c| c.name == mapping.column);
+            let column = column.ok_or_else(|| lacking(&format!("column {}", mapping.column)))?;
+            filled.push((mapping.column.clone(), expression.clone(), column.clone()));
+        }
+        let mut key_literals = Vec::new();
+        for key in &link.key {
+            let column = detail.source.columns.iter().find(|c| c.name == key.from);
+            key_literals.push(key_expression(column.ok_or_else(|| lacking(&format!("key column {}", key.from)))?));
+        }
+        let sent: Vec<String> =
+            detail.source.columns.iter().filter(|c| !c.generated).map(|c| c.name.clone()).collect();
+        let straight = straight(&link, detail, &sent, filled.len());
+        Ok(Statements {
+            source: table(&link.from),
+            shadow: table(&link.to),
+            alias: quote(&link.from.name),
+            control: quote(control),
+            sent,
+            straight,
+            filled,
+            key_literals,
+            key_index: quote(&detail.key_index),
+            shared_unique: shared_unique(&link, detail),
+            locks_reads: !detail.server.has_gtids,
+            link,
+        })
+    }
+
+    /// Whether images can be written without staging them.
+    pub fn is_straight(&self) -> bool {
+        self.straight.is_some()
+    }
+
+    /// The columns of the key.
+    pub fn key_width(&self) -> usize {
+        self.link.key.len()
+    }
+
+    fn lock(&self) -> &'static str {
+        // Waits for a transaction that is in the binlog and not yet committed.
+        if self.locks_reads { "\nlock in share mode" } else { "" }
+    }
+
+    fn source_key(&self) -> Vec<String> {
+        self.link.key.iter().map(|k| format!("{}.{}", self.source, quote(&k.from))).collect()
+    }
+
+    fn shadow_key(&self) -> Vec<String> {
+        self.link.key.iter().map(|k| format!("{}.{}", self.shadow, quote(&k.to))).collect()
+    }
+
+    /// `lower < key <= upper`, in the form that every optimizer answers from the index.
+    fn range(columns: &[String], lower: Option<&Bound>, upper: Option<&Bound>) -> Result<String> {
+        let mut parts = Vec::new();
+        if let Some(lower) = lower {
+            parts.push(beyond(columns, &literals(lower)?, ">", ">"));
+        }
+        if let Some(upper) = upper {
+            parts.push(beyond(columns, &literals(upper)?, "<", "<="));
+        }
+        Ok(if parts.is_empty() { "true".to_string() } else { parts.join(" and ") })
+    }
+
+    fn columns(&self) -> String {
+        list(&self.filled, |(name, ..)| quote(name))
+    }
+
+    fn expressions(&self) -> String {
+        list(&self.filled, |(_, expression, _)| expression.clone())
+    }
+
+    /// The row of another key is never written to: an assignment of NULL to a key column is an error.
+    fn overwrite(&self) -> String {
+        let key = &self.link.key;
+        let same = key.iter().map(|k| {
+            let name = quote(&k.to);
+            format!("{}.{name} <=> values({name})", self.shadow)
+        });
+        let same = same.collect::<Vec<_>>().join(" and ");
+        let first = key.first().map(|k| quote(&k.to)).unwrap_or_default();
+        let guard = format!("{}.{first} = if({same}, {}.{first}, null)", self.shadow, self.shadow);
+        let others = self.filled.iter().filter(|(name, ..)| key.iter().all(|k| k.to != *name));
+        let others = others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
+        std::iter::once(guard).chain(others).collect::<Vec<_>>().join(",\n")
+    }
+
+    /// One chunk. A row that is there already was written by the applier, and is newer.
+    pub fn copy(&self, lower: Option<&Bound>, upper: Option<&Bound>) -> Result<String> {
+        let first = self.link.key.first().map(|k| quote(&k.to)).unwrap_or_default();
+        Ok(format!(
+            "insert into {} ({})\nselect {}\nfrom {} force index ({})\nwhere {}{}\non duplicate key update {}.{first} = {}.{first}",
+            self.shadow,
+            self.columns(),
+            self.expressions(),
+            self.source,
+            self.key_index,
+            Self::range(&self.source_key(), lower, upper)?,
+            self.lock(),
+            self.shadow,
+            self.shadow,
+        ))
+    }
+
+    /// The key of the last row of the next `rows` rows above `lower`, up to `last`.
+    pub fn next_bound(&self, lower: Option<&Bound>, last: &Bound, rows: u64) -> Result<String> {
+        Ok(format!(
+            "select {}\nfrom {} force index ({})\nwhere {}\norder by {}\nlimit 1 offset {}",
+            self.key_literals.join(", "),
+            self.source,
+            self.key_index,
+            Self::range(&self.source_key(), lower, Some(last))?,
+            self.source_key().join(", "),
+            rows.saturating_sub(1),
+        ))
+    }
+
+    /// The greatest key.
+    pub fn last_key(&self) -> String {
+        let order = list(self.source_key(), |k| format!("{k} desc"));
+        format!(
+            "select {}\nfrom {} force index ({})\norder by {order}\nlimit 1",
+            self.key_literals.join(", "),
+            self.source,
+            self.key_index
+        )
+    }
+
+    /// Makes the staging tables of an applying session: images, keys of either side.
+    pub fn stage(&self) -> Vec<String> {
+        let sent = list(&self.sent, |c| quote(c));
+        let of = |key: &dyn Fn(&shadowswap_core::plan::KeyColumn) -> String| {
+            let columns = self.link.key.iter().enumerate();
+            list(columns, |(n, k)| format!("{} as `_k{}`", quote(&key(k)), n + 1))
+        };
+        let (from, to) = (of(&|k| k.from.clone()), of(&|k| k.to.clone()));
+        [("_row", &sent, &self.source), ("_again", &from, &self.source), ("_gone", &to, &self.shadow)]
+            .iter()
+            .map(|(name, columns, table)| self.temporary(name, columns, table))
+            .collect()
+    }
+
+    /// Makes the staging table of a comparing session: rows as they should be.
+    pub fn stage_check(&self) -> Vec<String> {
+        let mut statements = self.stage();
+        statements.truncate(2);
+        statements.push(self.temporary("_check", &self.columns(), &self.shadow));
+        statements
+    }
+
+    fn temporary(&self, name: &str, columns: &str, like: &str) -> String {
+        format!(
+            "create temporary table if not exists {}.`{name}` (`_no` int unsigned not null auto_increment primary key) engine = InnoDB\n\
+             select {columns} from {like} limit 0",
+            self.control
+        )
+    }
+
+    /// Empties a staging table.
+    pub fn empty(&self, name: &str) -> String {
+        format!("delete from {}.`{name}`", self.control)
+    }
+
+    /// What comes before the images on their way to the staging table.
+    pub fn stage_rows(&self) -> String {
+        format!("insert into {}.`_row` ({}) values ", self.control, list(&self.sent, |c| quote(c)))
+    }
+
+    /// What comes before the keys on their way to a staging table.
+    pub fn stage_keys(&self, name: &str) -> String {
+        let columns = list(1..=self.key_width(), |n| format!("`_k{n}`"));
+        format!("insert into {}.`{name}` ({columns}) values ", self.control)
+    }
+
+    /// What comes before and after images that need no staging.
+    pub fn straight(&self, overwrites: bool) -> Option<(String, String)> {
+        let columns = list(self.straight.as_ref()?, |c| quote(c));
+        let head = format!("insert into {} ({columns}) values ", self.shadow);
+        let tail = if overwrites { format!("\non duplicate key update {}", self.overwrite()) } else { String::new() };
+        Some((head, tail))
+    }
+
+    /// What comes before and after the keys of rows to be deleted, where the key is one column.
+    pub fn delete_listed(&self) -> Option<(String, String)> {
+        match self.shadow_key().as_slice() {
+            [key] => Some((format!("delete from {} where {key} in (", self.shadow), ")".to_string())),
+            _ => None,
+        }
+    }
+
+    /// Deletes the rows whose keys are staged.
+    pub fn delete_staged(&self) -> String {
+        let on = self.shadow_key().into_iter().enumerate();
+        let on = on.map(|(n, k)| format!("{k} = `_k{}`", n + 1)).collect::<Vec<_>>().join(" and ");
+        format!("delete {0} from {1}.`_gone` straight_join {0} on {on}", self.shadow, self.control)
+    }
+
+    /// Writes the staged images.
+    pub fn write_staged(&self, overwrites: bool) -> String {
+        let tail = if overwrites { format!("\non duplicate key update {}", self.overwrite()) } else { String::new() };
+        format!(
+            "insert into {} ({})\nselect {}\nfrom {}.`_row` as {}{tail}",
+            self.shadow,
+            self.columns(),
+            self.expressions(),
+            self.control,
+            self.alias,
+        )
+    }
+
+    fn again(&self) -> String {
+        let on = self.source_key().into_iter().enumerate();
+        let on = on.map(|(n, k)| format!("{k} = `_k{}`", n + 1)).collect::<Vec<_>>().join(" and ");
+        format!("{}.`_again` straight_join {} on {on}", self.control, self.source)
+    }
+
+    /// Writes the rows whose keys are staged, as they are in the source by now.
+    pub fn write_again(&self) -> String {
+        format!(
+            "insert into {} ({})\nselect {}\nfrom {}{}",
+            self.shadow,
+            self.columns(),
+            self.expressions(),
+            self.again(),
+            self.lock(),
+        )
+    }
+
+    /// Removes rows that own a unique value which a row that is read again brings; their own later change brings them back.
+    pub fn give_way(&self) -> Vec<String> {
+        let statement = |columns: &Vec<(String, String)>| {
+            let on = columns.iter().map(|(from, to)| {
+                format!("{}.{} = {}.{}", self.shadow, quote(to), self.source, quote(from))
+            });
+            let on = on.collect::<Vec<_>>().join(" and ");
+            format!("delete {0} from {1} straight_join {0} on {on}", self.shadow, self.again())
+        };
+        self.shared_unique.iter().map(statement).collect()
+    }
+
+    /// Rows and a checksum of one range of the source, as the shadow should have them.
+    pub fn sum_source(&self, lower: Option<&Bound>, upper: Option<&Bound>) -> Result<String> {
+        let range = Self::range(&self.source_key(), lower, upper)?;
+        let hash = self.hash(|(_, expression, column)| canonical(column, expression));
+        Ok(format!("select count(*), coalesce(bit_xor({hash}), 0) from {} force index ({}) where {range}", self.source, self.key_index))
+    }
+
+    /// The same of the shadow.
+    pub fn sum_shadow(&self, lower: Option<&Bound>, upper: Option<&Bound>) -> Result<String> {
+        let range = Self::range(&self.shadow_key(), lower, upper)?;
+        let hash = self.hash(|(name, _, column)| canonical(column, &quote(name)));
+        Ok(format!("select count(*), coalesce(bit_xor({hash}), 0) from {} where {range}", self.shadow))
+    }
+
+    /// Hash and key of each row of one range of the source.
+    pub fn rows_source(&self, lower: Option<&Bound>, upper: Option<&Bound>) -> Result<String> {
+        let range = Self::range(&self.source_key(), lower, upper)?;
+        let hash = self.hash(|(_, expression, column)| canonical(column, expression));
+        let keys = self.key_literals.join(", ");
+        Ok(format!("select {hash}, {keys} from {} force index ({}) where {range}", self.source, self.key_index))
+    }
+
+    /// The same of the shadow; the key's literals are the source's.
+    pub fn rows_shadow(&self, lower: Option<&Bound>, upper: Option<&Bound>, source: &[Column]) -> Result<String> {
+        let range = Self::range(&self.shadow_key(), lower, upper)?;
+        let hash = self.hash(|(name, _, column)| canonical(column, &quote(name)));
+        let keys = self.link.key.iter().map(|k| {
+            let column = source.iter().find(|c| c.name == k.from).ok_or_else(|| lacking(&k.from))?;
+            Ok(key_expression(&Column { name: k.to.clone(), ..column.clone() }))
+        });
+        let keys = keys.collect::<Result<Vec<_>>>()?.join(", ");
+        Ok(format!("select {hash}, {keys} from {} where {range}", self.shadow))
+    }
+
+    fn hash(&self, canonical: impl FnMut(&(String, String, Column)) -> String) -> String {
+        let columns = list(&self.filled, canonical);
+        format!("cast(conv(left(sha2(concat_ws(',', {columns}), 256), 16), 16, 10) as unsigned)")
+    }
+
+    /// Writes the rows whose keys are staged as they should be into `_check`.
+    pub fn fill_check(&self) -> String {
+        format!(
+            "insert into {}.`_check` ({})\nselect {}\nfrom {}",
+            self.control,
+            self.columns(),
+            self.expressions(),
+            self.again()
+        )
+    }
+
+    /// The numbers of the staged keys whose rows differ, and how.
+    pub fn recheck(&self) -> String {
+        let same = self.filled.iter().map(|(name, _, column)| {
+            let name = quote(name);
+            let of = |table: &str| canonical(column, &format!("{table}.{name}"));
+            format!("{} <=> {}", of("c"), of(&self.shadow))
+        });
+        let same = same.collect::<Vec<_>>().join("\nand ");
+        let on = |table: &str| {
+            let parts = self.link.key.iter().enumerate();
+            parts.map(|(n, k)| format!("{table}.{} = a.`_k{}`", quote(&k.to), n + 1)).collect::<Vec<_>>().join(" and ")
+        };
+        let first = self.link.key.first().map(|k| quote(&k.to)).unwrap_or_default();
+        format!(
+            "select a.`_no`, c.{first} is null, {shadow}.{first} is null\n\
+             from {control}.`_again` a left join {control}.`_check` c on {} left join {shadow} on {}\n\
+             where (c.{first} is null) <> ({shadow}.{first} is null)\nor (c.{first} is not null and not ({same}))\norder by a.`_no`",
+            on("c"),
+            on(&self.shadow),
+            shadow = self.shadow,
+            control = self.control,
+        )
+    }
+}
+
+/// `a > x or (a = x and (b > y or (…)))`: `strict` for all but the last column, `last` for that.
+fn beyond(columns: &[String], values: &[String], strict: &str, last: &str) -> String {
+    match (columns, values) {
+        ([column], [value, ..]) => format!("{column} {last} {value}"),
+        ([column, columns @ ..], [value, values @ ..]) if !columns.is_empty() => {
+            let rest = beyond(columns, values, strict, last);
+            format!("({column} {strict} {value} or ({column} = {value} and {rest}))")
+        }
+        _ => "true".to_string(),
+    }
+}
+
+/// The literals of a bound.
+pub fn literals(bound: &Bound) -> Result<Vec<String>> {
+    serde_json::from_str(&bound.0)
+        .map_err(|e| Error::corrupt(format!("a stored key cannot be read: {:?}", bound.0)).because(e))
+}
+
+/// A value of the shadow's type as text that says all of it; NULL apart from everything else.
+fn canonical(column: &Column, expression: &str) -> String {
+    let unsigned = column.column_type.contains("unsigned");
+    let text = match column.data_type.as_str() {
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" if unsigned => {
+            format!("cast(round({expression}) as unsigned)")
+        }
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => format!("cast(round({expression}) as signed)"),
+        "year" | "bit" => format!("({expression}) + 0"),
+        "decimal" | "numeric" => format!("cast({expression} as {})", cast_decimal(&column.column_type)),
+        "float" | "double" => format!("({expression}) + 0e0"),
+        "date" => format!("cast({expression} as date)"),
+        "time" | "datetime" | "timestamp" => {
+            let digits = digits(&column.column_type);
+            let kind = if column.data_type == "time" { "time" } else { "datetime" };
+            format!("cast({expression} as {kind}({digits}))")
+        }
+        _ => match &column.charset {
+            Some(charset) if charset != "binary" => format!("hex(convert({expression} using {charset}))"),
+            Some(_) | None => format!("hex(cast({expression} as binary))"),
+        },
+    };
+    format!("ifnull({text}, '~')")
+}
+
+fn cast_decimal(column_type: &str) -> String {
+    let end = column_type.find(')').map_or(column_type.len(), |n| n + 1);
+    column_type.get(..end).unwrap_or(column_type).to_string()
+}
+
+fn digits(column_type: &str) -> u8 {
+    let inner = column_type.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+    inner.and_then(|(digits, _)| digits.parse().ok()).unwrap_or(0)
+}
+
+/// The shadow's columns for the columns of an image, if each of them goes into one as it is, and nothing else is filled.
+fn straight(link: &Link, detail: &Detail, sent: &[String], filled: usize) -> Option<Vec<String>> {
+    let columns = sent.iter().map(|name| {
+        let mut to = link.columns.iter().filter(|m| {
+            m.expression.as_deref() == Some(quote(name).as_str()) && m.from.as_deref() == Some(name.as_str())
+        });
+        let first = to.next()?;
+        to.next().is_none().then(|| first.column.clone())
+    });
+    let columns = columns.collect::<Option<Vec<_>>>()?;
+    (detail.is_plain && !detail.rereads && columns.len() == filled).then_some(columns)
+}
+
+fn shared_unique(link: &Link, detail: &Detail) -> Vec<Vec<(String, String)>> {
+    let key: Vec<&str> = link.key.iter().map(|k| k.to.as_str()).collect();
+    let late = detail.late.iter().filter(|l| l.unique && l.existed_on_source);
+    let indexes = late.filter_map(|l| detail.shadow.indexes.iter().find(|i| i.name == l.name));
+    let columns = indexes.filter_map(|index| {
+        let parts = index.parts.iter().map(|part| {
+            let to = part.column.clone().filter(|_| part.prefix.is_none())?;
+            let from = link.columns.iter().find(|m| m.column == to)?.from.clone()?;
+            Some((from, to))
+        });
+        parts.collect::<Option<Vec<_>>>()
+    });
+    columns.filter(|c| c.iter().any(|(_, to)| !key.contains(&to.as_str()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_composite_keys_are_nested_by_column() {
+        let columns = ["a".to_string(), "b".to_string(), "c".to_string()];
+        let values = ["1".to_string(), "2".to_string(), "3".to_string()];
+        assert_eq!(beyond(&columns, &values, ">", ">"), "(a > 1 or (a = 1 and (b > 2 or (b = 2 and c > 3))))");
+        assert_eq!(beyond(&columns[..1], &values[..1], "<", "<="), "a <= 1");
+        let bound = Bound(r#"["1","_utf8mb4 x'41'"]"#.to_string());
+        assert_eq!(literals(&bound).expect("a bound"), vec!["1", "_utf8mb4 x'41'"]);
+        let range = Statements::range(&columns[..2], Some(&bound), Some(&bound)).expect("a range");
+        assert_eq!(
+            range,
+            "(a > 1 or (a = 1 and b > _utf8mb4 x'41')) and (a < 1 or (a = 1 and b <= _utf8mb4 x'41'))"
+        );
+    }
+
+    #[test]
+    fn fractions_are_read_off_the_type() {
+        assert_eq!((digits("datetime(6)"), digits("time")), (6, 0));
+        assert_eq!(cast_decimal("decimal(10,2) unsigned"), "decimal(10,2)");
+    }
+}
