@@ -201,6 +201,17 @@ pub struct Caps {
     /// Under the cutover's lock only the session that holds it can write the shadow, so the last changes go through it. Elsewhere the
     /// applier's own session, which is at work already, goes on.
     pub drains_through_lock: bool,
+    /// How names are typed.
+    pub spelling: Spelling,
+}
+
+/// How an operator spells the name of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spelling {
+    /// Around a name with odd characters, doubled within it.
+    pub quote: char,
+    /// What is not quoted means its lower case.
+    pub folds: bool,
 }
 
 /// Readings that the throttle needs.

@@ -31,7 +31,7 @@ pub use change::{Change, Key, Op};
 pub use config::{Config, CutoverWhen, MaxLoad};
 pub use engine::{
     Apply, Bound, Caps, Chunk, Compared, Copied, Engine, Event, Fate, Floor, Load, Locked, Obstacle, Outcome,
-    Position, Session, Stream, Suspect, TxId,
+    Position, Session, Spelling, Stream, Suspect, TxId,
 };
 pub use error::{Error, Kind, Result, Tried};
 pub use phase::Phase;

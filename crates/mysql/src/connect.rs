@@ -11,7 +11,8 @@ pub use options::ConnectOptions;
 use options::SslMode;
 
 /// What every session of ours works with. Zero dates are values like others; a value that does not fit is an error.
-pub const SQL_MODE: &str = "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION";
+pub const SQL_MODE: &str =
+    "STRICT_ALL_TABLES,STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION";
 
 /// How statements and values are spelled in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,9 @@ impl ConnectOptions {
         };
         let first = Conn::new(self.builder(role, tls)).await;
         let opened = match first {
-            Err(Driver::Driver(DriverError::NoClientSslFlagFromServer)) if self.ssl_mode == SslMode::Preferred => {
+            Err(Driver::Driver(DriverError::NoClientSslFlagFromServer))
+                if self.ssl_mode == SslMode::Preferred =>
+            {
                 Conn::new(self.builder(role, false)).await
             }
             other => other,

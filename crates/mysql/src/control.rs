@@ -98,18 +98,24 @@ impl Control {
         if got.first().and_then(|r| r.get::<Option<i64>, _>(0)).flatten() == Some(1) {
             return Ok(());
         }
-        let holder = self.rows("select is_used_lock(?)".into(), (&name,), "finding out who holds the migration").await?;
+        let holder = self
+            .rows("select is_used_lock(?)".into(), (&name,), "finding out who holds the migration")
+            .await?;
         let holder = holder.first().and_then(|r| r.get::<Option<u64>, _>(0)).flatten();
         let text = format!(
             "select runner from {}.migration where table_schema = ? and table_name = ? order by id desc limit 1",
             self.schema
         );
-        let runner = self.rows(text, (&table.schema, &table.name), "finding out who runs the migration").await?;
+        let runner =
+            self.rows(text, (&table.schema, &table.name), "finding out who runs the migration").await?;
         let runner = runner.first().and_then(|r| r.get::<Option<String>, _>(0)).flatten();
         let who = holder.map_or_else(String::new, |id| format!(", connection {id}"));
         Err(Error::new(
             Kind::Held,
-            format!("another runner holds the migration of {table}: {}{who}", runner.unwrap_or_else(|| "unknown".into())),
+            format!(
+                "another runner holds the migration of {table}: {}{who}",
+                runner.unwrap_or_else(|| "unknown".into())
+            ),
         )
         .next("let it finish, or stop it first; `shadowswap status` shows what it does"))
     }
@@ -123,7 +129,8 @@ impl Control {
             let id: u32 = get(&row, 0)?;
             let name = session_lock(&self.name, id);
             loop {
-                let used = self.rows("select is_used_lock(?)".into(), (&name,), "looking for orphans").await?;
+                let used =
+                    self.rows("select is_used_lock(?)".into(), (&name,), "looking for orphans").await?;
                 if used.first().and_then(|r| r.get::<Option<u32>, _>(0)).flatten() != Some(id) {
                     break;
                 }
@@ -146,7 +153,8 @@ impl Control {
             "select id from {}.migration where table_schema = ? and table_name = ? and unfinished = 1",
             self.schema
         );
-        let found = self.rows(text, (&source.schema, &source.name), "looking for an unfinished migration").await?;
+        let found =
+            self.rows(text, (&source.schema, &source.name), "looking for an unfinished migration").await?;
         if let Some(row) = found.first() {
             let id: i64 = get(row, 0)?;
             self.end_orphans(id).await?;
@@ -171,7 +179,8 @@ impl Control {
             }
             return Ok((id, true));
         }
-        let text = serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
+        let text =
+            serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
         let mut conn = self.conn.lock().await;
         let mut tx = conn
             .start_transaction(mysql_async::TxOpts::default())
@@ -188,10 +197,16 @@ impl Control {
             )
             .await?;
             let id = tx.last_insert_id().and_then(|id| i64::try_from(id).ok()).unwrap_or_default();
-            tx.exec_drop(format!("insert into {}.checkpoint (migration, epoch) values (?, 1)", self.schema), (id,))
-                .await?;
             tx.exec_drop(
-                format!("insert into {}.event (migration, at, who, what) values (?, utc_timestamp(3), ?, ?)", self.schema),
+                format!("insert into {}.checkpoint (migration, epoch) values (?, 1)", self.schema),
+                (id,),
+            )
+            .await?;
+            tx.exec_drop(
+                format!(
+                    "insert into {}.event (migration, at, who, what) values (?, utc_timestamp(3), ?, ?)",
+                    self.schema
+                ),
                 (id, who, format!("began: plan {}", plan.id)),
             )
             .await?;
@@ -233,7 +248,8 @@ impl Control {
             epoch: get(row, 0)?,
             phase: phase(&get::<String>(row, 1)?)?,
             plan: plan(&get::<String>(row, 2)?)?,
-            applied: applied.map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))?,
+            applied: applied
+                .map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))?,
             copy: CopyState {
                 begun: get(row, 4)?,
                 last: get::<Option<String>>(row, 5)?.map(Bound),
@@ -253,7 +269,8 @@ impl Control {
             self.schema
         );
         let rows = self.rows(text, (migration,), "reading events").await?;
-        let events = rows.iter().rev().map(|r| Ok(LoggedEvent { at: get(r, 0)?, who: get(r, 1)?, what: get(r, 2)? }));
+        let events =
+            rows.iter().rev().map(|r| Ok(LoggedEvent { at: get(r, 0)?, who: get(r, 1)?, what: get(r, 2)? }));
         events.collect()
     }
 }
@@ -284,7 +301,9 @@ async fn make(conn: &mut Conn, name: &str) -> Result<()> {
 fn get<T: FromValue>(row: &Row, place: usize) -> Result<T> {
     match row.get_opt(place) {
         Some(Ok(value)) => Ok(value),
-        Some(Err(_)) | None => Err(Error::corrupt(format!("the control tables gave a value that cannot be read (column {place})"))),
+        Some(Err(_)) | None => Err(Error::corrupt(format!(
+            "the control tables gave a value that cannot be read (column {place})"
+        ))),
     }
 }
 
@@ -299,7 +318,8 @@ fn phase(name: &str) -> Result<Phase> {
 
 fn plan(text: &str) -> Result<Plan> {
     serde_json::from_str(text).map_err(|e| {
-        Error::corrupt("the stored plan cannot be read; it was written by another version of this program").because(e)
+        Error::corrupt("the stored plan cannot be read; it was written by another version of this program")
+            .because(e)
     })
 }
 
@@ -309,7 +329,8 @@ impl control::Control<MySql> for Control {
             "select id, phase, plan from {}.migration where table_schema = ? and table_name = ? and unfinished = 1",
             self.schema
         );
-        let rows = self.rows(text, (&table.schema, &table.name), "looking for an unfinished migration").await?;
+        let rows =
+            self.rows(text, (&table.schema, &table.name), "looking for an unfinished migration").await?;
         let read = |r: &Row| Ok((get(r, 0)?, phase(&get::<String>(r, 1)?)?, plan(&get::<String>(r, 2)?)?));
         rows.first().map(read).transpose()
     }
@@ -355,7 +376,10 @@ impl control::Control<MySql> for Control {
             "update {}.migration set copy_begun = true, copy_last = ? where id = ? and epoch = ?",
             self.schema
         );
-        match self.run(text, (last.map(|b| b.0.as_str()), migration, epoch), "saving where the copy ends").await? {
+        match self
+            .run(text, (last.map(|b| b.0.as_str()), migration, epoch), "saving where the copy ends")
+            .await?
+        {
             1 => Ok(()),
             _ => Err(superseded()),
         }
@@ -367,7 +391,8 @@ impl control::Control<MySql> for Control {
              select id, ?, epoch, ?, ?, ? from {0}.migration where id = ? and epoch = ?",
             self.schema
         );
-        let (lower, upper) = (chunk.lower.as_ref().map(|b| b.0.as_str()), chunk.upper.as_ref().map(|b| b.0.as_str()));
+        let (lower, upper) =
+            (chunk.lower.as_ref().map(|b| b.0.as_str()), chunk.upper.as_ref().map(|b| b.0.as_str()));
         let params = (chunk.id, chunk.attempt, lower, upper, migration, epoch);
         match self.run(text, params, "claiming a chunk").await? {
             1 => Ok(()),
@@ -386,7 +411,8 @@ impl control::Control<MySql> for Control {
     }
 
     async fn report(&self, migration: i64, epoch: i64, progress: &Progress) -> Result<(Vec<Command>, bool)> {
-        let text = serde_json::to_string(progress).map_err(|e| Error::corrupt("progress cannot be stored").because(e))?;
+        let text = serde_json::to_string(progress)
+            .map_err(|e| Error::corrupt("progress cannot be stored").because(e))?;
         let update = format!(
             "update {}.migration set progress = ?, updated_at = utc_timestamp(3) where id = ? and epoch = ?",
             self.schema
@@ -402,7 +428,8 @@ impl control::Control<MySql> for Control {
         let rows = self.rows(look, (migration,), "reading commands").await?;
         let mut commands = Vec::with_capacity(rows.len());
         for row in &rows {
-            let taken = format!("update {}.command set taken_at = utc_timestamp(3) where id = ?", self.schema);
+            let taken =
+                format!("update {}.command set taken_at = utc_timestamp(3) where id = ?", self.schema);
             self.run(taken, (get::<i64>(row, 0)?,), "taking a command").await?;
             commands.extend(Command::parse(&get::<String>(row, 1)?));
         }

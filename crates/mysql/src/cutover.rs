@@ -15,7 +15,8 @@ use crate::{
 };
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_core::{
-    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, name::TableName, plan::Plan,
+    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, name::TableName,
+    plan::Plan,
 };
 use std::{
     future::Future,
@@ -103,13 +104,7 @@ async fn run(conn: &mut Conn, text: &str, what: &str) -> Result<()> {
 }
 
 /// Runs a statement that may wait; after `limit` it is interrupted. An interrupted one is a matter of the budget.
-async fn bounded(
-    conn: &mut Conn,
-    killer: &mut Conn,
-    text: &str,
-    limit: Duration,
-    what: &str,
-) -> Result<()> {
+async fn bounded(conn: &mut Conn, killer: &mut Conn, text: &str, limit: Duration, what: &str) -> Result<()> {
     let id = conn.id();
     watched(conn.query_drop(text), killer, id, limit, what).await
 }
@@ -133,7 +128,9 @@ async fn watched(
     ended.map_err(|e| {
         let error = server(e, what);
         match crate::error::code(&error) {
-            Some(QUERY_INTERRUPTED | crate::error::LOCK_WAIT_TIMEOUT) => Error { kind: Kind::Budget, ..error },
+            Some(QUERY_INTERRUPTED | crate::error::LOCK_WAIT_TIMEOUT) => {
+                Error { kind: Kind::Budget, ..error }
+            }
             Some(_) | None => error,
         }
     })
@@ -145,8 +142,9 @@ pub async fn lock(request: Request<'_>, sessions: Sessions) -> Result<Locked> {
     let Sessions { mut lock, marker, mut killer, renamer } = sessions;
     still_fits(&mut killer, plan).await?;
     lock.stage().await?;
-    let counts = detail.source.columns.iter().any(|c| c.extra.to_ascii_lowercase().contains("auto_increment"))
-        && detail.shadow.columns.iter().any(|c| c.extra.to_ascii_lowercase().contains("auto_increment"));
+    let counts =
+        detail.source.columns.iter().any(|c| c.extra.to_ascii_lowercase().contains("auto_increment"))
+            && detail.shadow.columns.iter().any(|c| c.extra.to_ascii_lowercase().contains("auto_increment"));
     if counts {
         carry_counter(&mut killer, plan).await?;
     }
@@ -156,7 +154,9 @@ pub async fn lock(request: Request<'_>, sessions: Sessions) -> Result<Locked> {
         let sentry = sentry(plan);
         remove_sentry(&mut killer, plan).await?;
         let name = table(&sentry);
-        let make = format!("create table {name} (n int not null primary key) engine = InnoDB comment = '{SENTRY}' /* shadowswap */");
+        let make = format!(
+            "create table {name} (n int not null primary key) engine = InnoDB comment = '{SENTRY}' /* shadowswap */"
+        );
         run(&mut killer, &make, "making the sentry table").await?;
         text.push_str(&format!(", {name} write"));
     }
@@ -197,9 +197,12 @@ async fn still_fits(conn: &mut Conn, plan: &Plan) -> Result<()> {
 
 /// The next number that AUTO_INCREMENT would give.
 async fn counter(conn: &mut Conn, name: &TableName) -> Result<Option<u64>> {
-    let text = "select auto_increment from information_schema.tables where table_schema = ? and table_name = ?";
-    let found: Option<Option<u64>> =
-        conn.exec_first(text, (&name.schema, &name.name)).await.map_err(|e| server(e, "reading a counter"))?;
+    let text =
+        "select auto_increment from information_schema.tables where table_schema = ? and table_name = ?";
+    let found: Option<Option<u64>> = conn
+        .exec_first(text, (&name.schema, &name.name))
+        .await
+        .map_err(|e| server(e, "reading a counter"))?;
     Ok(found.flatten())
 }
 
@@ -207,7 +210,8 @@ async fn counter(conn: &mut Conn, name: &TableName) -> Result<Option<u64>> {
 async fn carry_counter(conn: &mut Conn, plan: &Plan) -> Result<()> {
     // MySQL answers from a cache otherwise; MariaDB has no such setting.
     drop(conn.query_drop("set session information_schema_stats_expiry = 0").await);
-    let (Some(source), shadow) = (counter(conn, &plan.source).await?, counter(conn, &plan.shadow).await?) else {
+    let (Some(source), shadow) = (counter(conn, &plan.source).await?, counter(conn, &plan.shadow).await?)
+    else {
         return Ok(());
     };
     if shadow.is_none_or(|shadow| shadow < source) {
@@ -219,7 +223,9 @@ async fn carry_counter(conn: &mut Conn, plan: &Plan) -> Result<()> {
 
 async fn exists(conn: &mut Conn, name: &TableName) -> Result<Option<String>> {
     let text = "select table_comment from information_schema.tables where table_schema = ? and table_name = ? and table_type = 'BASE TABLE'";
-    conn.exec_first(text, (&name.schema, &name.name)).await.map_err(|e| server(e, format_args!("looking for {name}")))
+    conn.exec_first(text, (&name.schema, &name.name))
+        .await
+        .map_err(|e| server(e, format_args!("looking for {name}")))
 }
 
 /// Removes a sentry that an earlier try left. Whatever else has its name stays, and is an error.
@@ -228,10 +234,13 @@ pub async fn remove_sentry(conn: &mut Conn, plan: &Plan) -> Result<()> {
     match exists(conn, &sentry).await? {
         None => Ok(()),
         Some(comment) if comment == SENTRY => {
-            run(conn, &format!("drop table {} /* shadowswap */", table(&sentry)), "removing the sentry table").await
+            run(conn, &format!("drop table {} /* shadowswap */", table(&sentry)), "removing the sentry table")
+                .await
         }
-        Some(_) => Err(Error::refused(format!("there is a table {sentry}, whose name is needed for the swap"))
-            .next("rename or drop it, and run again")),
+        Some(_) => {
+            Err(Error::refused(format!("there is a table {sentry}, whose name is needed for the swap"))
+                .next("rename or drop it, and run again"))
+        }
     }
 }
 
@@ -302,7 +311,10 @@ impl Locked {
         if let (Some(source), shadow) = (source, shadow.unwrap_or(0))
             && shadow < source
         {
-            let text = format!("alter table {} auto_increment = {source} /* shadowswap */", table(&self.plan.shadow));
+            let text = format!(
+                "alter table {} auto_increment = {source} /* shadowswap */",
+                table(&self.plan.shadow)
+            );
             run(self.session.conn(), &text, "carrying the counter of AUTO_INCREMENT over").await?;
         }
         Ok(())
@@ -316,7 +328,8 @@ impl Locked {
             table(old),
             table(shadow)
         );
-        let swapped = bounded(self.session.conn(), &mut self.killer, &text, limit, "swapping the tables").await;
+        let swapped =
+            bounded(self.session.conn(), &mut self.killer, &text, limit, "swapping the tables").await;
         // The interruption may have met the statement after the RENAME.
         swapped.map_err(|e| Error { kind: Kind::Ambiguous, ..e })
     }
@@ -324,8 +337,11 @@ impl Locked {
     async fn rename_beside(&mut self, renamer: &mut Conn, limit: Duration) -> Result<()> {
         let Plan { source, shadow, .. } = &self.plan;
         let sentry = table(&sentry(&self.plan));
-        let text =
-            format!("rename table {0} to {sentry}, {1} to {0} /* shadowswap */", table(source), table(shadow));
+        let text = format!(
+            "rename table {0} to {sentry}, {1} to {0} /* shadowswap */",
+            table(source),
+            table(shadow)
+        );
         let id = renamer.id();
         let deadline = Instant::now() + limit;
         let mut rename = std::pin::pin!(renamer.query_drop(text));
@@ -349,7 +365,10 @@ impl Locked {
             if Instant::now() >= deadline {
                 drop(self.killer.query_drop(format!("kill query {id}")).await);
                 drop(rename.await);
-                return Err(Error::new(Kind::Budget, "the swap could not be shown to be the next in line within the stall budget"));
+                return Err(Error::new(
+                    Kind::Budget,
+                    "the swap could not be shown to be the next in line within the stall budget",
+                ));
             }
         }
         let go = format!("drop table {sentry} /* shadowswap */; unlock tables; set autocommit = 1");
@@ -358,7 +377,9 @@ impl Locked {
         let renamed = watched(rename, &mut self.killer, id, left, "swapping the tables").await;
         match (gone, renamed) {
             (_, Ok(())) => Ok(()),
-            (Err(e), Err(_)) => Err(Error { kind: Kind::Ambiguous, ..server(e, "letting the swap go ahead") }),
+            (Err(e), Err(_)) => {
+                Err(Error { kind: Kind::Ambiguous, ..server(e, "letting the swap go ahead") })
+            }
             (Ok(()), Err(e)) => Err(Error { kind: Kind::Ambiguous, ..e }),
         }
     }
@@ -454,7 +475,9 @@ pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
 /// The old table's present name, quoted, if it is there.
 pub async fn old_table(conn: &mut Conn, plan: &Plan) -> Result<Option<String>> {
     settle_old(conn, plan).await?;
-    Ok(exists(conn, &plan.old).await?.map(|_| format!("{}.{}", quote(&plan.old.schema), quote(&plan.old.name))))
+    Ok(exists(conn, &plan.old)
+        .await?
+        .map(|_| format!("{}.{}", quote(&plan.old.schema), quote(&plan.old.name))))
 }
 
 #[cfg(test)]

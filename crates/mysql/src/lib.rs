@@ -20,6 +20,7 @@ mod session;
 pub mod sql;
 mod statements;
 mod stream;
+mod violation;
 
 pub use control::Control;
 pub use cutover::Locked;
@@ -36,11 +37,11 @@ use crate::{
     statements::Statements,
 };
 use mysql_async::Conn;
+use sha2::{Digest, Sha256};
 use shadowswap_core::{
-    Caps, Engine, Error, Load, Obstacle, Outcome, Result, Tried,
+    Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
     plan::{Plan, Request},
 };
-use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
@@ -97,7 +98,11 @@ impl Engine for MySql {
     type Control = Control;
 
     fn caps(&self) -> Caps {
-        Caps { builds_indexes_late: true, drains_through_lock: true }
+        Caps {
+            builds_indexes_late: true,
+            drains_through_lock: true,
+            spelling: Spelling { quote: '`', folds: false },
+        }
     }
 
     async fn control(&self, create: bool) -> Result<Control> {
@@ -124,7 +129,8 @@ impl Engine for MySql {
                 prepare::begins_at(&mut conn, &self.control_name(), migration).await?
             }
         };
-        let from = from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
+        let from =
+            from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
         let key: Vec<String> = plan.link.key.iter().map(|k| k.from.clone()).collect();
         let opts = self.options.opts(&format!("stream {migration}"));
         let id = server_id(&self.control_schema, migration);
@@ -162,7 +168,8 @@ impl Engine for MySql {
     async fn lock(&self, plan: &Plan, migration: i64, epoch: i64, budget: Duration) -> Result<Locked> {
         let detail = Detail::of(plan)?;
         let control = self.control_name();
-        let renamer = if detail.server.renames_under_lock() { None } else { Some(self.connect("swap").await?) };
+        let renamer =
+            if detail.server.renames_under_lock() { None } else { Some(self.connect("swap").await?) };
         let sessions = cutover::Sessions {
             lock: self.session(plan, migration, epoch, "cutover").await?,
             marker: self.session(plan, migration, epoch, "marker").await?,
@@ -213,9 +220,4 @@ impl Engine for MySql {
         *probe = Some(conn);
         Ok(load)
     }
-}
-
-/// Closes a connection in the server's own way, where there is time for it.
-async fn close(conn: Conn) {
-    drop(conn.disconnect().await);
 }

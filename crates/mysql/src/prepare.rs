@@ -1,8 +1,7 @@
 //! Everything around the copy that has a name on the server: the position to begin at, the shadow, its indexes; and their removal.
 
 use crate::{
-    Floor, Position,
-    cutover,
+    Floor, Position, cutover,
     error::{DUPLICATE, code, server},
     flavor::Server,
     plan::{Detail, LateIndex},
@@ -26,7 +25,13 @@ async fn run(conn: &mut Conn, text: &str) -> Result<()> {
 }
 
 /// Notes where the stream begins and makes the shadow, each where it is not there yet.
-pub async fn prepare(conn: &mut Conn, plan: &Plan, detail: &Detail, control: &str, migration: i64) -> Result<()> {
+pub async fn prepare(
+    conn: &mut Conn,
+    plan: &Plan,
+    detail: &Detail,
+    control: &str,
+    migration: i64,
+) -> Result<()> {
     if detail.server.is_mariadb() && !cutover::can_be_proven(plan) {
         return Err(Error::refused(format!(
             "the names of {} and its shadow {} do not sort as the swap on {} needs it",
@@ -61,7 +66,8 @@ async fn all_before_are_visible(conn: &mut Conn, product: &Server, position: &Po
     let mut pause = LOOK_FIRST;
     loop {
         match reading::floor(conn, product).await? {
-            Floor::Place { file, offset } if (file, offset) < (reading::file_number(&position.file)?, position.offset) => {}
+            Floor::Place { file, offset }
+                if (file, offset) < (reading::file_number(&position.file)?, position.offset) => {}
             // With GTIDs the position is what is visible; without, reads wait for what is not.
             Floor::Place { .. } | Floor::Gtids(_) | Floor::All => return Ok(()),
         }
@@ -72,18 +78,29 @@ async fn all_before_are_visible(conn: &mut Conn, product: &Server, position: &Po
 
 async fn has(conn: &mut Conn, schema: &str, name: &str) -> Result<bool> {
     let text = "select 1 from information_schema.tables where table_schema = ? and table_name = ?";
-    let found: Option<u8> =
-        conn.exec_first(text, (schema, name)).await.map_err(|e| server(e, format_args!("looking for {schema}.{name}")))?;
+    let found: Option<u8> = conn
+        .exec_first(text, (schema, name))
+        .await
+        .map_err(|e| server(e, format_args!("looking for {schema}.{name}")))?;
     Ok(found.is_some())
 }
 
-async fn make_shadow(conn: &mut Conn, plan: &Plan, detail: &Detail, control: &str, migration: i64) -> Result<()> {
+async fn make_shadow(
+    conn: &mut Conn,
+    plan: &Plan,
+    detail: &Detail,
+    control: &str,
+    migration: i64,
+) -> Result<()> {
     let shadow = table(&plan.shadow);
-    let noted = format!("select count(*) from {control}.event where migration = {migration} and what = '{MAKING}'");
+    let noted =
+        format!("select count(*) from {control}.event where migration = {migration} and what = '{MAKING}'");
     let noted: Option<u64> = conn.query_first(noted).await.map_err(|e| server(e, "reading events"))?;
     if has(conn, &plan.shadow.schema, &plan.shadow.name).await? {
-        let row: Option<Row> =
-            conn.query_first(format!("select 1 from {shadow} limit 1")).await.map_err(|e| server(e, "looking at the shadow"))?;
+        let row: Option<Row> = conn
+            .query_first(format!("select 1 from {shadow} limit 1"))
+            .await
+            .map_err(|e| server(e, "looking at the shadow"))?;
         if noted.unwrap_or(0) == 0 || row.is_some() {
             return Err(Error::refused(format!("there is a table {} already", plan.shadow))
                 .next("rename or drop it if nobody needs it, and run again"));
@@ -110,14 +127,16 @@ pub async fn finish_shadow(
     gently: bool,
     report: impl Fn(String) + Send + Sync,
 ) -> Result<()> {
-    let now = crate::catalog::table(conn, &plan.shadow)
-        .await?
-        .ok_or_else(|| Error::corrupt(format!("the shadow {} is gone", plan.shadow)).next("`shadowswap abort`, then run again"))?;
+    let now = crate::catalog::table(conn, &plan.shadow).await?.ok_or_else(|| {
+        Error::corrupt(format!("the shadow {} is gone", plan.shadow))
+            .next("`shadowswap abort`, then run again")
+    })?;
     let missing: Vec<&LateIndex> =
         detail.late.iter().filter(|l| now.indexes.iter().all(|i| i.name != l.name)).collect();
     // One statement reads the rows once for all of them. The server builds one FULLTEXT index at a time.
     let is_apart = |l: &LateIndex| gently || l.clause.to_ascii_uppercase().contains("FULLTEXT");
-    let (apart, together): (Vec<&LateIndex>, Vec<&LateIndex>) = missing.into_iter().partition(|l| is_apart(l));
+    let (apart, together): (Vec<&LateIndex>, Vec<&LateIndex>) =
+        missing.into_iter().partition(|l| is_apart(l));
     let mut steps: Vec<Vec<&LateIndex>> = apart.into_iter().map(|l| vec![l]).collect();
     if !together.is_empty() {
         steps.insert(0, together);
@@ -146,7 +165,13 @@ pub async fn finish_shadow(
 
 /// Names the rows that a unique index does not allow. Where the source has that index too, they are rows of two times: later changes
 /// are still to come.
-async fn duplicates(conn: &mut Conn, plan: &Plan, detail: &Detail, step: &[&LateIndex], error: Error) -> Error {
+async fn duplicates(
+    conn: &mut Conn,
+    plan: &Plan,
+    detail: &Detail,
+    step: &[&LateIndex],
+    error: Error,
+) -> Error {
     for late in step.iter().filter(|l| l.unique) {
         let index = detail.shadow.indexes.iter().find(|i| i.name == late.name);
         let columns: Option<Vec<String>> =
@@ -166,7 +191,11 @@ async fn duplicates(conn: &mut Conn, plan: &Plan, detail: &Detail, step: &[&Late
             return Error { kind: Kind::Early, ..error };
         }
         let rows = found.iter().map(|(value, keys, count)| {
-            format!("({}) in {count} rows, with the keys {}", value.as_deref().unwrap_or("?"), keys.as_deref().unwrap_or("?"))
+            format!(
+                "({}) in {count} rows, with the keys {}",
+                value.as_deref().unwrap_or("?"),
+                keys.as_deref().unwrap_or("?")
+            )
         });
         let rows = rows.collect::<Vec<_>>().join("; ");
         return Error::new(
@@ -179,7 +208,13 @@ async fn duplicates(conn: &mut Conn, plan: &Plan, detail: &Detail, step: &[&Late
 }
 
 /// Removes what is not needed after the swap and, if asked, the old table.
-pub async fn clean_up(conn: &mut Conn, plan: &Plan, control: &str, migration: i64, drop_old: bool) -> Result<()> {
+pub async fn clean_up(
+    conn: &mut Conn,
+    plan: &Plan,
+    control: &str,
+    migration: i64,
+    drop_old: bool,
+) -> Result<()> {
     if let Some(old) = cutover::old_table(conn, plan).await?
         && drop_old
     {
@@ -197,7 +232,8 @@ async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()> {
 
 /// Removes everything that was made, and leaves the source as it was.
 pub async fn abort(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<()> {
-    let noted = format!("select count(*) from {control}.event where migration = {migration} and what = '{MAKING}'");
+    let noted =
+        format!("select count(*) from {control}.event where migration = {migration} and what = '{MAKING}'");
     let noted: Option<u64> = conn.query_first(noted).await.map_err(|e| server(e, "reading events"))?;
     if noted.unwrap_or(0) > 0 {
         cutover::remove_sentry(conn, plan).await?;
@@ -207,7 +243,13 @@ pub async fn abort(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) 
 }
 
 /// Runs the change in place, once. The server interrupts it when the budget is used up.
-pub async fn direct(conn: &mut Conn, killer: &mut Conn, plan: &Plan, detail: &Detail, budget: Duration) -> Result<()> {
+pub async fn direct(
+    conn: &mut Conn,
+    killer: &mut Conn,
+    plan: &Plan,
+    detail: &Detail,
+    budget: Duration,
+) -> Result<()> {
     let algorithm = detail.direct.as_deref().map(|a| format!(", {a}")).unwrap_or_default();
     let id = conn.id();
     for body in &plan.request.alters {

@@ -25,7 +25,8 @@ pub async fn floor(conn: &mut Conn, product: &Server) -> Result<Floor> {
         .await
         .map_err(|e| server(e, "reading the transactions that are visible"))?;
     let text = text.ok_or_else(|| Error::corrupt("the server gave no gtid_executed"))?;
-    let set: GtidSet = text.parse().map_err(|e| Error::corrupt(format!("gtid_executed cannot be read: {e}")))?;
+    let set: GtidSet =
+        text.parse().map_err(|e| Error::corrupt(format!("gtid_executed cannot be read: {e}")))?;
     Ok(Floor::Gtids(set))
 }
 

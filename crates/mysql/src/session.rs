@@ -132,7 +132,11 @@ impl Session {
     }
 
     async fn begin(&mut self) -> Result<()> {
-        if self.is_locked { Ok(()) } else { self.run("start transaction", "beginning a transaction").await.map(drop) }
+        if self.is_locked {
+            Ok(())
+        } else {
+            self.run("start transaction", "beginning a transaction").await.map(drop)
+        }
     }
 
     /// Rolls back after an error, keeping the error; a session that cannot even roll back is useless, which its next use will tell.
@@ -194,8 +198,9 @@ impl Session {
                 return Err(superseded());
             }
         }
-        let fence =
-            format!("select writer from {control}.checkpoint where migration = {migration} and epoch = {epoch} for update");
+        let fence = format!(
+            "select writer from {control}.checkpoint where migration = {migration} and epoch = {epoch} for update"
+        );
         let rows = self.rows(fence, "locking the checkpoint").await?;
         let turn: i64 = rows.first().and_then(|r| r.get(0)).ok_or_else(superseded)?;
         if self.turn.is_some_and(|mine| mine != turn) {
@@ -256,7 +261,8 @@ impl Session {
             return self.listed(&head, &rows, ("(", ")"), &tail, "writing rows").await;
         }
         self.run(statements.empty("_row"), "emptying a staging table").await?;
-        self.listed(&statements.stage_rows(), &rows, ("(", ")"), "", "sending rows to a staging table").await?;
+        self.listed(&statements.stage_rows(), &rows, ("(", ")"), "", "sending rows to a staging table")
+            .await?;
         self.run(statements.write_staged(overwrites), "writing rows").await.map(drop)
     }
 
@@ -267,7 +273,14 @@ impl Session {
     }
 
     /// Statements with as many items as fit.
-    async fn listed(&mut self, head: &str, items: &[&[u8]], around: (&str, &str), tail: &str, what: &str) -> Result<()> {
+    async fn listed(
+        &mut self,
+        head: &str,
+        items: &[&[u8]],
+        around: (&str, &str),
+        tail: &str,
+        what: &str,
+    ) -> Result<()> {
         let mut text: Vec<u8> = Vec::with_capacity(STATEMENT_BYTES.min(items.len() * 64) + 1024);
         for item in items {
             if text.len() + item.len() > STATEMENT_BYTES && !text.is_empty() {
@@ -383,7 +396,9 @@ impl Session {
 fn value<T: FromValue>(row: &Row, place: usize) -> Result<T> {
     match row.get_opt(place) {
         Some(Ok(value)) => Ok(value),
-        Some(Err(_)) | None => Err(Error::corrupt(format!("the server gave a value that cannot be read (column {place})"))),
+        Some(Err(_)) | None => {
+            Err(Error::corrupt(format!("the server gave a value that cannot be read (column {place})")))
+        }
     }
 }
 
@@ -449,8 +464,12 @@ impl CoreSession<MySql> for Session {
 
     async fn copy_chunk(&mut self, chunk: &Chunk, raise: impl FnOnce(Floor) + Send) -> Result<Copied> {
         let result = self.copy_inner(chunk, raise).await;
-        let result = self.rolled_back(result).await;
-        result.tried(format_args!("chunk {} ({})", chunk.id, describe(chunk)))
+        match self.rolled_back(result).await {
+            Err(e) if is_unfit(&e) => {
+                Err(crate::violation::explain(&mut self.conn, &self.statements, chunk, e).await)
+            }
+            result => result.tried(format_args!("chunk {} ({})", chunk.id, describe(chunk))),
+        }
     }
 
     async fn fate(&mut self, chunk: &Chunk) -> Result<Fate> {
@@ -458,7 +477,9 @@ impl CoreSession<MySql> for Session {
         let of = format!("migration = {migration} and id = {} and epoch = {epoch}", chunk.id);
         let text = format!("update {control}.chunk set attempt = {} where {of}", chunk.attempt + 1);
         self.run(text, "raising the chunk's fence").await?;
-        let rows = self.rows(format!("select done from {control}.chunk where {of}"), "raising the chunk's fence").await?;
+        let rows = self
+            .rows(format!("select done from {control}.chunk where {of}"), "raising the chunk's fence")
+            .await?;
         let done: bool = value(rows.first().ok_or_else(superseded)?, 0)?;
         Ok(if done { Fate::Done } else { Fate::Gone })
     }
@@ -477,10 +498,14 @@ fn describe(chunk: &Chunk) -> String {
     let show = |bound: Option<&Bound>, none: &str| {
         bound.and_then(|b| literals(b).ok()).map_or_else(|| none.to_string(), |parts| parts.join(", "))
     };
-    format!("keys after {} up to {}", show(chunk.lower.as_ref(), "the first"), show(chunk.upper.as_ref(), "the last"))
+    format!(
+        "keys after {} up to {}",
+        show(chunk.lower.as_ref(), "the first"),
+        show(chunk.upper.as_ref(), "the last")
+    )
 }
 
-/// An error that says that the data do not allow the change is no matter of trying again.
+/// The data do not allow the change: no matter of trying again.
 pub fn is_unfit(e: &Error) -> bool {
     e.kind == Kind::Unfit
 }

@@ -9,7 +9,10 @@ use crate::{
     plan::Detail,
     sql::{quote, table},
 };
-use shadowswap_core::{Bound, Error, Result, plan::{Link, Plan}};
+use shadowswap_core::{
+    Bound, Error, Result,
+    plan::{Link, Plan},
+};
 
 /// All texts for one link.
 #[derive(Clone, Debug)]
@@ -58,7 +61,8 @@ impl Statements {
         let mut key_literals = Vec::new();
         for key in &link.key {
             let column = detail.source.columns.iter().find(|c| c.name == key.from);
-            key_literals.push(key_expression(column.ok_or_else(|| lacking(&format!("key column {}", key.from)))?));
+            key_literals
+                .push(key_expression(column.ok_or_else(|| lacking(&format!("key column {}", key.from)))?));
         }
         let sent: Vec<String> =
             detail.source.columns.iter().filter(|c| !c.generated).map(|c| c.name.clone()).collect();
@@ -133,7 +137,8 @@ impl Statements {
         let first = key.first().map(|k| quote(&k.to)).unwrap_or_default();
         let guard = format!("{}.{first} = if({same}, {}.{first}, null)", self.shadow, self.shadow);
         let others = self.filled.iter().filter(|(name, ..)| key.iter().all(|k| k.to != *name));
-        let others = others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
+        let others =
+            others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
         std::iter::once(guard).chain(others).collect::<Vec<_>>().join(",\n")
     }
 
@@ -164,6 +169,18 @@ impl Statements {
             Self::range(&self.source_key(), lower, Some(last))?,
             self.source_key().join(", "),
             rows.saturating_sub(1),
+        ))
+    }
+
+    /// The keys of a range in order, `rows` at most.
+    pub fn keys(&self, lower: Option<&Bound>, upper: Option<&Bound>, rows: u64) -> Result<String> {
+        let order = self.source_key().join(", ");
+        Ok(format!(
+            "select {}\nfrom {} force index ({})\nwhere {}\norder by {order}\nlimit {rows}",
+            self.key_literals.join(", "),
+            self.source,
+            self.key_index,
+            Self::range(&self.source_key(), lower, upper)?,
         ))
     }
 
@@ -228,7 +245,11 @@ impl Statements {
     pub fn straight(&self, overwrites: bool) -> Option<(String, String)> {
         let columns = list(self.straight.as_ref()?, |c| quote(c));
         let head = format!("insert into {} ({columns}) values ", self.shadow);
-        let tail = if overwrites { format!("\non duplicate key update {}", self.overwrite()) } else { String::new() };
+        let tail = if overwrites {
+            format!("\non duplicate key update {}", self.overwrite())
+        } else {
+            String::new()
+        };
         Some((head, tail))
     }
 
@@ -249,7 +270,11 @@ impl Statements {
 
     /// Writes the staged images.
     pub fn write_staged(&self, overwrites: bool) -> String {
-        let tail = if overwrites { format!("\non duplicate key update {}", self.overwrite()) } else { String::new() };
+        let tail = if overwrites {
+            format!("\non duplicate key update {}", self.overwrite())
+        } else {
+            String::new()
+        };
         format!(
             "insert into {} ({})\nselect {}\nfrom {}.`_row` as {}{tail}",
             self.shadow,
@@ -281,9 +306,9 @@ impl Statements {
     /// Removes rows that own a unique value which a row that is read again brings; their own later change brings them back.
     pub fn give_way(&self) -> Vec<String> {
         let statement = |columns: &Vec<(String, String)>| {
-            let on = columns.iter().map(|(from, to)| {
-                format!("{}.{} = {}.{}", self.shadow, quote(to), self.source, quote(from))
-            });
+            let on = columns
+                .iter()
+                .map(|(from, to)| format!("{}.{} = {}.{}", self.shadow, quote(to), self.source, quote(from)));
             let on = on.collect::<Vec<_>>().join(" and ");
             format!("delete {0} from {1} straight_join {0} on {on}", self.shadow, self.again())
         };
@@ -294,7 +319,10 @@ impl Statements {
     pub fn sum_source(&self, lower: Option<&Bound>, upper: Option<&Bound>) -> Result<String> {
         let range = Self::range(&self.source_key(), lower, upper)?;
         let hash = self.hash(|(_, expression, column)| canonical(column, expression));
-        Ok(format!("select count(*), coalesce(bit_xor({hash}), 0) from {} force index ({}) where {range}", self.source, self.key_index))
+        Ok(format!(
+            "select count(*), coalesce(bit_xor({hash}), 0) from {} force index ({}) where {range}",
+            self.source, self.key_index
+        ))
     }
 
     /// The same of the shadow.
@@ -309,11 +337,19 @@ impl Statements {
         let range = Self::range(&self.source_key(), lower, upper)?;
         let hash = self.hash(|(_, expression, column)| canonical(column, expression));
         let keys = self.key_literals.join(", ");
-        Ok(format!("select {hash}, {keys} from {} force index ({}) where {range}", self.source, self.key_index))
+        Ok(format!(
+            "select {hash}, {keys} from {} force index ({}) where {range}",
+            self.source, self.key_index
+        ))
     }
 
     /// The same of the shadow; the key's literals are the source's.
-    pub fn rows_shadow(&self, lower: Option<&Bound>, upper: Option<&Bound>, source: &[Column]) -> Result<String> {
+    pub fn rows_shadow(
+        &self,
+        lower: Option<&Bound>,
+        upper: Option<&Bound>,
+        source: &[Column],
+    ) -> Result<String> {
         let range = Self::range(&self.shadow_key(), lower, upper)?;
         let hash = self.hash(|(name, _, column)| canonical(column, &quote(name)));
         let keys = self.link.key.iter().map(|k| {
@@ -350,7 +386,10 @@ impl Statements {
         let same = same.collect::<Vec<_>>().join("\nand ");
         let on = |table: &str| {
             let parts = self.link.key.iter().enumerate();
-            parts.map(|(n, k)| format!("{table}.{} = a.`_k{}`", quote(&k.to), n + 1)).collect::<Vec<_>>().join(" and ")
+            parts
+                .map(|(n, k)| format!("{table}.{} = a.`_k{}`", quote(&k.to), n + 1))
+                .collect::<Vec<_>>()
+                .join(" and ")
         };
         let first = self.link.key.first().map(|k| quote(&k.to)).unwrap_or_default();
         format!(
@@ -390,7 +429,9 @@ fn canonical(column: &Column, expression: &str) -> String {
         "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" if unsigned => {
             format!("cast(round({expression}) as unsigned)")
         }
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => format!("cast(round({expression}) as signed)"),
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" => {
+            format!("cast(round({expression}) as signed)")
+        }
         "year" | "bit" => format!("({expression}) + 0"),
         "decimal" | "numeric" => format!("cast({expression} as {})", cast_decimal(&column.column_type)),
         "float" | "double" => format!("({expression}) + 0e0"),
@@ -454,7 +495,10 @@ mod tests {
     fn ranges_of_composite_keys_are_nested_by_column() {
         let columns = ["a".to_string(), "b".to_string(), "c".to_string()];
         let values = ["1".to_string(), "2".to_string(), "3".to_string()];
-        assert_eq!(beyond(&columns, &values, ">", ">"), "(a > 1 or (a = 1 and (b > 2 or (b = 2 and c > 3))))");
+        assert_eq!(
+            beyond(&columns, &values, ">", ">"),
+            "(a > 1 or (a = 1 and (b > 2 or (b = 2 and c > 3))))"
+        );
         assert_eq!(beyond(&columns[..1], &values[..1], "<", "<="), "a <= 1");
         let bound = Bound(r#"["1","_utf8mb4 x'41'"]"#.to_string());
         assert_eq!(literals(&bound).expect("a bound"), vec!["1", "_utf8mb4 x'41'"]);

@@ -44,7 +44,7 @@ use crate::{
     statements::Statements,
 };
 use shadowswap_core::{
-    Caps, Engine, Error, Load, Obstacle, Outcome, Result, Tried,
+    Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
     plan::{Plan, Request},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -117,7 +117,11 @@ impl Engine for Postgres {
     type Control = Control;
 
     fn caps(&self) -> Caps {
-        Caps { builds_indexes_late: true, drains_through_lock: false }
+        Caps {
+            builds_indexes_late: true,
+            drains_through_lock: false,
+            spelling: Spelling { quote: '"', folds: true },
+        }
     }
 
     async fn control(&self, create: bool) -> Result<Control> {

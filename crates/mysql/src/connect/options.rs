@@ -90,9 +90,12 @@ impl ConnectOptions {
                 }
             }
         }
-        for (variable, key) in
-            [("MYSQL_HOST", "host"), ("MYSQL_TCP_PORT", "port"), ("MYSQL_UNIX_PORT", "socket"), ("MYSQL_PWD", "password")]
-        {
+        for (variable, key) in [
+            ("MYSQL_HOST", "host"),
+            ("MYSQL_TCP_PORT", "port"),
+            ("MYSQL_UNIX_PORT", "socket"),
+            ("MYSQL_PWD", "password"),
+        ] {
             if let Some(value) = environment(variable) {
                 options.set(key, &value, variable)?;
             }
@@ -114,7 +117,9 @@ impl ConnectOptions {
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
             Err(_) if !must_exist => return Ok(()),
-            Err(e) => return Err(Error::usage(format!("the option file {} cannot be read: {e}", file.display()))),
+            Err(e) => {
+                return Err(Error::usage(format!("the option file {} cannot be read: {e}", file.display())));
+            }
         };
         // `!include` and options without a value are none of ours.
         let kept: Vec<&str> = text.lines().filter(|l| !l.trim_start().starts_with('!')).collect();
@@ -123,12 +128,14 @@ impl ConnectOptions {
             .iter()
             .map(|l| {
                 let trimmed = l.trim();
-                let is_bare = !trimmed.is_empty() && !trimmed.starts_with(['#', ';', '[']) && !trimmed.contains('=');
+                let is_bare =
+                    !trimmed.is_empty() && !trimmed.starts_with(['#', ';', '[']) && !trimmed.contains('=');
                 if is_bare { format!("{trimmed}=") } else { (*l).to_string() }
             })
             .collect();
-        let parsed = Ini::load_from_str_opt(&lines.join("\n"), read)
-            .map_err(|e| Error::usage(format!("the option file {}, line {}: it cannot be read", file.display(), e.line)))?;
+        let parsed = Ini::load_from_str_opt(&lines.join("\n"), read).map_err(|e| {
+            Error::usage(format!("the option file {}, line {}: it cannot be read", file.display(), e.line))
+        })?;
         for section in SECTIONS {
             for (key, value) in parsed.section(Some(section)).into_iter().flat_map(|s| s.iter()) {
                 let key = key.replace('_', "-");
@@ -150,8 +157,9 @@ impl ConnectOptions {
             "password" => self.password = Some(value.to_string()),
             "database" => self.database = Some(value.to_string()),
             "ssl-mode" => {
-                self.ssl_mode = SslMode::parse(value)
-                    .ok_or_else(|| wrong("is none of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY"))?;
+                self.ssl_mode = SslMode::parse(value).ok_or_else(|| {
+                    wrong("is none of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY")
+                })?;
             }
             "ssl-ca" => self.ssl_ca = Some(PathBuf::from(value)),
             "ssl-cert" => self.ssl_cert = Some(PathBuf::from(value)),
@@ -169,7 +177,10 @@ impl ConnectOptions {
                 ssl = ssl.with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true);
             }
             if let (Some(cert), Some(key)) = (&self.ssl_cert, &self.ssl_key) {
-                ssl = ssl.with_client_identity(Some(mysql_async::ClientIdentity::new(cert.clone().into(), key.clone().into())));
+                ssl = ssl.with_client_identity(Some(mysql_async::ClientIdentity::new(
+                    cert.clone().into(),
+                    key.clone().into(),
+                )));
             }
             match self.ssl_mode {
                 SslMode::VerifyIdentity => ssl,
@@ -207,11 +218,15 @@ struct Parsed {
 impl Parsed {
     fn read(text: &str) -> Result<Parsed> {
         let wrong = |what: &str| {
-            Error::usage(format!("the URL: {what}"))
-                .next("write mysql://user@host:3306/database, or mysql:///database?socket=/run/mysqld/mysqld.sock")
+            Error::usage(format!("the URL: {what}")).next(
+                "write mysql://user@host:3306/database, or mysql:///database?socket=/run/mysqld/mysqld.sock",
+            )
         };
         let decode = |part: &str| {
-            percent_decode_str(part).decode_utf8().map(|t| t.into_owned()).map_err(|_| wrong("a part of it is no UTF-8"))
+            percent_decode_str(part)
+                .decode_utf8()
+                .map(|t| t.into_owned())
+                .map_err(|_| wrong("a part of it is no UTF-8"))
         };
         let rest = text.split_once("://").map(|(_, rest)| rest).ok_or_else(|| wrong("it has no ://"))?;
         let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -274,11 +289,14 @@ mod tests {
         let got = gather("mysql:///shop", &[("HOME", home)]).expect("options");
         assert_eq!((got.user.as_str(), got.port, got.database.as_deref()), ("filed", 3307, Some("shop")));
         assert_eq!(got.password.as_deref(), Some("se#cret"));
-        let got = gather("mysql://app:p%40ss@db.example:3310/shop", &[("HOME", home), ("MYSQL_TCP_PORT", "3308")])
-            .expect("options");
+        let got =
+            gather("mysql://app:p%40ss@db.example:3310/shop", &[("HOME", home), ("MYSQL_TCP_PORT", "3308")])
+                .expect("options");
         assert_eq!((got.user.as_str(), got.host.as_str(), got.port), ("app", "db.example", 3310));
         assert_eq!(got.password.as_deref(), Some("p@ss"));
-        let got = gather("mysql://app@/shop", &[("HOME", home), ("MYSQL_TCP_PORT", "3308"), ("MYSQL_PWD", "x")]).expect("options");
+        let got =
+            gather("mysql://app@/shop", &[("HOME", home), ("MYSQL_TCP_PORT", "3308"), ("MYSQL_PWD", "x")])
+                .expect("options");
         assert_eq!((got.port, got.password.as_deref()), (3308, Some("x")));
     }
 

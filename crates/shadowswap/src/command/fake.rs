@@ -149,7 +149,11 @@ impl Engine for Fake {
     type Control = Fake;
 
     fn caps(&self) -> Caps {
-        Caps { builds_indexes_late: true, drains_through_lock: false }
+        Caps {
+            builds_indexes_late: true,
+            drains_through_lock: false,
+            spelling: shadowswap_core::Spelling { quote: '"', folds: true },
+        }
     }
 
     async fn control(&self, _: bool) -> Result<Fake> {
@@ -164,7 +168,10 @@ impl Engine for Fake {
     async fn plan(&self, request: &Request) -> Result<Plan> {
         self.tell("plan");
         let schema = self.schema.as_deref().unwrap_or("public");
-        let mut plan = plan(request, if find::is_qualified(&request.table) { "sales" } else { schema });
+        let mut plan = plan(
+            request,
+            if find::is_qualified(self.caps().spelling, &request.table) { "sales" } else { schema },
+        );
         plan.findings.extend(self.findings.clone());
         Ok(plan)
     }

@@ -2,7 +2,7 @@
 
 use crate::exit::Failure;
 use shadowswap_core::{
-    Engine, Error, Kind, Result,
+    Engine, Error, Kind, Result, Spelling,
     control::{Control as _, Status},
     name::TableName,
 };
@@ -40,7 +40,8 @@ pub async fn unfinished<E: Engine>(engine: &E, table: Option<&str>) -> Result<(E
         )
     };
     let control = control.ok_or_else(none)?;
-    let found = only(all.into_iter().filter(|s| !s.phase.is_over()).collect(), table)?;
+    let found =
+        only(engine.caps().spelling, all.into_iter().filter(|s| !s.phase.is_over()).collect(), table)?;
     Ok((control, found.ok_or_else(none)?))
 }
 
@@ -48,8 +49,8 @@ pub async fn unfinished<E: Engine>(engine: &E, table: Option<&str>) -> Result<(E
 ///
 /// # Errors
 /// `Refused` with the candidates.
-pub fn only(all: Vec<Status>, table: Option<&str>) -> Result<Option<Status>> {
-    let matching = all.into_iter().filter(|s| table.is_none_or(|t| names(t, &s.table)));
+pub fn only(spelling: Spelling, all: Vec<Status>, table: Option<&str>) -> Result<Option<Status>> {
+    let matching = all.into_iter().filter(|s| table.is_none_or(|t| names(spelling, t, &s.table)));
     let mut found: Vec<Status> = Vec::new();
     for status in matching {
         if found.iter().all(|f| f.table != status.table) {
@@ -67,8 +68,8 @@ pub fn only(all: Vec<Status>, table: Option<&str>) -> Result<Option<Status>> {
 }
 
 /// Whether the text means this table: `orders`, `sales.orders`, `"Sales"."Orders"`. Without a schema, any schema will do.
-pub fn names(text: &str, table: &TableName) -> bool {
-    match parts(text).as_deref() {
+pub fn names(spelling: Spelling, text: &str, table: &TableName) -> bool {
+    match parts(spelling, text).as_deref() {
         Some([name]) => *name == table.name,
         Some([schema, name]) => *schema == table.schema && *name == table.name,
         Some(_) | None => false,
@@ -76,23 +77,23 @@ pub fn names(text: &str, table: &TableName) -> bool {
 }
 
 /// Whether the text names the schema too.
-pub fn is_qualified(text: &str) -> bool {
-    parts(text).is_some_and(|p| p.len() > 1)
+pub fn is_qualified(spelling: Spelling, text: &str) -> bool {
+    parts(spelling, text).is_some_and(|p| p.len() > 1)
 }
 
-/// The parts of a name as the catalog spells them: lower case unless quoted. `None`: an open quote.
-fn parts(text: &str) -> Option<Vec<String>> {
+/// The parts of a name as the catalog spells them. `None`: an open quote.
+fn parts(Spelling { quote, folds }: Spelling, text: &str) -> Option<Vec<String>> {
     let (mut parts, mut part, mut is_quoted) = (Vec::new(), String::new(), false);
     let mut chars = text.trim().chars().peekable();
     while let Some(c) = chars.next() {
         match c {
-            '"' if is_quoted && chars.peek() == Some(&'"') => {
+            c if c == quote && is_quoted && chars.peek() == Some(&quote) => {
                 chars.next();
-                part.push('"');
+                part.push(quote);
             }
-            '"' => is_quoted = !is_quoted,
+            c if c == quote => is_quoted = !is_quoted,
             '.' if !is_quoted => parts.push(std::mem::take(&mut part)),
-            c if is_quoted => part.push(c),
+            c if is_quoted || !folds => part.push(c),
             c => part.extend(c.to_lowercase()),
         }
     }
@@ -106,28 +107,40 @@ mod tests {
     use crate::command::fake;
     use shadowswap_core::Phase;
 
+    const PLAIN: Spelling = Spelling { quote: '"', folds: true };
+
     #[test]
     fn names_are_compared_as_the_catalog_spells_them() {
         let orders = TableName::new("sales", "orders");
         for text in ["orders", "Orders", "sales.orders", "\"sales\".\"orders\"", " SALES.orders "] {
-            assert!(names(text, &orders), "{text}");
+            assert!(names(PLAIN, text, &orders), "{text}");
         }
         for text in
             ["order", "public.orders", "\"Orders\"", "\"sales.orders\"", "\"orders", "a.sales.orders", ""]
         {
-            assert!(!names(text, &orders), "{text}");
+            assert!(!names(PLAIN, text, &orders), "{text}");
         }
-        assert!(names("\"a\"\"b.c\"", &TableName::new("x", "a\"b.c")));
-        assert!(is_qualified("a.b") && !is_qualified("b") && !is_qualified("\"a.b\""));
+        assert!(names(PLAIN, "\"a\"\"b.c\"", &TableName::new("x", "a\"b.c")));
+        assert!(is_qualified(PLAIN, "a.b") && !is_qualified(PLAIN, "b") && !is_qualified(PLAIN, "\"a.b\""));
+    }
+
+    #[test]
+    fn spelling_is_the_engines() {
+        let mysql = Spelling { quote: '`', folds: false };
+        let table = TableName::new("Shop", "Or`ders.x");
+        assert!(names(mysql, "Shop.`Or``ders.x`", &table) && !names(mysql, "shop.`Or``ders.x`", &table));
+        assert!(names(mysql, "Orders", &TableName::new("s", "Orders")));
+        assert!(!names(mysql, "orders", &TableName::new("s", "Orders")));
+        assert!(names(mysql, "a\"b", &TableName::new("s", "a\"b")));
     }
 
     #[test]
     fn one_table_is_never_taken_for_another() {
         let all = || vec![fake::status("a", "orders", Phase::Copy), fake::status("b", "orders", Phase::Copy)];
-        assert_eq!(only(all(), Some("orders")).unwrap_err().kind, Kind::Refused);
-        assert!(only(all(), None).is_err());
-        assert_eq!(only(all(), Some("b.orders")).unwrap().unwrap().table.schema, "b");
-        assert!(only(all(), Some("customers")).unwrap().is_none());
+        assert_eq!(only(PLAIN, all(), Some("orders")).unwrap_err().kind, Kind::Refused);
+        assert!(only(PLAIN, all(), None).is_err());
+        assert_eq!(only(PLAIN, all(), Some("b.orders")).unwrap().unwrap().table.schema, "b");
+        assert!(only(PLAIN, all(), Some("customers")).unwrap().is_none());
     }
 
     #[tokio::test]

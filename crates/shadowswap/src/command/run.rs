@@ -56,7 +56,9 @@ struct Begun {
 async fn begun<E: Engine>(engine: &E, intent: &Intent) -> Result<Option<Begun>, Failure> {
     let (control, all) = find::all(engine).await?;
     let open = all.into_iter().filter(|s| !s.phase.is_over()).collect();
-    let (Some(control), Some(status)) = (control, find::only(open, Some(&intent.table))?) else {
+    let (Some(control), Some(status)) =
+        (control, find::only(engine.caps().spelling, open, Some(&intent.table))?)
+    else {
         return Ok(None);
     };
     let Some((migration, phase, plan)) = control.find(&status.table).await? else {
@@ -68,7 +70,7 @@ async fn begun<E: Engine>(engine: &E, intent: &Intent) -> Result<Option<Begun>, 
 /// Without a schema, the text may mean another table than that of the unfinished migration: `search_path` decides, and only the server
 /// knows it. Where it cannot say (the change is half done), the names are enough.
 async fn is_other<E: Engine>(engine: &E, intent: &Intent, plan: &Plan) -> bool {
-    if find::is_qualified(&intent.table) {
+    if find::is_qualified(engine.caps().spelling, &intent.table) {
         return false;
     }
     let request = Request { table: intent.table.clone(), ..plan.request.clone() };
