@@ -149,7 +149,7 @@ pub async fn lock(request: Request<'_>, sessions: Sessions) -> Result<Locked> {
         carry_counter(&mut killer, plan).await?;
     }
     let (source, shadow) = (table(&plan.source), table(&plan.shadow));
-    let mut text = format!("lock tables {source} write, {shadow} write, {control}.checkpoint write");
+    let mut text = format!("lock tables {source} write, {shadow} write");
     if renamer.is_some() {
         let sentry = sentry(plan);
         remove_sentry(&mut killer, plan).await?;
@@ -269,13 +269,14 @@ impl Locked {
         drop(tokio::time::timeout(Duration::from_secs(2), all).await);
     }
 
+    /// Whoever takes over ends our sessions first, and with them the lock; what is left is to be sure that this has not begun.
     async fn check_epoch(&mut self) -> Result<()> {
         let text = format!(
             "select 1 from {}.checkpoint where migration = {} and epoch = {}",
             self.control, self.migration, self.epoch
         );
         let found: Option<u8> =
-            self.session.conn().query_first(text).await.map_err(|e| server(e, "looking at the epoch"))?;
+            self.marker.conn().query_first(text).await.map_err(|e| server(e, "looking at the epoch"))?;
         found.map(drop).ok_or_else(crate::error::superseded)
     }
 
