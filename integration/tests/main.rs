@@ -12,6 +12,7 @@ mod cases;
 mod catalog;
 mod cli;
 mod lifecycle;
+mod mysql;
 mod operator;
 mod plans;
 mod race;

@@ -1,0 +1,122 @@
+//! Kills, stops and aborts in each phase.
+
+use shadowswap_testkit::load::{Ledger, Load, TableShape};
+use shadowswap_testkit::mysql::{Product, shared};
+
+use super::{PRODUCTS, phase, reached, sql, texts, traces};
+use crate::operator::{LONG, SOON, run, tell};
+
+/// Slow enough to be met in each phase.
+const SLOW: [&str; 6] = ["--chunk-time", "5ms", "--copy-workers", "1", "--stall-budget", "2s"];
+
+async fn killed_in(product: Product, at: &str) {
+    let database = shared(product).await.database().await;
+    let mut conn = database.connect().await;
+    let shape = TableShape::standard("t");
+    shape.create(&mut conn).await;
+    let ledger = Ledger::fill(&mut conn, shape, 5_000, 1).await;
+    let load = Load::new(&database.url()).writers(4).rate(400.0).start(ledger).await.unwrap();
+    let more: &[&str] = if at == "ready" { &["--cutover", "manual"] } else { &[] };
+    let mut first = run(&database.url(), "t", "modify n bigint").args(SLOW).args(more.iter().copied()).spawn();
+    reached(&mut conn, &mut first, &[at]).await;
+    first.signal(shadowswap_testkit::Signal::SIGKILL);
+    drop(first.wait(SOON).await);
+    let before = phase(&mut conn).await;
+    let output = run(&database.url(), "t", "modify n bigint").args(SLOW).run(LONG).await.expect_code(0);
+    assert!(output.stderr.contains("going on with migration"), "{before:?} {}", output.stderr);
+    load.reached(50, SOON).await;
+    let (report, ledger) = load.stop().await;
+    assert!(report.is_clean(), "{product:?} {at}: {report}");
+    let differences = ledger.check(&mut conn, "t").await.unwrap();
+    assert!(differences.is_empty(), "{product:?} {at}: {differences}\n{}", output.stdout);
+    assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn killed_runs_go_on_from_the_checkpoint() {
+    for product in PRODUCTS {
+        for at in ["copy", "index", "verify", "ready"] {
+            killed_in(product, at).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn abort_removes_everything() {
+    for product in PRODUCTS {
+        let database = shared(product).await.database().await;
+        let mut conn = database.connect().await;
+        sql(&mut conn, "create table t (id int primary key, n int, key (n)); insert into t values (1, 1), (2, 2)").await;
+        let before = texts(&mut conn, "show create table t").await;
+        let mut first = run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
+        reached(&mut conn, &mut first, &["ready"]).await;
+        tell(&database.url(), "abort", "t").await.expect_code(0);
+        first.wait(LONG).await.expect_code(6);
+        assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+        assert_eq!(texts(&mut conn, "show create table t").await, before);
+    }
+}
+
+#[tokio::test]
+async fn ddl_and_truncate_on_the_source_end_the_run() {
+    for product in PRODUCTS {
+        for change in ["truncate table t", "alter table t add column z int", "create index z on t (n)"] {
+            let database = shared(product).await.database().await;
+            let mut conn = database.connect().await;
+            sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)").await;
+            let mut first = run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
+            reached(&mut conn, &mut first, &["ready"]).await;
+            sql(&mut conn, change).await;
+            let output = first.wait(LONG).await.expect_code(3);
+            assert!(output.stderr.contains("nothing was swapped"), "{change}: {}", output.stderr);
+            assert_eq!(traces(&mut conn).await, Vec::<String>::new(), "{product:?} {change}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn second_runner_is_turned_away() {
+    for product in PRODUCTS {
+        let database = shared(product).await.database().await;
+        let mut conn = database.connect().await;
+        sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1)").await;
+        let mut first = run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
+        reached(&mut conn, &mut first, &["ready"]).await;
+        run(&database.url(), "t", "modify n bigint").run(LONG).await.expect_code(7);
+        tell(&database.url(), "cutover", "t").await.expect_code(0);
+        first.wait(LONG).await.expect_code(0);
+        assert_eq!(texts(&mut conn, "select data_type from information_schema.columns where table_schema = database() and table_name = 't' and column_name = 'n'").await, ["bigint"]);
+        assert_eq!(texts(&mut conn, "select count(*) from _t_old").await, ["1"]);
+    }
+}
+
+#[tokio::test]
+async fn counter_of_a_table_goes_on_where_it_was() {
+    for product in PRODUCTS {
+        let database = shared(product).await.database().await;
+        let mut conn = database.connect().await;
+        sql(&mut conn, "create table t (id int auto_increment primary key, n int); insert into t (n) values (1), (2), (3); delete from t where id > 1")
+            .await;
+        run(&database.url(), "t", "modify id bigint auto_increment").run(LONG).await.expect_code(0);
+        sql(&mut conn, "insert into t (n) values (9)").await;
+        assert_eq!(texts(&mut conn, "select id, n from t order by id").await, ["1|1", "4|9"], "{product:?}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_do_not_fit_are_named() {
+    for product in PRODUCTS {
+        let database = shared(product).await.database().await;
+        let mut conn = database.connect().await;
+        sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (7, 300), (8, 4), (9, -1)").await;
+        let output = run(&database.url(), "t", "modify n tinyint unsigned").run(LONG).await.expect_code(3);
+        assert!(output.stderr.contains("(7)") && output.stderr.contains("(9)") && !output.stderr.contains("(8)"), "{}", output.stderr);
+        assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+        let output = run(&database.url(), "t", "add unique key (n)").run(LONG).await.expect_code(0);
+        drop(output);
+        sql(&mut conn, "create table u (id int primary key, n int); insert into u values (1, 5), (2, 5), (3, 6)").await;
+        let output = run(&database.url(), "u", "add unique key (n)").run(LONG).await.expect_code(3);
+        assert!(output.stderr.contains("1 and 2"), "{}", output.stderr);
+        assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,89 @@
+//! Runs against clients that never rest.
+
+use shadowswap_testkit::load::{Column, KeyColumn, Ledger, Load, Op, TableShape};
+use shadowswap_testkit::mysql::{Product, shared};
+
+use super::{PRODUCTS, traces};
+use crate::operator::{LONG, SOON, run};
+
+/// Clients on a busy machine with a debug build: the stall is measured elsewhere, here it only must not make us give up.
+const PATIENT: [&str; 2] = ["--stall-budget", "2s"];
+/// Statements between the swap and the end of the load.
+const AFTERWARDS: u64 = 200;
+
+struct Race {
+    shape: TableShape,
+    rows: u64,
+    mix: Vec<(Op, u32)>,
+    alter: &'static str,
+    more: &'static [&'static str],
+}
+
+impl Race {
+    fn standard(mix: &[(Op, u32)]) -> Race {
+        let shape = TableShape::standard("t");
+        Race { shape, rows: 10_000, mix: mix.to_vec(), alter: "modify n bigint", more: &[] }
+    }
+
+    async fn run(self, product: Product) {
+        let database = shared(product).await.database().await;
+        let mut conn = database.connect().await;
+        self.shape.create(&mut conn).await;
+        let table = self.shape.table().to_owned();
+        let ledger = Ledger::fill(&mut conn, self.shape, self.rows, 1).await;
+        let load = Load::new(&database.url()).writers(8).mix(&self.mix).start(ledger).await.unwrap();
+        load.reached(AFTERWARDS, SOON).await;
+        let output = run(&database.url(), &table, self.alter)
+            .args(PATIENT)
+            .args(["--chunk-time", "20ms"])
+            .args(self.more.iter().copied())
+            .run(LONG)
+            .await;
+        let output = output.expect_code(0);
+        load.reached(AFTERWARDS, SOON).await;
+        let (report, ledger) = load.stop().await;
+        assert!(report.is_clean(), "{product:?}: {report}\n{}", output.stderr);
+        let differences = ledger.check(&mut conn, &table).await.unwrap();
+        assert!(differences.is_empty(), "{product:?}: {differences}\n{}{}", output.stdout, output.stderr);
+        assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+    }
+}
+
+async fn on_both(race: impl Fn() -> Race) {
+    for product in PRODUCTS {
+        race().run(product).await;
+    }
+}
+
+#[tokio::test]
+async fn no_write_is_lost_under_all_operations() {
+    on_both(|| Race::standard(&Op::MIX)).await;
+}
+
+#[tokio::test]
+async fn unique_values_that_move_between_rows_arrive() {
+    let mix = [(Op::SwapUnique, 6), (Op::UpdateOne, 2), (Op::Reinsert, 1), (Op::Delete, 1), (Op::Insert, 1)];
+    on_both(|| Race { rows: 2_000, ..Race::standard(&mix) }).await;
+}
+
+#[tokio::test]
+async fn rows_that_are_read_again_arrive() {
+    let columns = vec![
+        Column::unique_text("email"),
+        Column::int("n"),
+        Column::new("j", "json", |_, stamp| Some(format!("{{\"a\": {stamp}}}"))).on_mysql("json"),
+    ];
+    let shape = || TableShape::new("t", vec![KeyColumn::bigint("id")], columns.clone());
+    on_both(|| Race { shape: shape(), rows: 3_000, ..Race::standard(&Op::MIX) }).await;
+}
+
+#[tokio::test]
+async fn computed_values_are_applied_through_the_projection() {
+    on_both(|| Race {
+        alter: "add column tripled bigint, add key (tripled)",
+        more: &["--set", "tripled=n * 3"],
+        rows: 3_000,
+        ..Race::standard(&Op::MIX)
+    })
+    .await;
+}
