@@ -1,6 +1,14 @@
 //! What the server says about one table: columns, indexes, and its own text of the definition.
 
+mod read;
+mod resolve;
+pub mod show;
+
+pub use read::{server_of as server, table};
+pub use resolve::resolve;
+
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// A table's definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,4 +76,46 @@ pub struct Part {
     pub prefix: Option<u64>,
     /// Sorted the other way.
     pub descending: bool,
+}
+
+impl Table {
+    /// A hash of the definition. The counter of AUTO_INCREMENT is no part of it.
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(self.create.as_bytes());
+        digest.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// The column of this name; names of columns do not differ by case.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| same_name(&c.name, name))
+    }
+
+    /// The index of this name.
+    pub fn index(&self, name: &str) -> Option<&Index> {
+        self.indexes.iter().find(|i| same_name(&i.name, name))
+    }
+}
+
+/// Whether two names of columns or indexes are one to the server.
+pub fn same_name(a: &str, b: &str) -> bool {
+    a == b || a.to_lowercase() == b.to_lowercase()
+}
+
+impl Column {
+    /// What must be the same for values to be the same: type, character set and collation.
+    pub fn shape(&self) -> (&str, Option<&str>, Option<&str>) {
+        (&self.column_type, self.charset.as_deref(), self.collation.as_deref())
+    }
+
+    /// Numbers its rows itself.
+    pub fn is_auto_increment(&self) -> bool {
+        self.extra.to_ascii_lowercase().contains("auto_increment")
+    }
+}
+
+impl Index {
+    /// The columns, if it has neither expressions nor prefixes.
+    pub fn whole_columns(&self) -> Option<Vec<&str>> {
+        self.parts.iter().map(|p| p.column.as_deref().filter(|_| p.prefix.is_none())).collect()
+    }
 }

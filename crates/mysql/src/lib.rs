@@ -2,6 +2,7 @@
 //!
 //! It returns facts and does one verb at a time; phases, retries and the frontier are the core's.
 
+pub mod alter;
 pub mod catalog;
 pub mod error;
 pub mod flavor;
