@@ -326,7 +326,7 @@ mod tests {
             "drop foreign key f",
             "add constraint f foreign key (a) references t (a)",
             "add a int references t (a)",
-            "/*!50000 rename column a to b */",
+            "/*!50000 rename column a to b, */ force",
             "add a int, /*M! add b int */ add c int",
             "change t.a b int",
         ] {

@@ -4,7 +4,9 @@
 
 pub mod alter;
 pub mod catalog;
+pub mod check;
 pub mod error;
 pub mod flavor;
+pub mod lacks;
 pub mod plan;
 pub mod sql;
