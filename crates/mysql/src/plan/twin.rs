@@ -73,17 +73,15 @@ pub async fn open(conn: &mut Conn, schema: &str) -> Result<Stage> {
     if got.flatten() != Some(1) {
         return Err(Error::transient(format!("{what}: another plan is being made")));
     }
-    let there: Option<String> = conn
-        .exec_first("select SCHEMA_NAME from information_schema.SCHEMATA where SCHEMA_NAME = ?", (schema,))
-        .await
-        .map_err(|e| server(e, &what))?;
-    let is_ours = there.is_none();
-    if is_ours {
-        run(conn, &format!("{MARK} create database if not exists {}", quote(schema)), &what).await?;
+    let mut stage = Stage { schema: schema.to_string(), is_ours: false, made: Vec::new() };
+    match stage.prepare(conn).await {
+        Ok(()) => Ok(stage),
+        Err(e) => {
+            // The first error tells more than what may follow it.
+            let _ = stage.close(conn).await;
+            Err(e.while_trying(what))
+        }
     }
-    let stage = Stage { schema: schema.to_string(), is_ours, made: Vec::new() };
-    sweep(conn, schema).await?;
-    Ok(stage)
 }
 
 async fn sweep(conn: &mut Conn, schema: &str) -> Result<()> {
@@ -99,6 +97,20 @@ async fn sweep(conn: &mut Conn, schema: &str) -> Result<()> {
 }
 
 impl Stage {
+    async fn prepare(&mut self, conn: &mut Conn) -> Result<()> {
+        let schema = self.schema.clone();
+        let there: Option<String> = conn
+            .exec_first("select SCHEMA_NAME from information_schema.SCHEMATA where SCHEMA_NAME = ?", (&schema,))
+            .await
+            .map_err(|e| server(e, "looking for the database"))?;
+        if there.is_none() {
+            let text = format!("{MARK} create database if not exists {}", quote(&schema));
+            run(conn, &text, "making the database").await?;
+            self.is_ours = true;
+        }
+        sweep(conn, &schema).await
+    }
+
     /// Makes another empty twin.
     ///
     /// # Errors
@@ -118,8 +130,9 @@ impl Stage {
     pub async fn close(self, conn: &mut Conn) -> Result<()> {
         let mut ended = Ok(());
         for name in &self.made {
-            let dropped = run(conn, &format!("{MARK} drop table if exists {}", table(name)), format_args!("dropping {name}"));
-            ended = ended.and(dropped.await);
+            let text = format!("{MARK} drop table if exists {}", table(name));
+            let dropped = run(conn, &text, format_args!("dropping {name}")).await;
+            ended = ended.and(dropped);
         }
         if self.is_ours {
             ended = ended.and(self.drop_database(conn).await);
