@@ -11,7 +11,7 @@ use crate::{
     error::{QUERY_INTERRUPTED, server},
     plan::Detail,
     session::Session,
-    sql::{quote, table},
+    sql::{NAME_BYTES_MAX, quote, table},
 };
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_core::{
@@ -77,16 +77,15 @@ pub struct Sessions {
 /// What the source is called between the swap and the cleaning up after it, where the sentry has been; its name while it stands there.
 pub fn sentry(plan: &Plan) -> TableName {
     let name = &plan.source.name;
-    plan.source.sibling(behind(name, "_swapped"))
+    plan.source.sibling(behind(name, "_swapped", NAME_BYTES_MAX))
 }
 
-/// A name of at most 64 characters that sorts behind `name`, if any does.
-pub fn behind(name: &str, suffix: &str) -> String {
-    let full = format!("{name}{suffix}");
-    if full.chars().count() <= 64 {
-        return full;
+/// A name of at most so many bytes that sorts behind `name`, if any does.
+pub fn behind(name: &str, suffix: &str, limit: usize) -> String {
+    let derived = shadowswap_core::name::derived("", name, suffix, limit);
+    if derived.as_bytes() > name.as_bytes() {
+        return derived;
     }
-    let derived = shadowswap_core::name::derived("", name, suffix, 64);
     // A tilde is behind everything that ASCII has.
     let cut = derived.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
     let (head, tail) = derived.split_at(cut);
@@ -488,10 +487,10 @@ mod tests {
     #[test]
     fn names_for_the_swap_sort_behind_the_source() {
         for name in ["orders", "Orders", "a", &"x".repeat(64), &"A".repeat(60), "täble"] {
-            let derived = behind(name, "_swapped");
+            let derived = behind(name, "_swapped", 64);
             assert!(derived.as_bytes() > name.as_bytes() && derived.chars().count() <= 64, "{derived}");
         }
         let (one, two) = (format!("{}1", "x".repeat(63)), format!("{}2", "x".repeat(63)));
-        assert_ne!(behind(&one, "_shadow"), behind(&two, "_shadow"));
+        assert_ne!(behind(&one, "_shadow", 64), behind(&two, "_shadow", 64));
     }
 }

@@ -4,6 +4,7 @@
 
 mod alter;
 pub mod catalog;
+mod check;
 mod connect;
 mod control;
 mod cutover;
@@ -11,6 +12,7 @@ mod error;
 pub mod flavor;
 mod floor;
 mod gtid;
+mod lacks;
 mod literal;
 pub mod plan;
 mod position;
@@ -206,7 +208,7 @@ impl Engine for MySql {
         let mut conn = self.connect("verify").await?;
         let now = catalog::table(&mut conn, &plan.source).await?;
         let now = now.ok_or_else(|| Error::refused(format!("there is no table {}", plan.source)))?;
-        Ok(plan::lacks(&now, &detail.shadow))
+        Ok(lacks::lacks(&now, &detail.shadow))
     }
 
     async fn load(&self, _plan: &Plan, _migration: i64) -> Result<Load> {

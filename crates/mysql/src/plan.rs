@@ -1,12 +1,354 @@
-//! stub
+//! Works out what will be done, and changes nothing of the source: everything is tried on an empty copy.
+
+pub(crate) mod conversion;
+mod create;
 pub mod detail;
+mod expression;
+mod key;
+pub mod mapping;
+mod steps;
+mod strategy;
+pub mod twin;
+
 pub use detail::{Detail, LateIndex};
-pub async fn plan(
-    _: &mut mysql_async::Conn,
-    _: &shadowswap_core::plan::Request,
-) -> shadowswap_core::Result<shadowswap_core::plan::Plan> {
-    Err(shadowswap_core::Error::usage("x"))
+
+use crate::{
+    alter::Body,
+    catalog::{self, Table, same_name, show},
+    check::{self, Facts},
+    error::server,
+    flavor::Server,
+    sql::{NAME_BYTES_MAX, table},
+};
+use key::Key;
+use mapping::{Mapped, Projection};
+use mysql_async::{Conn, prelude::Queryable};
+use shadowswap_core::{
+    error::{Error, Result},
+    name::{TableName, derived},
+    plan::{Finding, Link, Plan, Request, Severity, Strategy},
+};
+use strategy::Verdict;
+use twin::{Algorithm, Stage};
+
+/// What MySQL adds to a table's name to call its CHECK constraints.
+const CHECK_SUFFIX_BYTES: usize = 8;
+
+/// What was learnt from the twins.
+struct Trial {
+    after: Table,
+    projection: Projection,
+    algorithms: Vec<Algorithm>,
+    key: std::result::Result<Key, Vec<String>>,
+    late: Vec<LateIndex>,
+    findings: Vec<Finding>,
 }
-pub fn lacks(_: &crate::catalog::Table, _: &crate::catalog::Table) -> Vec<String> {
+
+/// Looks at everything and says what would be done.
+///
+/// Makes empty copies of the table in the control database, and drops them again; the database too, if it was not there. Sets the
+/// session's character set, `sql_mode`, time zone and `lock_wait_timeout`. Dropping the future may leave copies behind, which a later plan
+/// removes: close the connection then.
+///
+/// # Errors
+/// `Usage` if the request cannot be read; `Refused` if there is no such table, or if the server refuses the change itself; `Transient` if
+/// the source was locked. What the checks refuse is in the plan's findings.
+pub async fn plan(conn: &mut Conn, request: &Request) -> Result<Plan> {
+    let bodies = check::read(request)?;
+    let product = catalog::server(conn).await?;
+    conn.query_drop(twin::SETUP).await.map_err(|e| server(e, "setting up the session"))?;
+    let name = catalog::resolve(conn, &request.table).await?;
+    let source = catalog::table(conn, &name).await?;
+    let source = source.ok_or_else(|| Error::refused(format!("table {name} is gone")))?;
+    let limit = name_limit(&product, &source);
+    let shadow = name.sibling(if product.renames_under_lock() {
+        derived("_", &name.name, "_shadow", limit)
+    } else {
+        crate::cutover::behind(&name.name, "_shadow", limit)
+    });
+    let old = name.sibling(derived("_", &name.name, "_old", limit));
+    let facts = check::gather(conn, &product, source, shadow, old, &request.control_schema).await?;
+    let mut findings = check::general(&facts);
+    findings.extend(check::duplicates(request));
+    findings.extend(check::refused(&bodies));
+    if is_refused(&findings) {
+        return refused_plan(request, &facts, findings);
+    }
+    let mut stage = twin::open(conn, &request.control_schema).await?;
+    let tried = attempt(conn, &mut stage, &facts, request, &bodies).await;
+    let closed = stage.close(conn).await;
+    let trial = tried?;
+    closed?;
+    assemble(request, &facts, &bodies, trial, findings)
+}
+
+fn is_refused(findings: &[Finding]) -> bool {
+    findings.iter().any(|f| f.severity == Severity::Refused)
+}
+
+/// Names of the shadow and the old table leave room for those of CHECK constraints, which MySQL makes of them.
+fn name_limit(product: &Server, source: &Table) -> usize {
+    let elements = show::parts(&source.create).map(|p| p.elements).unwrap_or_default();
+    let has_checks = elements.iter().any(|e| show::constraint(e).is_some());
+    if product.is_mariadb() || !has_checks { NAME_BYTES_MAX } else { NAME_BYTES_MAX - CHECK_SUFFIX_BYTES }
+}
+
+async fn attempt(
+    conn: &mut Conn,
+    stage: &mut Stage,
+    facts: &Facts,
+    request: &Request,
+    bodies: &[Body],
+) -> Result<Trial> {
+    let source = &facts.source;
+    let name = TableName::new(&source.schema, &source.name);
+    let main = stage.twin(conn, &name).await?;
+    let mut states = vec![twin::read(conn, &main, &name).await?];
+    for body in bodies {
+        twin::change(conn, &main, source, body).await?;
+        states.push(twin::read(conn, &main, &name).await?);
+    }
+    let after = states.last().cloned().unwrap_or_else(|| source.clone());
+    let mut algorithms = Vec::new();
+    if !bodies.is_empty() {
+        let other = stage.twin(conn, &name).await?;
+        for body in bodies {
+            algorithms.push(twin::algorithm(conn, &other, source, body).await?);
+        }
+    }
+    let mut projection = mapping::project(source, bodies, &states, &request.sets);
+    let found = expression::check(conn, stage, source, &name, &projection.columns).await?;
+    projection.findings.extend(found);
+    let key = key::choose(source, &after, &projection.columns);
+    let late = key.as_ref().map(|k| create::late(source, &after, &projection.columns, k)).unwrap_or_default();
+    let mut findings = same_copy(source, &states);
+    if !is_refused(&projection.findings) {
+        findings.extend(expression::fits(conn, &name, &main, &projection.columns).await?);
+        findings.extend(rehearse(conn, &main, &name, &after, &late).await?);
+    }
+    Ok(Trial { after, projection, algorithms, key, late, findings })
+}
+
+/// The server's own copy must have the source's columns: the projection begins with that.
+fn same_copy(source: &Table, states: &[Table]) -> Vec<Finding> {
+    let Some(copy) = states.first() else { return Vec::new() };
+    let names = |t: &Table| t.columns.iter().map(|c| (c.name.clone(), c.column_type.clone())).collect::<Vec<_>>();
+    if names(source) == names(copy) {
+        return Vec::new();
+    }
+    let message = "the server's own copy of the table (CREATE TABLE … LIKE) has other columns than the table";
+    vec![Finding::refused("columns", message, "rebuild the table, or give its old types up, in a maintenance window")]
+}
+
+/// Drops the late indexes from the changed twin and makes them again, as the run will: the same must come out.
+async fn rehearse(
+    conn: &mut Conn,
+    twin_name: &TableName,
+    name: &TableName,
+    after: &Table,
+    late: &[LateIndex],
+) -> Result<Vec<Finding>> {
+    let Some(drop) = create::drop_late(twin_name, late) else { return Ok(Vec::new()) };
+    let again = late.iter().map(|i| format!("{} alter table {} {}", twin::MARK, table(twin_name), i.clause));
+    for text in [drop].into_iter().chain(again) {
+        let Err(e) = conn.query_drop(&text).await else { continue };
+        let mut error = server(e, "dropping the indexes of the copy and making them again");
+        if error.is_transient() {
+            return Err(error);
+        }
+        error.message = error.message.replace(&twin_name.name, &name.name);
+        let next = "change the indexes by themselves, apart from the columns";
+        return Ok(vec![Finding::refused("indexes", error.message, next)]);
+    }
+    let again = twin::read(conn, twin_name, name).await?;
+    let definitions = |t: &Table| {
+        let mut all: Vec<_> = t.indexes.iter().map(|i| (i.name.clone(), i.definition.clone())).collect();
+        all.sort();
+        all
+    };
+    if definitions(&again) == definitions(after) && again.columns == after.columns {
+        return Ok(Vec::new());
+    }
+    let message = "indexes that were dropped from a copy and made again did not come out the same";
+    Ok(vec![Finding::refused("indexes", message, "change the indexes by themselves, apart from the columns")])
+}
+
+fn assemble(
+    request: &Request,
+    facts: &Facts,
+    bodies: &[Body],
+    trial: Trial,
+    mut findings: Vec<Finding>,
+) -> Result<Plan> {
+    let Trial { after, projection, algorithms, key, late, findings: tried } = trial;
+    let source = &facts.source;
+    let verdict = strategy::judge(bodies, &algorithms, request.strategy, !request.sets.is_empty());
+    match verdict.strategy {
+        Strategy::Direct => findings.extend(direct_findings(&verdict, request)),
+        Strategy::Auto | Strategy::Shadow => {
+            findings.extend(check::shadow(facts));
+            findings.extend(check::after(facts, &after));
+            findings.extend(projection.findings);
+            findings.extend(tried);
+            findings.extend(key_findings(&key));
+            findings.extend(check::views(facts, &gone(source, &after)));
+            findings.extend(late_primary(facts, &late));
+        }
+    }
+    let columns = projection.columns;
+    let key = key.ok();
+    let name = TableName::new(&source.schema, &source.name);
+    let detail = Detail {
+        server: facts.server.clone(),
+        source: source.clone(),
+        key_index: key.as_ref().map(|k| k.index.clone()).unwrap_or_default(),
+        create: create::statements(&name, &facts.shadow, bodies, &late),
+        late,
+        rereads: rereads(source, &columns),
+        is_plain: columns.iter().all(|m| m.mapping.expression.is_none() || m.is_same()),
+        keeps_order: key.as_ref().is_some_and(|k| k.keeps_order),
+        direct: verdict.clause.map(str::to_string),
+        converts: columns.iter().any(converts),
+        shadow: after,
+    };
+    let kept = key.as_ref().map(|k| k.shadow_index.clone());
+    let link = Link {
+        from: name,
+        to: facts.shadow.clone(),
+        key: key.map(|k| k.columns).unwrap_or_default(),
+        columns: columns.into_iter().map(|m| m.mapping).collect(),
+        from_columns: from_columns(source),
+    };
+    finished(request, facts, findings, verdict, link, &detail, kept)
+}
+
+fn from_columns(source: &Table) -> Vec<(String, String)> {
+    source.columns.iter().map(|c| (c.name.clone(), c.column_type.clone())).collect()
+}
+
+/// The values may be what stops the copy.
+fn converts(m: &Mapped) -> bool {
+    let becomes_not_null = m.from.as_ref().is_some_and(|f| f.nullable) && !m.to.nullable;
+    matches!(m.mapping.note.as_str(), "type" | "computed") || becomes_not_null
+}
+
+/// Row images do not suffice: they hold no generated columns, and not every type.
+fn rereads(source: &Table, mapped: &[Mapped]) -> bool {
+    let is_needed = |name: &str| {
+        mapped.iter().filter_map(|m| m.mapping.expression.as_deref()).any(|e| expression::speaks_of(e, name))
+    };
+    source.columns.iter().any(|c| if c.generated { is_needed(&c.name) } else { !conversion::has_literals(c) })
+}
+
+/// Names of columns that the changed table has no more.
+fn gone(source: &Table, after: &Table) -> Vec<String> {
+    let names = source.columns.iter().map(|c| c.name.clone());
+    names.filter(|n| !after.columns.iter().any(|c| same_name(&c.name, n))).collect()
+}
+
+fn late_primary(facts: &Facts, late: &[LateIndex]) -> Option<Finding> {
+    let is_late = late.iter().any(|i| i.name == "PRIMARY");
+    (is_late && facts.variable("sql_require_primary_key") == "on").then(|| {
+        Finding::refused(
+            "primary-key",
+            "sql_require_primary_key = ON, and the new primary key can only be made after the copy",
+            "SET GLOBAL sql_require_primary_key = OFF for the run",
+        )
+    })
+}
+
+fn finished(
+    request: &Request,
+    facts: &Facts,
+    findings: Vec<Finding>,
+    verdict: Verdict,
+    link: Link,
+    detail: &Detail,
+    kept: Option<String>,
+) -> Result<Plan> {
+    let source = &facts.source;
+    let late = detail.late.iter().map(|i| {
+        let new = if i.existed_on_source { "" } else { "new, " };
+        format!("{} ({new}built after the copy)", i.name)
+    });
+    let is_late = |name: &str| detail.late.iter().any(|i| i.name == name);
+    let early = detail.shadow.indexes.iter().filter(|i| kept.is_some() && !is_late(&i.name));
+    let early = early.map(|i| format!("{} (there while copying)", i.name));
+    let mut plan = Plan {
+        id: String::new(),
+        request: request.clone(),
+        server: facts.server.to_string(),
+        strategy: verdict.strategy,
+        reason: verdict.reason,
+        source: TableName::new(&source.schema, &source.name),
+        shadow: facts.shadow.clone(),
+        old: facts.old.clone(),
+        link,
+        indexes: early.chain(late).collect(),
+        dependents: check::dependents_list(facts),
+        findings,
+        size: check::size(facts),
+        steps: Vec::new(),
+        fingerprint: source.fingerprint(),
+        detail: serde_json::to_value(detail)
+            .map_err(|e| Error::corrupt("a plan cannot be written down").because(e))?,
+    };
+    plan.steps = steps::steps(&plan, detail);
+    Ok(plan.with_id())
+}
+
+/// A plan of a table that was not even tried.
+fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>) -> Result<Plan> {
+    let source = &facts.source;
+    let detail = Detail {
+        server: facts.server.clone(),
+        source: source.clone(),
+        shadow: source.clone(),
+        key_index: String::new(),
+        create: Vec::new(),
+        late: Vec::new(),
+        rereads: false,
+        is_plain: false,
+        keeps_order: false,
+        direct: None,
+        converts: false,
+    };
+    let verdict = Verdict {
+        strategy: Strategy::Shadow,
+        reason: "a check refused it before it was tried".to_string(),
+        is_heavy: true,
+        clause: None,
+    };
+    let link = Link {
+        from: TableName::new(&source.schema, &source.name),
+        to: facts.shadow.clone(),
+        key: Vec::new(),
+        columns: Vec::new(),
+        from_columns: from_columns(source),
+    };
+    finished(request, facts, findings, verdict, link, &detail, None)
+}
+
+fn direct_findings(verdict: &Verdict, request: &Request) -> Vec<Finding> {
+    if !request.sets.is_empty() {
+        return vec![Finding::refused("strategy", "--set needs a shadow", "leave --strategy direct out")];
+    }
+    if verdict.is_heavy {
+        return vec![Finding::refused("strategy", verdict.reason.clone(), "leave --strategy direct out")];
+    }
     Vec::new()
+}
+
+fn key_findings(key: &std::result::Result<Key, Vec<String>>) -> Vec<Finding> {
+    match key {
+        Ok(key) => {
+            let columns = key.columns.iter().map(|k| k.from.as_str()).collect::<Vec<_>>().join(", ");
+            vec![Finding::passed("key", format!("rows go by {} ({columns})", key.index))]
+        }
+        Err(reasons) => vec![Finding::refused(
+            "key",
+            format!("no key that both tables share: {}", reasons.join("; ")),
+            "add a unique index over NOT NULL columns that the change leaves as they are (ALTER TABLE … ADD UNIQUE, ALGORITHM=INPLACE, LOCK=NONE)",
+        )],
+    }
 }

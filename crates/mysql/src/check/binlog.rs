@@ -1,0 +1,105 @@
+//! The binlog: whether the server writes a change stream that is whole.
+
+use super::{Facts, few};
+use shadowswap_core::plan::Finding;
+
+pub fn check(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if facts.variable("log_bin") != "on" {
+        found.push(Finding::refused(
+            "binlog",
+            "log_bin = OFF: the server writes no change stream",
+            "start the server with --log-bin (and a server_id); it needs a restart",
+        ));
+        return found;
+    }
+    found.push(Finding::passed("binlog", "log_bin = ON"));
+    found.push(format(facts));
+    found.push(image(facts));
+    found.extend(partial_json(facts));
+    found.extend(filters(facts));
+    found.extend(replicated(facts));
+    found.push(gtids(facts));
+    found
+}
+
+fn format(facts: &Facts) -> Finding {
+    match facts.variable("binlog_format").as_str() {
+        // Versions that know nothing else have no such variable.
+        "row" | "" => Finding::passed("binlog-format", "binlog_format = ROW"),
+        other => Finding::refused(
+            "binlog-format",
+            format!("binlog_format = {}: changes may be in the stream as statements", other.to_ascii_uppercase()),
+            "SET GLOBAL binlog_format = 'ROW', also in the configuration file; then let every client connect anew: an open session keeps the old one",
+        ),
+    }
+}
+
+fn image(facts: &Facts) -> Finding {
+    match facts.variable("binlog_row_image").as_str() {
+        "full" | "" => Finding::passed("binlog-row-image", "binlog_row_image = FULL"),
+        other => Finding::refused(
+            "binlog-row-image",
+            format!("binlog_row_image = {}: changes come without all columns", other.to_ascii_uppercase()),
+            "SET GLOBAL binlog_row_image = 'FULL', also in the configuration file; then let every client connect anew: an open session keeps the old one",
+        ),
+    }
+}
+
+fn partial_json(facts: &Facts) -> Option<Finding> {
+    let has_json = facts.source.columns.iter().any(|c| c.data_type == "json");
+    (has_json && facts.variable("binlog_row_value_options").contains("partial_json")).then(|| {
+        Finding::warning(
+            "binlog-row-value-options",
+            "binlog_row_value_options = PARTIAL_JSON: JSON columns come in parts; each changed row is read again from the table",
+            "nothing need be done",
+        )
+    })
+}
+
+fn filters(facts: &Facts) -> Option<Finding> {
+    let (only, never) = facts.filters.as_ref()?;
+    let left_out = [facts.source.schema.as_str(), facts.control.as_str()]
+        .into_iter()
+        .filter(|db| (!only.is_empty() && !only.iter().any(|n| n == db)) || never.iter().any(|n| n == db))
+        .map(str::to_string)
+        .collect::<Vec<_>>();
+    (!left_out.is_empty()).then(|| {
+        Finding::refused(
+            "binlog-filter",
+            format!("binlog-do-db or binlog-ignore-db keeps out of the binlog: {}", few(&left_out)),
+            "take the filter out of the configuration; it needs a restart (filter on the replicas instead)",
+        )
+    })
+}
+
+fn replicated(facts: &Facts) -> Option<Finding> {
+    if !facts.is_replica {
+        return None;
+    }
+    let logs = [facts.variable("log_replica_updates"), facts.variable("log_slave_updates")];
+    Some(if logs.iter().any(|v| v == "on") {
+        Finding::warning(
+            "replica",
+            "the server replicates from another: the change reaches this server and its replicas only",
+            "run it on the primary, unless that is what you want",
+        )
+    } else {
+        Finding::refused(
+            "replica",
+            "the server replicates from another, and does not write those changes into its own binlog",
+            "run it on the primary",
+        )
+    })
+}
+
+fn gtids(facts: &Facts) -> Finding {
+    let message = if facts.server.is_mariadb() {
+        "MariaDB's GTIDs"
+    } else if facts.server.has_gtids {
+        "gtid_mode = ON"
+    } else {
+        "gtid_mode is not ON: the run goes by file and offset, and chunks read under share locks"
+    };
+    Finding::passed("gtids", message)
+}
