@@ -8,20 +8,23 @@ mod check;
 mod connect;
 mod control;
 mod cutover;
+pub mod decode;
 mod error;
+pub mod events;
 pub mod flavor;
-mod floor;
-mod gtid;
+pub mod floor;
+pub mod gtid;
 mod lacks;
-mod literal;
+pub mod literal;
 pub mod plan;
-mod position;
+pub mod position;
 mod prepare;
 mod reading;
 mod session;
 pub mod sql;
 mod statements;
-mod stream;
+pub mod stream;
+mod tail;
 mod violation;
 
 pub use control::Control;
@@ -29,7 +32,7 @@ pub use cutover::Locked;
 pub use floor::{Floor, Tx};
 pub use position::Position;
 pub use session::Session;
-pub use stream::Stream;
+pub use tail::Stream;
 
 use crate::{
     connect::{Charset, ConnectOptions},
@@ -37,6 +40,7 @@ use crate::{
     session::Writer,
     sql::quote,
     statements::Statements,
+    stream::Changes,
 };
 use mysql_async::Conn;
 use sha2::{Digest, Sha256};
@@ -136,7 +140,19 @@ impl Engine for MySql {
         let key: Vec<String> = plan.link.key.iter().map(|k| k.from.clone()).collect();
         let opts = self.options.opts(&format!("stream {migration}"));
         let id = server_id(&self.control_schema, migration);
-        Stream::open(opts, &detail, &key, &self.control_schema, migration, id, &from).await
+        let changes = Changes::open(
+            opts,
+            &detail.server,
+            &detail.source,
+            &key,
+            detail.rereads,
+            &self.control_schema,
+            migration,
+            id,
+            Some(&from),
+        )
+        .await?;
+        Ok(Stream::new(changes))
     }
 
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {

@@ -7,6 +7,7 @@ use crate::{
     plan::{Detail, LateIndex},
     reading,
     sql::{literal, quote, table},
+    stream::Changes,
 };
 use mysql_async::{Conn, Row, prelude::Queryable};
 use shadowswap_core::{Error, Kind, Load, Result, plan::Plan};
@@ -40,8 +41,10 @@ pub async fn prepare(
         .next("rename the table to a shorter name first"));
     }
     if begins_at(conn, control, migration).await?.is_none() {
-        let position = crate::stream::start_position(conn, &detail.server).await?;
-        all_before_are_visible(conn, &detail.server, &position).await?;
+        let position = Changes::start_position(conn, &detail.server).await?;
+        // The GTIDs are asked for after the place, and may be ahead of it; of this one they are not.
+        let end = Changes::start_position(conn, &detail.server).await?;
+        all_before_are_visible(conn, &detail.server, &end).await?;
         let text = format!(
             "update {control}.checkpoint set position = {} where migration = {migration} and position is null",
             literal(&position.to_string())

@@ -8,6 +8,13 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
 }
 
 #[test]
+fn the_greatest_float_is_not_written_as_a_greater_double() {
+    assert_eq!(text(|o| push_float(o, f32::MAX)), "3.4028234663852886e38");
+    assert_eq!(text(|o| push_float(o, -f32::MAX)), "-3.4028234663852886e38");
+    assert_eq!(text(|o| push_float(o, 1.5)), "1.5e0");
+}
+
+#[test]
 fn integers_are_decimal_text() {
     assert_eq!(text(|o| push_signed(o, i64::MIN)), i64::MIN.to_string());
     assert_eq!(text(|o| push_signed(o, -5)), "-5");
@@ -18,7 +25,7 @@ fn integers_are_decimal_text() {
 /// The server's packing, written the other way round.
 fn pack(digits: &str, is_negative: bool, precision: usize, scale: usize) -> Vec<u8> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let whole = format!("{whole:0>width$}", width = precision - scale);
+    let whole = if precision > scale { format!("{whole:0>width$}", width = precision - scale) } else { String::new() };
     let fraction = format!("{fraction:0<scale$}");
     let mut bytes = Vec::new();
     let mut put = |group: &str| {
@@ -51,11 +58,9 @@ fn decimals_have_the_servers_text() {
         ("123456789", 9, 0, "123456789"),
         ("1234567890.0001234567", 20, 10, "1234567890.0001234567"),
     ] {
-        let plus =
-            text(|o| assert!(push_decimal(o, &pack(digits, false, precision, scale), precision, scale)));
+        let plus = text(|o| assert!(push_decimal(o, &pack(digits, false, precision, scale), precision, scale)));
         assert_eq!(plus, expected);
-        let minus =
-            text(|o| assert!(push_decimal(o, &pack(digits, true, precision, scale), precision, scale)));
+        let minus = text(|o| assert!(push_decimal(o, &pack(digits, true, precision, scale), precision, scale)));
         assert_eq!(minus, format!("-{expected}"));
     }
     let mut out = Vec::new();
