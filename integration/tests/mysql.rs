@@ -48,7 +48,8 @@ pub async fn traces(conn: &mut Conn) -> Vec<String> {
 
 /// The phase of the newest migration in this database.
 pub async fn phase(conn: &mut Conn) -> Option<String> {
-    let text = "select phase from shadowswap.migration where table_schema = database() order by id desc limit 1";
+    let text =
+        "select phase from shadowswap.migration where table_schema = database() order by id desc limit 1";
     conn.query_first(text).await.ok().flatten()
 }
 
@@ -61,7 +62,12 @@ pub async fn reached(conn: &mut Conn, run: &mut Run, phases: &[&str]) {
             return;
         }
         assert!(!run.is_over(), "the run ended before {phases:?}\n{}{}", run.stdout(), run.stderr());
-        assert!(start.elapsed() < SOON, "{phases:?} not reached, but {now:?}\n{}{}", run.stdout(), run.stderr());
+        assert!(
+            start.elapsed() < SOON,
+            "{phases:?} not reached, but {now:?}\n{}{}",
+            run.stdout(),
+            run.stderr()
+        );
         tokio::time::sleep(POLL).await;
     }
 }

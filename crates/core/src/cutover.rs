@@ -49,25 +49,23 @@ pub async fn attempt<E: Engine>(
     budget: Duration,
 ) -> Result<Attempt<E>> {
     let Opener { engine, plan, migration, epoch } = opener;
-    let mut locked = match engine.lock(plan, *migration, *epoch, budget).await {
+    let through_lock = engine.caps().drains_through_lock;
+    let mut applier = None;
+    // Where the lock keeps the applier's session out, it must not be caught half way through a batch.
+    let ready = async {
+        if through_lock {
+            let applying = applying.take().ok_or_else(|| Error::corrupt("nothing is being applied"))?;
+            applier = Some(Box::new(applying.halt().await?));
+        }
+        Ok(())
+    };
+    let mut locked = match engine.lock(plan, *migration, *epoch, budget, ready).await {
         Ok(locked) => locked,
-        Err(e) if may_try_again(&e) => return Ok(Attempt::Missed(e, None)),
+        Err(e) if may_try_again(&e) => return Ok(Attempt::Missed(e, applier)),
         Err(e) => return Err(e),
     };
     let since = locked.since();
     let mut steps = vec![("lock", since.elapsed())];
-    let mut applier = None;
-    if engine.caps().drains_through_lock {
-        let applying = applying.take().ok_or_else(|| Error::corrupt("nothing is being applied"))?;
-        let mut halting = std::pin::pin!(applying.halt());
-        let Ok(halted) = tokio::time::timeout(left(since, budget), &mut halting).await else {
-            locked.release().await;
-            let why = "the applier did not come to a batch's edge within the stall budget";
-            return Ok(Attempt::Missed(Error::new(Kind::Budget, why), Some(Box::new(halting.await?))));
-        };
-        applier = Some(Box::new(halted?));
-        steps.push(("halt", since.elapsed()));
-    }
     let token = markers.next();
     let drained = tokio::time::timeout(left(since, budget), async {
         locked.mark(token).await?;

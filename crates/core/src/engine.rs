@@ -280,7 +280,8 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     ) -> impl Future<Output = Result<()>> + Send;
     /// Who would keep us from the lock now. Also refuses if the source's definition is no longer the planned one.
     fn obstacles(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Vec<Obstacle>>> + Send;
-    /// Locks the source against writers within `budget`.
+    /// Locks the source against writers within `budget`. `ready` is awaited when nothing is left to do but to ask for the lock, before
+    /// any client waits.
     ///
     /// # Errors
     /// `Budget` if it was not to be had; the lock request is gone then.
@@ -290,6 +291,7 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         migration: i64,
         epoch: i64,
         budget: Duration,
+        ready: impl Future<Output = Result<()>> + Send,
     ) -> impl Future<Output = Result<Self::Locked>> + Send;
     /// Looks at the catalog: did the swap take place?
     fn outcome(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Outcome>> + Send;

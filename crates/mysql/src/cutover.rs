@@ -135,8 +135,12 @@ async fn watched(
     })
 }
 
-/// Takes the lock.
-pub async fn lock(request: Request<'_>, sessions: Sessions) -> Result<Locked> {
+/// Takes the lock. `ready` comes just before anybody waits.
+pub async fn lock(
+    request: Request<'_>,
+    sessions: Sessions,
+    ready: impl Future<Output = Result<()>>,
+) -> Result<Locked> {
     let Request { plan, detail, control, migration, epoch, budget } = request;
     let Sessions { mut lock, marker, mut killer, renamer } = sessions;
     still_fits(&mut killer, plan).await?;
@@ -160,6 +164,7 @@ pub async fn lock(request: Request<'_>, sessions: Sessions) -> Result<Locked> {
         text.push_str(&format!(", {name} write"));
     }
     run(lock.conn(), "set autocommit = 0", "setting up the cutover").await?;
+    ready.await?;
     let since = Instant::now();
     let what = format!("locking {}", plan.source);
     let locked = bounded(lock.conn(), &mut killer, &text, budget.mul_f64(LOCK_SHARE), &what).await;
@@ -343,7 +348,8 @@ impl Locked {
             table(shadow)
         );
         let id = renamer.id();
-        let deadline = Instant::now() + limit;
+        let began = Instant::now();
+        let deadline = began + limit;
         let mut rename = std::pin::pin!(renamer.query_drop(text));
         let look = format!("select coalesce(state, '') from information_schema.processlist where id = {id}");
         // What it waits for is asked until it is the source. Each answer takes a round trip, so this is no busy loop of ours alone.
@@ -371,10 +377,18 @@ impl Locked {
                 ));
             }
         }
+        let proven = Instant::now();
         let go = format!("drop table {sentry} /* shadowswap */; unlock tables; set autocommit = 1");
         let gone = self.session.conn().query_drop(go).await;
+        let let_go = Instant::now();
         let left = deadline.saturating_duration_since(Instant::now()).max(SWAP_MIN);
         let renamed = watched(rename, &mut self.killer, id, left, "swapping the tables").await;
+        tracing::debug!(
+            proof_ms = (proven - began).as_secs_f64() * 1e3,
+            letting_go_ms = (let_go - proven).as_secs_f64() * 1e3,
+            rename_ms = let_go.elapsed().as_secs_f64() * 1e3,
+            "steps of the swap"
+        );
         match (gone, renamed) {
             (_, Ok(())) => Ok(()),
             (Err(e), Err(_)) => {

@@ -48,7 +48,7 @@ use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
     plan::{Plan, Request},
 };
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
 /// One MySQL or MariaDB server. Cheap to clone.
@@ -183,7 +183,14 @@ impl Engine for MySql {
         cutover::obstacles(&mut conn, plan, &self.control_name(), migration).await
     }
 
-    async fn lock(&self, plan: &Plan, migration: i64, epoch: i64, budget: Duration) -> Result<Locked> {
+    async fn lock(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        epoch: i64,
+        budget: Duration,
+        ready: impl Future<Output = Result<()>> + Send,
+    ) -> Result<Locked> {
         let detail = Detail::of(plan)?;
         let control = self.control_name();
         let renamer =
@@ -195,7 +202,7 @@ impl Engine for MySql {
             renamer,
         };
         let request = cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget };
-        cutover::lock(request, sessions).await
+        cutover::lock(request, sessions, ready).await
     }
 
     async fn outcome(&self, plan: &Plan, _migration: i64) -> Result<Outcome> {

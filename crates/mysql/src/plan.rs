@@ -132,12 +132,17 @@ async fn attempt(
 /// The server's own copy must have the source's columns: the projection begins with that.
 fn same_copy(source: &Table, states: &[Table]) -> Vec<Finding> {
     let Some(copy) = states.first() else { return Vec::new() };
-    let names = |t: &Table| t.columns.iter().map(|c| (c.name.clone(), c.column_type.clone())).collect::<Vec<_>>();
+    let names =
+        |t: &Table| t.columns.iter().map(|c| (c.name.clone(), c.column_type.clone())).collect::<Vec<_>>();
     if names(source) == names(copy) {
         return Vec::new();
     }
     let message = "the server's own copy of the table (CREATE TABLE … LIKE) has other columns than the table";
-    vec![Finding::refused("columns", message, "rebuild the table, or give its old types up, in a maintenance window")]
+    vec![Finding::refused(
+        "columns",
+        message,
+        "rebuild the table, or give its old types up, in a maintenance window",
+    )]
 }
 
 /// Drops the late indexes from the changed twin and makes them again, as the run will: the same must come out.

@@ -13,7 +13,10 @@ use shadowswap_core::{
     Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, name::TableName,
     plan::Plan,
 };
-use std::time::{Duration, Instant};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 use tokio_postgres::{Client, error::SqlState};
 
 /// How long autovacuum may take to go away, and other DDL to end. Clients do not wait meanwhile.
@@ -50,8 +53,13 @@ pub struct Request<'a> {
     pub budget: Duration,
 }
 
-/// Takes the lock on `lock`; `marker` will send the marker.
-pub async fn lock(request: Request<'_>, lock: Connection, marker: Session) -> Result<Locked> {
+/// Takes the lock on `lock`; `marker` will send the marker. `ready` comes just before anybody waits.
+pub async fn lock(
+    request: Request<'_>,
+    lock: Connection,
+    marker: Session,
+    ready: impl Future<Output = Result<()>>,
+) -> Result<Locked> {
     let Request { plan, detail, control, migration, epoch, budget } = request;
     let source = table(&plan.source);
     let client = lock.client();
@@ -82,6 +90,7 @@ pub async fn lock(request: Request<'_>, lock: Connection, marker: Session) -> Re
     // Clients need not wait for the disk once more: whatever is acknowledged to them afterwards is flushed after the swap, and so with it.
     batch(client, "set local synchronous_commit = off", "setting up the cutover").await?;
     set_timeout(client, budget.mul_f64(LOCK_SHARE)).await?;
+    ready.await?;
     let since = Instant::now();
     let text = format!("lock table {source} in share row exclusive mode");
     batch(client, &text, &format!("locking {} against writers", plan.source)).await.map_err(timed_out)?;

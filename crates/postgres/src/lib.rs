@@ -47,7 +47,7 @@ use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
     plan::{Plan, Request},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
 impl shadowswap_core::Position for Lsn {}
@@ -196,13 +196,20 @@ impl Engine for Postgres {
         cutover::obstacles(connection.client(), plan, &detail, &self.control_name(), migration).await
     }
 
-    async fn lock(&self, plan: &Plan, migration: i64, epoch: i64, budget: Duration) -> Result<Locked> {
+    async fn lock(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        epoch: i64,
+        budget: Duration,
+        ready: impl Future<Output = Result<()>> + Send,
+    ) -> Result<Locked> {
         let detail = Detail::of(plan)?;
         let lock = self.connect_for("cutover", migration).await?;
         let marker = self.session(plan, migration, epoch, "marker").await?;
         let control = self.control_name();
         let request = cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget };
-        cutover::lock(request, lock, marker).await
+        cutover::lock(request, lock, marker, ready).await
     }
 
     async fn outcome(&self, plan: &Plan, migration: i64) -> Result<Outcome> {

@@ -17,7 +17,8 @@ async fn killed_in(product: Product, at: &str) {
     let ledger = Ledger::fill(&mut conn, shape, 5_000, 1).await;
     let load = Load::new(&database.url()).writers(4).rate(400.0).start(ledger).await.unwrap();
     let more: &[&str] = if at == "ready" { &["--cutover", "manual"] } else { &[] };
-    let mut first = run(&database.url(), "t", "modify n bigint").args(SLOW).args(more.iter().copied()).spawn();
+    let mut first =
+        run(&database.url(), "t", "modify n bigint").args(SLOW).args(more.iter().copied()).spawn();
     reached(&mut conn, &mut first, &[at]).await;
     first.signal(shadowswap_testkit::Signal::SIGKILL);
     drop(first.wait(SOON).await);
@@ -46,7 +47,11 @@ async fn abort_removes_everything() {
     for product in PRODUCTS {
         let database = shared(product).await.database().await;
         let mut conn = database.connect().await;
-        sql(&mut conn, "create table t (id int primary key, n int, key (n)); insert into t values (1, 1), (2, 2)").await;
+        sql(
+            &mut conn,
+            "create table t (id int primary key, n int, key (n)); insert into t values (1, 1), (2, 2)",
+        )
+        .await;
         let before = texts(&mut conn, "show create table t").await;
         let mut first = run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
         reached(&mut conn, &mut first, &["ready"]).await;
@@ -63,8 +68,10 @@ async fn ddl_and_truncate_on_the_source_end_the_run() {
         for change in ["truncate table t", "alter table t add column z int", "create index z on t (n)"] {
             let database = shared(product).await.database().await;
             let mut conn = database.connect().await;
-            sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)").await;
-            let mut first = run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
+            sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)")
+                .await;
+            let mut first =
+                run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
             reached(&mut conn, &mut first, &["ready"]).await;
             sql(&mut conn, change).await;
             let output = first.wait(LONG).await.expect_code(3);
@@ -110,11 +117,19 @@ async fn rows_that_do_not_fit_are_named() {
         let mut conn = database.connect().await;
         sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (7, 300), (8, 4), (9, -1)").await;
         let output = run(&database.url(), "t", "modify n tinyint unsigned").run(LONG).await.expect_code(3);
-        assert!(output.stderr.contains("(7)") && output.stderr.contains("(9)") && !output.stderr.contains("(8)"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("(7)") && output.stderr.contains("(9)") && !output.stderr.contains("(8)"),
+            "{}",
+            output.stderr
+        );
         assert_eq!(traces(&mut conn).await, Vec::<String>::new());
         let output = run(&database.url(), "t", "add unique key (n)").run(LONG).await.expect_code(0);
         drop(output);
-        sql(&mut conn, "create table u (id int primary key, n int); insert into u values (1, 5), (2, 5), (3, 6)").await;
+        sql(
+            &mut conn,
+            "create table u (id int primary key, n int); insert into u values (1, 5), (2, 5), (3, 6)",
+        )
+        .await;
         let output = run(&database.url(), "u", "add unique key (n)").run(LONG).await.expect_code(3);
         assert!(output.stderr.contains("1 and 2"), "{}", output.stderr);
         assert_eq!(traces(&mut conn).await, Vec::<String>::new());

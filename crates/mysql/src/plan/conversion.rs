@@ -65,10 +65,7 @@ pub fn objection(from: &Column, to: &Column) -> Option<&'static str> {
         (G::Integer | G::Decimal | G::Floating, G::Text) if is_padded => {
             Some("and ALTER TABLE writes such numbers otherwise than INSERT … SELECT does")
         }
-        (
-            G::Integer | G::Decimal | G::Floating,
-            G::Integer | G::Decimal | G::Floating | G::Text,
-        )
+        (G::Integer | G::Decimal | G::Floating, G::Integer | G::Decimal | G::Floating | G::Text)
         | (G::Integer, G::Bit | G::Year | G::Date | G::Time)
         | (G::Bit, G::Bit | G::Integer)
         | (G::Year, G::Year | G::Integer | G::Text)
@@ -77,8 +74,18 @@ pub fn objection(from: &Column, to: &Column) -> Option<&'static str> {
         | (G::Time, G::Time | G::Integer | G::Text)
         | (
             G::Text,
-            G::Text | G::Binary | G::Integer | G::Decimal | G::Floating | G::Date | G::DateTime | G::Time
-            | G::Year | G::Enum | G::Set | G::Json,
+            G::Text
+            | G::Binary
+            | G::Integer
+            | G::Decimal
+            | G::Floating
+            | G::Date
+            | G::DateTime
+            | G::Time
+            | G::Year
+            | G::Enum
+            | G::Set
+            | G::Json,
         )
         | (G::Binary, G::Binary | G::Text)
         | (G::Enum, G::Enum | G::Set | G::Text | G::Integer)
@@ -135,7 +142,9 @@ pub fn keeps_apart(from: &Column, to: &Column) -> bool {
                 _ => false,
             }
         }
-        (G::DateTime, G::DateTime) | (G::Time, G::Time) | (G::Timestamp, G::Timestamp) => length(to) >= length(from),
+        (G::DateTime, G::DateTime) | (G::Time, G::Time) | (G::Timestamp, G::Timestamp) => {
+            length(to) >= length(from)
+        }
         (G::Text, G::Text) => from.data_type == to.data_type && length(to) >= length(from),
         (G::Binary, G::Binary) => {
             from.data_type == "varbinary" && to.data_type == "varbinary" && length(to) >= length(from)

@@ -196,7 +196,14 @@ impl Engine for Fake {
         absent()
     }
 
-    async fn lock(&self, _: &Plan, _: i64, _: i64, _: Duration) -> Result<Never> {
+    async fn lock(
+        &self,
+        _: &Plan,
+        _: i64,
+        _: i64,
+        _: Duration,
+        _: impl Future<Output = Result<()>> + Send,
+    ) -> Result<Never> {
         absent()
     }
 
