@@ -5,5 +5,8 @@
 pub mod catalog;
 pub mod error;
 pub mod flavor;
+pub mod floor;
+pub mod gtid;
 pub mod plan;
+pub mod position;
 pub mod sql;
