@@ -123,11 +123,8 @@ pub fn keeps_apart(from: &Column, to: &Column) -> bool {
     match (old, new) {
         (G::Integer, G::Integer) => {
             let (a, b) = (bits(from), bits(to));
-            match (is_unsigned(from), is_unsigned(to)) {
-                (false, true) => false,
-                (true, false) => b > a,
-                (false, false) | (true, true) => b >= a,
-            }
+            // A negative number that becomes unsigned is an error, not another number.
+            if is_unsigned(from) && !is_unsigned(to) { b > a } else { b >= a }
         }
         (G::Decimal, G::Decimal) if is_unsigned(from) == is_unsigned(to) || !is_unsigned(to) => {
             match (digits(from), digits(to)) {
@@ -249,6 +246,7 @@ pub(crate) mod tests {
             ("int", "int"),
             ("int(11)", "bigint(20)"),
             ("int unsigned", "bigint"),
+            ("int", "bigint unsigned"),
             ("varchar(10)", "varchar(11)"),
             ("decimal(10,2)", "decimal(12,3)"),
             ("datetime", "datetime(6)"),
@@ -259,8 +257,8 @@ pub(crate) mod tests {
         }
         for (a, b) in [
             ("bigint", "int"),
-            ("int", "int unsigned"),
             ("int unsigned", "int"),
+            ("bigint", "int unsigned"),
             ("varchar(10)", "varchar(9)"),
             ("decimal(10,2)", "decimal(10,3)"),
             ("datetime(6)", "datetime"),
