@@ -98,6 +98,14 @@ async fn attempt(
 ) -> Result<Trial> {
     let source = &facts.source;
     let name = TableName::new(&source.schema, &source.name);
+    let mut algorithms = Vec::new();
+    if !bodies.is_empty() {
+        let other = stage.twin(conn, &name).await?;
+        for body in bodies {
+            algorithms.push(twin::algorithm(conn, &other, source, body).await?);
+        }
+        stage.drop_twin(conn, &other).await?;
+    }
     let main = stage.twin(conn, &name).await?;
     let mut states = vec![twin::read(conn, &main, &name).await?];
     for body in bodies {
@@ -105,13 +113,6 @@ async fn attempt(
         states.push(twin::read(conn, &main, &name).await?);
     }
     let after = states.last().cloned().unwrap_or_else(|| source.clone());
-    let mut algorithms = Vec::new();
-    if !bodies.is_empty() {
-        let other = stage.twin(conn, &name).await?;
-        for body in bodies {
-            algorithms.push(twin::algorithm(conn, &other, source, body).await?);
-        }
-    }
     let mut projection = mapping::project(source, bodies, &states, &request.sets);
     let found = expression::check(conn, stage, source, &name, &projection.columns).await?;
     projection.findings.extend(found);

@@ -1,6 +1,6 @@
 //! Plans against real servers. What a plan says is carried out by hand and compared with the same change made in place: definition and rows.
 
-use mysql_async::{Conn, Row, prelude::Queryable};
+use mysql_async::{Conn, Row, Value, prelude::Queryable};
 use shadowswap_core::{
     error::{Kind, Result},
     name::TableName,
@@ -58,7 +58,12 @@ fn refusals(plan: &Plan) -> Vec<String> {
 
 async fn rows(conn: &mut Conn, table: &str) -> Vec<String> {
     let found: Vec<Row> = conn.query(format!("select * from {}", sql::quote(table))).await.unwrap();
-    let mut shown: Vec<String> = found.into_iter().map(|r| format!("{:?}", r.unwrap())).collect();
+    let text = |v: &Value| match v {
+        Value::Bytes(bytes) => format!("'{}'", bytes.escape_ascii()),
+        other => other.as_sql(false),
+    };
+    let row = |r: Row| r.unwrap().iter().map(text).collect::<Vec<_>>().join(", ");
+    let mut shown: Vec<String> = found.into_iter().map(row).collect();
     shown.sort();
     shown
 }

@@ -71,7 +71,8 @@ pub fn objection(from: &Column, to: &Column) -> Option<&'static str> {
         )
         | (G::Integer, G::Bit | G::Year | G::Date | G::Time)
         | (G::Bit, G::Bit | G::Integer)
-        | (G::Year, G::Year | G::Integer | G::Text)
+        // YEAR 0 as text is 0000 to one and 0 to the other, on MariaDB.
+        | (G::Year, G::Year | G::Integer)
         | (G::Date, G::Date | G::DateTime | G::Integer | G::Text)
         | (G::DateTime, G::DateTime | G::Date | G::Time | G::Integer | G::Text)
         | (G::Time, G::Time | G::Integer | G::Text)
@@ -220,6 +221,7 @@ pub(crate) mod tests {
             ("varchar(3)", "bit(24)"),
             ("point", "geometry"),
             ("double", "datetime"),
+            ("year", "varchar(5)"),
         ] {
             assert!(objects(a, b), "{a} {b}");
         }
