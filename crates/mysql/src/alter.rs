@@ -41,8 +41,8 @@ pub fn read(body: &str) -> Result<Body> {
         return Err(Error::usage("--alter is empty").next(hint));
     };
     let text = body.get(first.place.start..last.place.end).unwrap_or_default().to_string();
-    let begins_statement = is(&lexemes, 0, "alter")
-        && ["table", "online", "ignore"].iter().any(|word| is(&lexemes, 1, word));
+    let begins_statement =
+        is(&lexemes, 0, "alter") && ["table", "online", "ignore"].iter().any(|word| is(&lexemes, 1, word));
     if begins_statement {
         return Err(Error::usage(format!("--alter {text:?} begins with ALTER TABLE")).next(hint));
     }
@@ -52,7 +52,8 @@ pub fn read(body: &str) -> Result<Body> {
     }
     let mut found = Body { text, only_drops_indexes: true, ..Body::default() };
     if lexed.has_executable_comment {
-        found.refuse("has a comment that only some servers execute", "write its contents without the comment");
+        found
+            .refuse("has a comment that only some servers execute", "write its contents without the comment");
     }
     if lexemes.iter().any(|l| l.is("references")) {
         found.refuse("adds a foreign key", FOREIGN_KEY);
@@ -64,7 +65,8 @@ pub fn read(body: &str) -> Result<Body> {
     Ok(found)
 }
 
-const FOREIGN_KEY: &str = "leave it out; foreign keys are not carried: add or drop it by itself, after the run";
+const FOREIGN_KEY: &str =
+    "leave it out; foreign keys are not carried: add or drop it by itself, after the run";
 const CHOOSES: &str = "leave it out: how the table is changed is what the plan decides";
 const PARTITIONS: &str = "run it by itself: it takes rows away at once, and needs no shadow";
 
@@ -117,9 +119,14 @@ fn read_action(action: &[Lexeme], found: &mut Body) {
         "wait" | "nowait" | "force" if action.len() > 1 => {
             found.refuse(&format!("begins with {}", first.to_ascii_uppercase()), CHOOSES);
         }
-        "order" => found.refuse("has ORDER BY", "leave it out: InnoDB keeps rows in the order of the primary key"),
+        "order" => {
+            found.refuse("has ORDER BY", "leave it out: InnoDB keeps rows in the order of the primary key");
+        }
         "discard" | "import" => {
-            found.refuse("discards or imports a tablespace", "it replaces the rows themselves: run it by itself");
+            found.refuse(
+                "discards or imports a tablespace",
+                "it replaces the rows themselves: run it by itself",
+            );
         }
         "exchange" | "truncate" => found.refuse("takes rows out of partitions", PARTITIONS),
         "convert" if is_any(action, 1, &["partition", "table"]) => {
@@ -147,7 +154,10 @@ fn name(action: &[Lexeme], at: usize) -> Option<String> {
 }
 
 fn unclear(found: &mut Body, what: &str) {
-    found.refuse(&format!("has a {what} whose column is not clear"), "write the column's bare name, in backquotes");
+    found.refuse(
+        &format!("has a {what} whose column is not clear"),
+        "write the column's bare name, in backquotes",
+    );
 }
 
 fn add(action: &[Lexeme], found: &mut Body) {
@@ -332,14 +342,23 @@ mod tests {
         ] {
             assert!(!read(body).unwrap().refused.is_empty(), "{body}");
         }
-        for body in ["convert to character set utf8mb4", "force", "engine=innodb", "alter a set default 'order by'"] {
+        for body in
+            ["convert to character set utf8mb4", "force", "engine=innodb", "alter a set default 'order by'"]
+        {
             assert_eq!(read(body).unwrap().refused, [], "{body}");
         }
     }
 
     #[test]
     fn what_is_not_one_body_is_an_error() {
-        for body in ["", " ; ", "alter table t add x int", "ALTER ONLINE TABLE t add x int", "add x int; drop table t", "add x int)"] {
+        for body in [
+            "",
+            " ; ",
+            "alter table t add x int",
+            "ALTER ONLINE TABLE t add x int",
+            "add x int; drop table t",
+            "add x int)",
+        ] {
             assert!(read(body).is_err(), "{body}");
         }
         assert!(read("alter column a set default 1").is_ok());

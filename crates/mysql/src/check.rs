@@ -85,8 +85,15 @@ pub fn general(facts: &Facts) -> Vec<Finding> {
 
 /// What a shadow needs besides.
 pub fn shadow(facts: &Facts) -> Vec<Finding> {
-    let checks =
-        [binlog::check, server::shadow, privilege::shadow, dependents::check, table::shadow, names::check, size::check];
+    let checks = [
+        binlog::check,
+        server::shadow,
+        privilege::shadow,
+        dependents::check,
+        table::shadow,
+        names::check,
+        size::check,
+    ];
     checks.iter().flat_map(|check| check(facts)).collect()
 }
 

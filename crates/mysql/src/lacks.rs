@@ -27,7 +27,8 @@ pub fn lacks(now: &Table, planned: &Table) -> Vec<String> {
         if column.default != wanted.default {
             lacks.push(format!("column {} has another default", wanted.name));
         }
-        if column.extra != wanted.extra || generation(now, &column.name) != generation(planned, &wanted.name) {
+        if column.extra != wanted.extra || generation(now, &column.name) != generation(planned, &wanted.name)
+        {
             lacks.push(format!("column {} is generated, numbered or hidden in another way", wanted.name));
         }
     }
@@ -96,10 +97,15 @@ mod tests {
 
     #[test]
     fn names_of_constraints_do_not_matter_and_their_texts_do() {
-        let planned = table("CREATE TABLE `t` (\n `id` int,\n CONSTRAINT `t_chk_1` CHECK ((`id` > 0))\n) ENGINE=InnoDB");
-        let renamed = table("CREATE TABLE `t` (\n `id` int,\n CONSTRAINT `x` CHECK ((`id` > 0))\n) ENGINE=InnoDB");
+        let planned = table(
+            "CREATE TABLE `t` (\n `id` int,\n CONSTRAINT `t_chk_1` CHECK ((`id` > 0))\n) ENGINE=InnoDB",
+        );
+        let renamed =
+            table("CREATE TABLE `t` (\n `id` int,\n CONSTRAINT `x` CHECK ((`id` > 0))\n) ENGINE=InnoDB");
         assert_eq!(lacks(&renamed, &planned), Vec::<String>::new());
-        let other = table("CREATE TABLE `t` (\n `id` int,\n CONSTRAINT `x` CHECK ((`id` > 1))\n) ENGINE=InnoDB COMMENT='x'");
+        let other = table(
+            "CREATE TABLE `t` (\n `id` int,\n CONSTRAINT `x` CHECK ((`id` > 1))\n) ENGINE=InnoDB COMMENT='x'",
+        );
         assert_eq!(lacks(&other, &planned).len(), 2);
     }
 

@@ -129,12 +129,17 @@ async fn attempt(
 /// The server's own copy must have the source's columns: the projection begins with that.
 fn same_copy(source: &Table, states: &[Table]) -> Vec<Finding> {
     let Some(copy) = states.first() else { return Vec::new() };
-    let names = |t: &Table| t.columns.iter().map(|c| (c.name.clone(), c.column_type.clone())).collect::<Vec<_>>();
+    let names =
+        |t: &Table| t.columns.iter().map(|c| (c.name.clone(), c.column_type.clone())).collect::<Vec<_>>();
     if names(source) == names(copy) {
         return Vec::new();
     }
     let message = "the server's own copy of the table (CREATE TABLE … LIKE) has other columns than the table";
-    vec![Finding::refused("columns", message, "rebuild the table, or give its old types up, in a maintenance window")]
+    vec![Finding::refused(
+        "columns",
+        message,
+        "rebuild the table, or give its old types up, in a maintenance window",
+    )]
 }
 
 /// Drops the late indexes from the changed twin and makes them again, as the run will: the same must come out.
@@ -208,7 +213,7 @@ fn assemble(
         converts: columns.iter().any(converts),
         shadow: after,
     };
-    let kept = key.as_ref().map(|k| k.shadow_index.clone());
+    let has_key = key.is_some();
     let link = Link {
         from: name,
         to: facts.shadow.clone(),
@@ -216,7 +221,7 @@ fn assemble(
         columns: columns.into_iter().map(|m| m.mapping).collect(),
         from_columns: from_columns(source),
     };
-    finished(request, facts, findings, verdict, link, &detail, kept)
+    finished(request, facts, findings, verdict, link, &detail, has_key)
 }
 
 fn from_columns(source: &Table) -> Vec<(String, String)> {
@@ -261,7 +266,7 @@ fn finished(
     verdict: Verdict,
     link: Link,
     detail: &Detail,
-    kept: Option<String>,
+    has_key: bool,
 ) -> Result<Plan> {
     let source = &facts.source;
     let late = detail.late.iter().map(|i| {
@@ -269,7 +274,7 @@ fn finished(
         format!("{} ({new}built after the copy)", i.name)
     });
     let is_late = |name: &str| detail.late.iter().any(|i| i.name == name);
-    let early = detail.shadow.indexes.iter().filter(|i| kept.is_some() && !is_late(&i.name));
+    let early = detail.shadow.indexes.iter().filter(|i| has_key && !is_late(&i.name));
     let early = early.map(|i| format!("{} (there while copying)", i.name));
     let mut plan = Plan {
         id: String::new(),
@@ -323,7 +328,7 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>) -> Res
         columns: Vec::new(),
         from_columns: from_columns(source),
     };
-    finished(request, facts, findings, verdict, link, &detail, None)
+    finished(request, facts, findings, verdict, link, &detail, false)
 }
 
 fn direct_findings(verdict: &Verdict, request: &Request) -> Vec<Finding> {

@@ -1,5 +1,7 @@
 //! Plans against real servers. What a plan says is carried out by hand and compared with the same change made in place: definition and rows.
 
+#![allow(clippy::unwrap_used)]
+
 use mysql_async::{Conn, Row, Value, prelude::Queryable};
 use shadowswap_core::{
     error::{Kind, Result},
@@ -17,7 +19,13 @@ use shadowswap_testkit::mysql::{Database, Product, shared};
 mod cases;
 use cases::{CASES, Case, REFUSED};
 
-fn request(table: &str, alters: &[&str], sets: &[(&str, &str)], strategy: Strategy, control: &str) -> Request {
+fn request(
+    table: &str,
+    alters: &[&str],
+    sets: &[(&str, &str)],
+    strategy: Strategy,
+    control: &str,
+) -> Request {
     Request {
         table: table.to_string(),
         alters: alters.iter().map(|a| a.to_string()).collect(),
@@ -92,7 +100,8 @@ async fn carry_out(conn: &mut Conn, case: &Case, product: Product, plan: &Plan) 
     let (source, shadow) = (sql::table(&plan.source), sql::table(&plan.shadow));
     // As the sessions that copy do.
     run(conn, "set names binary").await;
-    run(conn, &format!("insert into {shadow} ({columns}) select {values} from {source} order by {key}")).await;
+    run(conn, &format!("insert into {shadow} ({columns}) select {values} from {source} order by {key}"))
+        .await;
     run(conn, "set names utf8mb4").await;
     for index in &detail.late {
         run(conn, &format!("alter table {shadow} {}", index.clause)).await;
@@ -101,8 +110,16 @@ async fn carry_out(conn: &mut Conn, case: &Case, product: Product, plan: &Plan) 
     let reference = TableName::new(&plan.source.schema, "ref");
     let reference = catalog::table(conn, &reference).await.unwrap().unwrap();
     assert_eq!(lacks(&now, &detail.shadow), Vec::<String>::new(), "{what}: the shadow is not as planned");
-    assert_eq!(lacks(&reference, &detail.shadow), Vec::<String>::new(), "{what}: the plan is not what ALTER makes");
-    assert_eq!(lacks(&detail.shadow, &reference), Vec::<String>::new(), "{what}: the plan is not what ALTER makes");
+    assert_eq!(
+        lacks(&reference, &detail.shadow),
+        Vec::<String>::new(),
+        "{what}: the plan is not what ALTER makes"
+    );
+    assert_eq!(
+        lacks(&detail.shadow, &reference),
+        Vec::<String>::new(),
+        "{what}: the plan is not what ALTER makes"
+    );
     let names = |t: &catalog::Table| t.columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&now), names(&reference), "{what}: order of columns");
     if !case.fleeting {
@@ -126,7 +143,8 @@ async fn every_case(product: Product) {
         let planned = plan(&mut conn, &request).await;
         let planned = planned.unwrap_or_else(|e| panic!("{product} {:?}: {}", case.alters, e.message));
         assert_eq!(refusals(&planned), Vec::<String>::new(), "{product} {:?}", case.alters);
-        let notes = planned.link.columns.iter().map(|c| format!("{}:{}", c.column, c.note)).collect::<Vec<_>>();
+        let notes =
+            planned.link.columns.iter().map(|c| format!("{}:{}", c.column, c.note)).collect::<Vec<_>>();
         assert_eq!(notes.join(" "), case.notes, "{product} {:?}", case.alters);
         assert_eq!(databases(&mut conn, &control).await, 0, "the trial's database stays behind");
         let after = catalog::table(&mut conn, &name).await.unwrap().unwrap();
@@ -156,16 +174,24 @@ async fn what_cannot_be_done_is_refused_and_leaves_nothing() {
             for text in case.create {
                 run(&mut conn, text).await;
             }
-            let made = plan(&mut conn, &request("t", case.alters, case.sets, Strategy::Shadow, &control)).await;
+            let made =
+                plan(&mut conn, &request("t", case.alters, case.sets, Strategy::Shadow, &control)).await;
             let said = match made {
                 Ok(plan) => refusals(&plan).join("\n"),
                 Err(e) => {
-                    assert!(matches!(e.kind, Kind::Refused | Kind::Usage), "{product} {:?}: {e:?}", case.alters);
+                    assert!(
+                        matches!(e.kind, Kind::Refused | Kind::Usage),
+                        "{product} {:?}: {e:?}",
+                        case.alters
+                    );
                     e.message
                 }
             };
             if !said.contains(case.says) {
-                wrong.push(format!("{product} {:?} {:?}: says {said:?}, not {:?}", case.alters, case.sets, case.says));
+                wrong.push(format!(
+                    "{product} {:?} {:?}: says {said:?}, not {:?}",
+                    case.alters, case.sets, case.says
+                ));
             }
             assert!(!said.contains("_twin_"), "{product} {:?}: names the twin: {said}", case.alters);
             assert_eq!(databases(&mut conn, &control).await, 0, "the trial's database stays behind");
@@ -205,7 +231,8 @@ async fn the_strategy_is_what_the_server_agreed_to() {
         let heavy = plan(&mut conn, &request_heavy).await.unwrap();
         assert_eq!(heavy.refusals().map(|f| f.check.as_str()).collect::<Vec<_>>(), ["strategy"]);
         let sets = [("a", "1")];
-        let set = plan(&mut conn, &request("t", &["add b int"], &sets, Strategy::Direct, &control)).await.unwrap();
+        let set =
+            plan(&mut conn, &request("t", &["add b int"], &sets, Strategy::Direct, &control)).await.unwrap();
         assert!(refusals(&set).iter().any(|r| r.contains("--set needs a shadow")));
     }
 }
@@ -218,11 +245,16 @@ async fn tables_are_found_by_the_servers_own_rules() {
         let long = "ü".repeat(if product == Product::MySql { 57 } else { 64 });
         let names = ["Orders", "a b", "q`u.o'te\"", "日本語", "select", long.as_str()];
         for name in names {
-            let text = format!("create table {} (`I d` int primary key, `é` int, check (`é` > 0))", sql::quote(name));
+            let text = format!(
+                "create table {} (`I d` int primary key, `é` int, check (`é` > 0))",
+                sql::quote(name)
+            );
             run(&mut conn, &text).await;
             for typed in [sql::quote(name), format!("{}.{}", database.name(), sql::quote(name))] {
                 let request = request(&typed, &["modify `é` bigint first"], &[], Strategy::Shadow, &control);
-                let made = plan(&mut conn, &request).await.unwrap_or_else(|e| panic!("{product} {typed}: {}", e.message));
+                let made = plan(&mut conn, &request)
+                    .await
+                    .unwrap_or_else(|e| panic!("{product} {typed}: {}", e.message));
                 assert_eq!(made.source, TableName::new(database.name(), name));
                 assert!(made.shadow.name.len() <= 64 && made.old.name.len() <= 64);
                 let detail = Detail::of(&made).unwrap();
@@ -230,7 +262,8 @@ async fn tables_are_found_by_the_servers_own_rules() {
                     run(&mut conn, text).await;
                 }
                 // MySQL makes names of CHECK constraints of the table's: they must not grow too long.
-                let (shadow, old, source) = (sql::table(&made.shadow), sql::table(&made.old), sql::table(&made.source));
+                let (shadow, old, source) =
+                    (sql::table(&made.shadow), sql::table(&made.old), sql::table(&made.source));
                 run(&mut conn, &format!("rename table {source} to {old}, {shadow} to {source}")).await;
                 let swapped = catalog::table(&mut conn, &made.source).await.unwrap().unwrap();
                 assert_eq!(lacks(&swapped, &detail.shadow), Vec::<String>::new());
@@ -271,7 +304,9 @@ async fn privileges_are_read_and_each_grant_mends_its_refusal() {
             conn.disconnect().await.unwrap();
             let refused: Vec<_> = made.refusals().cloned().collect();
             if refused.is_empty() {
-                let warned = |f: &&shadowswap_core::plan::Finding| f.severity == Severity::Warning && f.message.contains("PROCESS");
+                let warned = |f: &&shadowswap_core::plan::Finding| {
+                    f.severity == Severity::Warning && f.message.contains("PROCESS")
+                };
                 assert!(made.findings.iter().find(warned).is_some());
                 break;
             }
@@ -323,7 +358,162 @@ async fn a_locked_source_is_not_waited_for_and_nothing_is_left() {
         plan(&mut conn, &request).await.unwrap();
         let left: Vec<String> = conn.query(format!("show tables in {control}")).await.unwrap();
         assert_eq!(left, Vec::<String>::new(), "{product}");
-        assert_eq!(databases(&mut conn, &control).await, 1, "{product}: a database that was there is not ours to drop");
+        assert_eq!(
+            databases(&mut conn, &control).await,
+            1,
+            "{product}: a database that was there is not ours to drop"
+        );
         run(&mut conn, &format!("drop database {control}")).await;
+    }
+}
+
+/// Old type, new type, and values; what the server takes but ALTER TABLE converts otherwise must be refused.
+const CONVERSIONS: &[(&str, &str, &[&str])] = &[
+    ("enum('10','20','1')", "int", &["'10'", "'1'"]),
+    ("enum('a','b')", "enum('b','a','c')", &["'a'", "'b'"]),
+    ("enum('a','b')", "set('b','a')", &["'a'", "'b'"]),
+    ("set('a','b')", "set('b','a')", &["'a'", "'a,b'"]),
+    ("set('a','b')", "enum('b','a')", &["'a'", "'b'"]),
+    ("varchar(5)", "enum('2','1')", &["'1'", "'2'"]),
+    ("varchar(5)", "set('2','1')", &["'1,2'", "'2'"]),
+    ("float", "double", &["0.1", "1e20"]),
+    ("double", "float", &["0.1", "1e20"]),
+    ("float", "decimal(30,10)", &["0.1", "1e10"]),
+    ("double", "decimal(10,3)", &["0.1235", "1.0005"]),
+    ("double", "varchar(40)", &["0.1", "1e20", "123456789012345678"]),
+    ("double", "bigint unsigned", &["1.5", "2.5"]),
+    ("decimal(10,3)", "int", &["1.500", "-2.499"]),
+    ("decimal(10,3)", "double", &["1.500", "-2.499"]),
+    ("decimal(10,3)", "varchar(20)", &["1.500", "-2.499"]),
+    ("bigint", "double", &["9007199254740993"]),
+    ("bigint", "decimal(20,2)", &["9007199254740993"]),
+    ("int", "varchar(10)", &["-5", "0"]),
+    ("int", "mediumtext", &["-5", "0"]),
+    ("int", "bit(16)", &["97", "1"]),
+    ("int", "year", &["99", "2020"]),
+    ("int", "date", &["20200102"]),
+    ("int", "time", &["-121314"]),
+    ("tinyint", "bit(1)", &["1", "0"]),
+    ("bit(16)", "int", &["b'1100001'"]),
+    ("bit(9)", "bit(12)", &["b'110000111'"]),
+    ("year", "int", &["2020", "0"]),
+    ("date", "int", &["'2020-01-02'"]),
+    ("date", "datetime(3)", &["'2020-01-02'", "'0000-00-00'"]),
+    ("date", "varchar(20)", &["'2020-01-02'", "'0000-00-00'"]),
+    ("datetime(3)", "bigint", &["'2020-01-02 03:04:05.678'"]),
+    ("datetime(6)", "datetime", &["'2020-01-02 03:04:05.678'"]),
+    ("datetime(6)", "varchar(40)", &["'2020-01-02 03:04:05.678'"]),
+    ("datetime", "date", &["'2020-01-02 03:04:05'"]),
+    ("datetime", "time", &["'2020-01-02 03:04:05'"]),
+    ("time", "int", &["'-12:13:14'"]),
+    ("time(2)", "time", &["'12:13:14.56'", "'-12:13:14.56'"]),
+    ("time(2)", "varchar(20)", &["'12:13:14.56'", "'-12:13:14.56'"]),
+    ("timestamp(3)", "timestamp", &["'2020-01-02 01:02:03.567'"]),
+    ("varchar(20)", "int", &["'12'", "' 7'", "'-0'"]),
+    ("varchar(20)", "double", &["'1.5e3'"]),
+    ("varchar(20)", "decimal(10,2)", &["'1.255'", "'-1.5'"]),
+    ("varchar(20)", "date", &["'2020-01-02'", "'0000-00-00'"]),
+    ("varchar(30)", "datetime(2)", &["'2020-01-02 01:02:03.456'"]),
+    ("varchar(20)", "time(1)", &["'-01:02:03.45'"]),
+    ("varchar(20)", "year", &["'99'", "'2001'"]),
+    ("varchar(4) character set latin1", "varchar(4) character set utf8mb4", &["'é'"]),
+    ("varchar(4) character set latin1", "varbinary(8)", &["'é'"]),
+    ("varbinary(8)", "varchar(4) character set utf8mb4", &["'é'"]),
+    ("binary(4)", "varchar(4) character set utf8mb4", &["'ab'"]),
+    ("binary(4)", "blob", &["'ab'"]),
+    ("varbinary(9)", "binary(12)", &["'a '"]),
+    ("char(4)", "varchar(4)", &["'a '"]),
+    ("varchar(4)", "char(4)", &["'a '"]),
+    ("varchar(4)", "binary(6)", &["'a '"]),
+    ("longtext", "json", &["'{\"b\": 1.0, \"a\":2}'", "'null'"]),
+    ("json", "longtext character set utf8mb4", &["'{\"b\": 1.0, \"a\":2}'"]),
+];
+
+/// Takes every type of the list at once, and compares with ALTER TABLE.
+async fn every_conversion(product: Product) {
+    let (_database, mut conn, control) = start(product).await;
+    let columns: Vec<String> =
+        CONVERSIONS.iter().enumerate().map(|(n, c)| format!("c{n} {} null", c.0)).collect();
+    let create =
+        format!("create table {{T}} (id int primary key, {}) default charset utf8mb4", columns.join(", "));
+    let row = |at: usize| {
+        let values: Vec<&str> = CONVERSIONS.iter().map(|c| c.2.get(at).copied().unwrap_or("null")).collect();
+        format!("insert into {{T}} values ({at}, {})", values.join(", "))
+    };
+    let texts: Vec<String> = (0..4).map(row).collect();
+    let rows: Vec<&'static str> = texts.into_iter().map(|t| &*t.leak()).collect();
+    let body: Vec<String> =
+        CONVERSIONS.iter().enumerate().map(|(n, c)| format!("modify c{n} {} null", c.1)).collect();
+    let case = Case {
+        create: create.leak(),
+        rows: rows.leak(),
+        alters: vec![&*body.join(", ").leak()].leak(),
+        sets: &[],
+        after: "",
+        notes: "",
+        fleeting: false,
+        only: None,
+    };
+    run(&mut conn, &case.create.replace("{T}", "t")).await;
+    for text in case.rows {
+        run(&mut conn, &text.replace("{T}", "t")).await;
+    }
+    let request = request("t", case.alters, &[], Strategy::Auto, &control);
+    let planned = plan(&mut conn, &request).await.unwrap_or_else(|e| panic!("{product}: {}", e.message));
+    assert_eq!(refusals(&planned), Vec::<String>::new(), "{product}");
+    assert!(planned.link.columns.iter().skip(1).all(|c| c.note == "type"));
+    carry_out(&mut conn, &case, product, &planned).await;
+}
+
+#[tokio::test]
+async fn values_are_converted_as_alter_does() {
+    for product in Product::ALL {
+        every_conversion(product).await;
+    }
+}
+
+async fn detail(conn: &mut Conn, alters: &[&str], control: &str) -> Detail {
+    let made = plan(conn, &request("t", alters, &[], Strategy::Shadow, control)).await.unwrap();
+    assert_eq!(refusals(&made), Vec::<String>::new());
+    Detail::of(&made).unwrap()
+}
+
+#[tokio::test]
+async fn the_detail_says_what_the_run_goes_by() {
+    for product in Product::ALL {
+        let (_database, mut conn, control) = start(product).await;
+        let text = "create table t (id int auto_increment, a int not null, b varchar(9), primary key (id), unique ab (a, b), key b (b desc), fulltext key f (b))";
+        run(&mut conn, text).await;
+        let d =
+            detail(&mut conn, &["change a A2 int not null, add unique n (b, id), add c int"], &control).await;
+        let late: Vec<_> = d.late.iter().map(|i| (i.name.as_str(), i.unique, i.existed_on_source)).collect();
+        assert_eq!(late.len(), 4, "{product} {late:?}");
+        for expected in [("ab", true, true), ("b", false, true), ("f", false, true), ("n", true, false)] {
+            assert!(late.contains(&expected), "{product} {late:?}");
+        }
+        assert!(d.is_plain && d.keeps_order && !d.converts && !d.rereads, "{product}");
+        assert_eq!((d.key_index.as_str(), d.create.len()), ("PRIMARY", 3));
+        assert!(d.create.iter().all(|text| text.starts_with("/* shadowswap */ ")));
+        let d = detail(&mut conn, &["modify b varchar(10)"], &control).await;
+        assert!(!d.is_plain && d.converts && !d.rereads, "{product}");
+        assert!(d.late.iter().filter(|i| i.name == "ab").all(|i| !i.existed_on_source));
+        // The new primary key cannot be there while copying: nothing says that its values are apart at every moment.
+        let d =
+            detail(&mut conn, &["drop primary key, add unique id (id), add primary key (a)"], &control).await;
+        let late: Vec<_> = d.late.iter().map(|i| i.name.as_str()).collect();
+        assert!(late.contains(&"PRIMARY") && !late.contains(&"id"), "{product} {late:?}");
+        // AUTO_INCREMENT keeps its index.
+        let d = detail(
+            &mut conn,
+            &["add n int auto_increment, modify id int, add key n (n), drop index ab"],
+            &control,
+        )
+        .await;
+        assert!(d.late.iter().all(|i| i.name != "n"), "{product}");
+        run(&mut conn, "alter table t add j json, add g int generated always as (a + 1) stored").await;
+        let d = detail(&mut conn, &["modify g int"], &control).await;
+        assert!(d.rereads, "{product}: generated columns are in no row image");
+        let d = detail(&mut conn, &["drop g"], &control).await;
+        assert_eq!(d.rereads, product == Product::MySql, "{product}");
     }
 }

@@ -65,7 +65,8 @@ async fn definition(conn: &mut Conn, name: &TableName) -> Result<Option<String>>
         Err(e) => return Err(server(e, format_args!("reading the definition of {name}"))),
     };
     // A view answers with its own columns.
-    let Some(row) = row.filter(|r| r.columns_ref().get(1).is_some_and(|c| c.name_str() == "Create Table")) else {
+    let Some(row) = row.filter(|r| r.columns_ref().get(1).is_some_and(|c| c.name_str() == "Create Table"))
+    else {
         return Ok(None);
     };
     let create: String = row
@@ -84,22 +85,23 @@ async fn columns(conn: &mut Conn, name: &TableName) -> Result<Vec<Column>> {
         .await
         .map_err(|e| server(e, format_args!("reading the columns of {name}")))?;
     let of_table = rows.into_iter().filter(|r| r.8 == name.name);
-    let columns = of_table.map(|(name, data_type, column_type, charset, collation, nullable, default, extra, _)| {
-        let extra = extra.unwrap_or_default();
-        let upper = extra.to_ascii_uppercase();
-        Column {
-            name,
-            data_type: data_type.to_ascii_lowercase(),
-            column_type,
-            charset,
-            collation,
-            nullable: nullable.eq_ignore_ascii_case("yes"),
-            default,
-            generated: upper.contains("VIRTUAL GENERATED") || upper.contains("STORED GENERATED"),
-            invisible: upper.contains("INVISIBLE"),
-            extra,
-        }
-    });
+    let columns =
+        of_table.map(|(name, data_type, column_type, charset, collation, nullable, default, extra, _)| {
+            let extra = extra.unwrap_or_default();
+            let upper = extra.to_ascii_uppercase();
+            Column {
+                name,
+                data_type: data_type.to_ascii_lowercase(),
+                column_type,
+                charset,
+                collation,
+                nullable: nullable.eq_ignore_ascii_case("yes"),
+                default,
+                generated: upper.contains("VIRTUAL GENERATED") || upper.contains("STORED GENERATED"),
+                invisible: upper.contains("INVISIBLE"),
+                extra,
+            }
+        });
     Ok(columns.collect())
 }
 
@@ -129,7 +131,9 @@ fn assemble(name: &TableName, create: String, columns: Vec<Column>, rows: Vec<Pa
         indexes.push(Index { name: index, unique, kind, parts, definition: element.clone() });
     }
     if let Some(index) = parts.keys().next() {
-        return Err(Error::corrupt(format!("index {index} of {name} is in the catalog, and not in its definition")));
+        return Err(Error::corrupt(format!(
+            "index {index} of {name} is in the catalog, and not in its definition"
+        )));
     }
     let lexed = crate::alter::lex::lex(&shown.options)?.lexemes;
     let engine = lexed.windows(3).find(|w| w.first().is_some_and(|l| l.is("engine")));

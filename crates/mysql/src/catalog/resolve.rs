@@ -64,8 +64,9 @@ async fn find(conn: &mut Conn, schema: &str, name: &str) -> Result<TableName> {
 /// The parts of a typed name. Unquoted, a part is everything up to a dot.
 fn split(typed: &str) -> Result<(Option<String>, String)> {
     let bad = || {
-        Error::usage(format!("{typed:?} is no name of a table"))
-            .next("write table, database.table, or `database`.`table` where a name has dots or backquotes in it")
+        Error::usage(format!("{typed:?} is no name of a table")).next(
+            "write table, database.table, or `database`.`table` where a name has dots or backquotes in it",
+        )
     };
     let mut parts = Vec::new();
     let mut rest = typed.trim();

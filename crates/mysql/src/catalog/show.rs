@@ -38,9 +38,8 @@ pub fn parts(create: &str) -> Result<Parts> {
 /// As [`parts`].
 pub fn without_counter(create: &str) -> Result<String> {
     let lexemes = lex(create)?.lexemes;
-    let is_counter = |w: &[Lexeme]| {
-        matches!(w, [a, eq, _] if a.depth == 0 && a.is("auto_increment") && eq.is_sign('='))
-    };
+    let is_counter =
+        |w: &[Lexeme]| matches!(w, [a, eq, _] if a.depth == 0 && a.is("auto_increment") && eq.is_sign('='));
     let Some(found) = lexemes.windows(3).find(|w| is_counter(w)) else { return Ok(create.to_string()) };
     let (Some(first), Some(last)) = (found.first(), found.last()) else { return Ok(create.to_string()) };
     let before = create.get(..first.place.start).unwrap_or_default().trim_end_matches(' ');
@@ -53,7 +52,10 @@ pub fn without_counter(create: &str) -> Result<String> {
 /// As [`parts`].
 pub fn renamed(create: &str, name: &str) -> Result<String> {
     let lexemes = lex(create)?.lexemes;
-    let found = lexemes.iter().take_while(|l| l.depth == 0 && !l.is_sign('(')).find(|l| matches!(l.token, Token::Quoted(_)));
+    let found = lexemes
+        .iter()
+        .take_while(|l| l.depth == 0 && !l.is_sign('('))
+        .find(|l| matches!(l.token, Token::Quoted(_)));
     let Some(found) = found else { return Ok(create.to_string()) };
     let before = create.get(..found.place.start).unwrap_or_default();
     Ok(format!("{before}{}{}", crate::sql::quote(name), create.get(found.place.end..).unwrap_or_default()))
@@ -67,7 +69,11 @@ pub fn index_name(element: &str) -> Option<String> {
     if first.is("primary") {
         return Some("PRIMARY".to_string());
     }
-    let key = if ["unique", "fulltext", "spatial", "vector"].iter().any(|w| first.is(w)) { words.next()? } else { first };
+    let key = if ["unique", "fulltext", "spatial", "vector"].iter().any(|w| first.is(w)) {
+        words.next()?
+    } else {
+        first
+    };
     if !key.is("key") && !key.is("index") {
         return None;
     }
@@ -98,7 +104,8 @@ pub fn constraint(element: &str) -> Option<(String, String)> {
 
 /// Whether the element is a foreign key.
 pub fn is_foreign_key(element: &str) -> bool {
-    constraint(element).is_some_and(|(_, rest)| rest.get(..7).is_some_and(|w| w.eq_ignore_ascii_case("foreign")))
+    constraint(element)
+        .is_some_and(|(_, rest)| rest.get(..7).is_some_and(|w| w.eq_ignore_ascii_case("foreign")))
 }
 
 #[cfg(test)]
@@ -113,7 +120,8 @@ mod tests {
     fn elements_end_at_their_own_commas() {
         let parts = parts(CREATE).unwrap();
         assert_eq!(parts.elements.len(), 6);
-        let named: Vec<_> = parts.elements.iter().filter_map(|e| index_name(e).map(|n| (n, e.as_str()))).collect();
+        let named: Vec<_> =
+            parts.elements.iter().filter_map(|e| index_name(e).map(|n| (n, e.as_str()))).collect();
         assert_eq!(named[0], ("PRIMARY".to_string(), "PRIMARY KEY (`id`)"));
         assert_eq!(named[1].1, "FULLTEXT KEY `f` (`k,\nx`) /*!50100 WITH PARSER `ngram` */");
         assert_eq!(named[2], ("i`j".to_string(), "KEY `i``j` (`id`) /*!80000 INVISIBLE */"));

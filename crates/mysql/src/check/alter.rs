@@ -26,6 +26,8 @@ pub fn duplicates(request: &Request) -> Vec<Finding> {
         request.sets.iter().take(*n).any(|(other, _)| crate::catalog::same_name(other.trim(), name.trim()))
     });
     twice
-        .map(|(_, (name, _))| Finding::refused("columns", format!("--set {name} is given twice"), "leave one out"))
+        .map(|(_, (name, _))| {
+            Finding::refused("columns", format!("--set {name} is given twice"), "leave one out")
+        })
         .collect()
 }

@@ -29,7 +29,10 @@ fn format(facts: &Facts) -> Finding {
         "row" | "" => Finding::passed("binlog-format", "binlog_format = ROW"),
         other => Finding::refused(
             "binlog-format",
-            format!("binlog_format = {}: changes may be in the stream as statements", other.to_ascii_uppercase()),
+            format!(
+                "binlog_format = {}: changes may be in the stream as statements",
+                other.to_ascii_uppercase()
+            ),
             "SET GLOBAL binlog_format = 'ROW', also in the configuration file; then let every client connect anew: an open session keeps the old one",
         ),
     }

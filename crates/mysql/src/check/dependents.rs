@@ -5,7 +5,8 @@ use shadowswap_core::plan::Finding;
 
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let readd = "drop them before the run; after it, add them again (SET foreign_key_checks = 0 and ALGORITHM=INPLACE make that quick, and check no row)";
-    let remake = "drop them before the run and make them again after it; changes that come meanwhile do not fire them";
+    let remake =
+        "drop them before the run and make them again after it; changes that come meanwhile do not fire them";
     let lists: [(&str, &str, &[String], &str); 3] = [
         ("foreign-keys", "foreign keys to the table", &facts.keys_in, readd),
         ("foreign-keys", "foreign keys of the table", &facts.keys_out, readd),
@@ -13,7 +14,9 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     ];
     let listed = lists.iter().filter(|(_, _, objects, _)| !objects.is_empty());
     let mut found: Vec<Finding> = listed
-        .map(|(check, what, objects, next)| Finding::refused(check, format!("{what}: {}", few(objects)), *next))
+        .map(|(check, what, objects, next)| {
+            Finding::refused(check, format!("{what}: {}", few(objects)), *next)
+        })
         .collect();
     if found.is_empty() {
         found.push(Finding::passed("dependents", "no foreign keys and no triggers"));

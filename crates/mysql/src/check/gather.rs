@@ -27,7 +27,11 @@ const TRIGGERS: &str = "select TRIGGER_NAME, EVENT_OBJECT_TABLE from information
 const VIEWS: &str = "select concat(TABLE_SCHEMA, '.', TABLE_NAME) from information_schema.VIEWS \
     where locate(?, VIEW_DEFINITION) > 0";
 
-const TAKEN: &str = "select TABLE_NAME from information_schema.TABLES where TABLE_SCHEMA = ? and TABLE_NAME in (?, ?)";
+const TAKEN: &str =
+    "select TABLE_NAME from information_schema.TABLES where TABLE_SCHEMA = ? and TABLE_NAME in (?, ?)";
+
+/// Name, type, rows, bytes of the rows, bytes of the indexes.
+type TableRow = (String, String, Option<u64>, Option<u64>, Option<u64>);
 
 /// Gathers the facts. What we may not see is left out: the check of privileges tells it.
 ///
@@ -50,10 +54,9 @@ pub async fn gather(
     let variables: Vec<(String, String)> = conn.query(VARIABLES).await.map_err(tell)?;
     let variables: HashMap<_, _> = variables.into_iter().map(|(n, v)| (n.to_ascii_lowercase(), v)).collect();
     let user: Option<String> = conn.query_first("select current_user()").await.map_err(tell)?;
-    let grants = grants(conn).await?;
+    let grants = grants(conn, server).await?;
     let name = TableName::new(&source.schema, &source.name);
-    let rows: Vec<(String, String, Option<u64>, Option<u64>, Option<u64>)> =
-        conn.exec(TABLE, (&name.schema, &name.name)).await.map_err(tell)?;
+    let rows: Vec<TableRow> = conn.exec(TABLE, (&name.schema, &name.name)).await.map_err(tell)?;
     let row = rows.into_iter().find(|r| r.0 == name.name);
     let (_, kind, rows, table_bytes, index_bytes) =
         row.ok_or_else(|| Error::refused(format!("table {name} is gone")))?;
@@ -64,11 +67,11 @@ pub async fn gather(
     let incoming = keys.iter().filter(|k| is_same(&k.3, &k.4) && !is_same(&k.1, &k.2));
     let keys_out = outgoing.map(|k| format!("{} (to {}.{})", k.0, k.3, k.4)).collect();
     let keys_in = incoming.map(|k| format!("{} (of {}.{})", k.0, k.1, k.2)).collect();
-    let triggers: Vec<(String, String)> = conn.exec(TRIGGERS, (&name.schema, &name.name)).await.map_err(tell)?;
+    let triggers: Vec<(String, String)> =
+        conn.exec(TRIGGERS, (&name.schema, &name.name)).await.map_err(tell)?;
     let triggers = triggers.into_iter().filter(|t| t.1 == name.name).map(|t| t.0).collect();
     let views: Vec<String> = conn.exec(VIEWS, (crate::sql::table(&name),)).await.map_err(tell)?;
-    let taken: Vec<String> =
-        conn.exec(TAKEN, (&name.schema, &shadow.name, &old.name)).await.map_err(tell)?;
+    let taken: Vec<String> = conn.exec(TAKEN, (&name.schema, &shadow.name, &old.name)).await.map_err(tell)?;
     let text = "select count(*) from information_schema.PROCESSLIST where COMMAND like 'Binlog Dump%'";
     let replicas: Option<u64> = conn.query_first(text).await.map_err(tell)?;
     let is_replica = is_replica(conn, server).await?;
@@ -98,12 +101,12 @@ pub async fn gather(
 }
 
 /// Our grants, with those of the roles that are active.
-async fn grants(conn: &mut Conn) -> Result<Grants> {
+async fn grants(conn: &mut Conn, server: &Server) -> Result<Grants> {
     let what = "reading what this user may do";
     let roles: Option<Option<String>> =
         conn.query_first("select current_role()").await.map_err(|e| server_error(e, what))?;
-    // MySQL gives a quoted list; MariaDB gives one name, and shows the role's grants without being asked.
-    let roles = roles.flatten().filter(|r| r.contains('`'));
+    // MySQL gives a quoted list, or NONE; MariaDB shows the role's grants without being asked.
+    let roles = roles.flatten().filter(|r| !server.is_mariadb() && r.contains('`'));
     let text = match roles {
         Some(roles) => format!("show grants for current_user() using {roles}"),
         None => "show grants".to_string(),
@@ -122,13 +125,21 @@ async fn ask(conn: &mut Conn, text: &str) -> Result<Option<Vec<Row>>> {
 }
 
 async fn is_replica(conn: &mut Conn, server: &Server) -> Result<bool> {
-    let text = if !server.is_mariadb() && server.version >= (8, 0, 22) { "show replica status" } else { "show slave status" };
+    let text = if !server.is_mariadb() && server.version >= (8, 0, 22) {
+        "show replica status"
+    } else {
+        "show slave status"
+    };
     Ok(ask(conn, text).await?.is_some_and(|rows| !rows.is_empty()))
 }
 
 /// `--binlog-do-db` and `--binlog-ignore-db`.
 async fn filters(conn: &mut Conn, server: &Server) -> Result<Option<(Vec<String>, Vec<String>)>> {
-    let text = if !server.is_mariadb() && server.version >= (8, 2, 0) { "show binary log status" } else { "show master status" };
+    let text = if !server.is_mariadb() && server.version >= (8, 2, 0) {
+        "show binary log status"
+    } else {
+        "show master status"
+    };
     let Some(rows) = ask(conn, text).await? else { return Ok(None) };
     let Some(row) = rows.first() else { return Ok(Some((Vec::new(), Vec::new()))) };
     let list = |at: usize| match row.as_ref(at) {

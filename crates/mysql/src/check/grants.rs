@@ -57,7 +57,9 @@ impl Grants {
     pub fn has_global(&self, privileges: &[&str]) -> bool {
         self.given.iter().any(|(scope, list)| {
             *scope == Scope::Global
-                && list.iter().any(|p| privileges.iter().any(|q| p == q) || p == "ALL PRIVILEGES" || p == "ALL")
+                && list
+                    .iter()
+                    .any(|p| privileges.iter().any(|q| p == q) || p == "ALL PRIVILEGES" || p == "ALL")
         })
     }
 }
@@ -90,9 +92,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     let after = rest.as_str();
     let mut chars = name.chars();
     match first {
-        '%' => {
-            matches(after, name) || (chars.next().is_some() && matches(pattern, chars.as_str()))
-        }
+        '%' => matches(after, name) || (chars.next().is_some() && matches(pattern, chars.as_str())),
         '_' => chars.next().is_some() && matches(after, chars.as_str()),
         '\\' => match rest.next() {
             Some(literal) => chars.next() == Some(literal) && matches(rest.as_str(), chars.as_str()),
@@ -139,6 +139,9 @@ mod tests {
         ]);
         assert!(grants.has(&["SELECT"], "shop") && !grants.has(&["SELECT"], "secret"));
         assert!(grants.has_global(&["REPLICATION SLAVE"]) && grants.has_global(&["SYSTEM_USER"]));
-        assert!(read(&["GRANT ALL PRIVILEGES ON *.* TO `r`@`l` WITH GRANT OPTION"]).has_global(&["REPLICATION CLIENT"]));
+        assert!(
+            read(&["GRANT ALL PRIVILEGES ON *.* TO `r`@`l` WITH GRANT OPTION"])
+                .has_global(&["REPLICATION CLIENT"])
+        );
     }
 }

@@ -5,7 +5,9 @@ use shadowswap_core::plan::Finding;
 
 pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut found = Vec::new();
-    let is_taken = |name: &str| facts.taken.iter().any(|t| t == name || facts.server.lower_case != 0 && t.eq_ignore_ascii_case(name));
+    let is_taken = |name: &str| {
+        facts.taken.iter().any(|t| t == name || facts.server.lower_case != 0 && t.eq_ignore_ascii_case(name))
+    };
     if is_taken(&facts.shadow.name) {
         found.push(Finding::refused(
             "names",

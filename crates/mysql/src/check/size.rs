@@ -35,5 +35,9 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     if size.disk_bytes < SMALL_BYTES {
         return vec![Finding::passed("disk", message)];
     }
-    vec![Finding::warning("disk", message, "make sure that data disk, binlog disk and replicas have that room")]
+    vec![Finding::warning(
+        "disk",
+        message,
+        "make sure that data disk, binlog disk and replicas have that room",
+    )]
 }

@@ -9,15 +9,26 @@ pub fn kind(facts: &Facts) -> Vec<Finding> {
     let name = format!("{}.{}", source.schema, source.name);
     if source.schema == facts.control {
         let next = "give another --control-schema, or another table";
-        return vec![Finding::refused("table-kind", format!("{name} is in the database of the control tables"), next)];
+        return vec![Finding::refused(
+            "table-kind",
+            format!("{name} is in the database of the control tables"),
+            next,
+        )];
     }
     if facts.kind != "BASE TABLE" || source.create.contains("WITH SYSTEM VERSIONING") {
         let next = "its history cannot be carried over: change it in place";
         return vec![Finding::refused("table-kind", format!("{name} is a system-versioned table"), next)];
     }
     if !source.engine.eq_ignore_ascii_case("innodb") {
-        let message = format!("{name} is a table of {}, which gives no consistent reads while others write", source.engine);
-        let next = format!("ALTER TABLE {}.{} ENGINE=InnoDB in a maintenance window", crate::sql::quote(&source.schema), crate::sql::quote(&source.name));
+        let message = format!(
+            "{name} is a table of {}, which gives no consistent reads while others write",
+            source.engine
+        );
+        let next = format!(
+            "ALTER TABLE {}.{} ENGINE=InnoDB in a maintenance window",
+            crate::sql::quote(&source.schema),
+            crate::sql::quote(&source.name)
+        );
         return vec![Finding::refused("engine", message, next)];
     }
     vec![Finding::passed("table-kind", "an InnoDB table")]
@@ -31,14 +42,21 @@ pub fn shadow(facts: &Facts) -> Vec<Finding> {
     if !compressed.is_empty() {
         found.push(Finding::refused(
             "compressed-columns",
-            format!("compressed columns: {}; their values cannot be read from the binlog", super::few(&compressed)),
+            format!(
+                "compressed columns: {}; their values cannot be read from the binlog",
+                super::few(&compressed)
+            ),
             "take COMPRESSED away first, or use ROW_FORMAT=COMPRESSED or page compression",
         ));
     }
     let options = show::parts(&source.create).map(|p| p.options).unwrap_or_default();
     if options.to_ascii_uppercase().contains("DATA DIRECTORY") {
         let next = "move the new table afterwards, or leave it with the others";
-        found.push(Finding::warning("data-directory", "the table has a DATA DIRECTORY, which a copy of it does not get", next));
+        found.push(Finding::warning(
+            "data-directory",
+            "the table has a DATA DIRECTORY, which a copy of it does not get",
+            next,
+        ));
     }
     if is_partitioned(&options) {
         found.push(Finding::warning(
@@ -71,7 +89,10 @@ fn check_names(source: &Table) -> Option<Finding> {
     (!named.is_empty()).then(|| {
         Finding::warning(
             "check-names",
-            format!("CHECK constraints get other names, as every copy of a table does: {}", super::few(&named)),
+            format!(
+                "CHECK constraints get other names, as every copy of a table does: {}",
+                super::few(&named)
+            ),
             format!("they will be called {start}1 and so on"),
         )
     })
@@ -82,7 +103,11 @@ pub fn after(facts: &Facts, after: &Table) -> Vec<Finding> {
     let mut found = Vec::new();
     if !after.engine.eq_ignore_ascii_case("innodb") {
         let message = format!("the change makes it a table of {}", after.engine);
-        found.push(Finding::refused("engine", message, "only InnoDB tables can be filled while others write"));
+        found.push(Finding::refused(
+            "engine",
+            message,
+            "only InnoDB tables can be filled while others write",
+        ));
     }
     if after.create.contains("WITH SYSTEM VERSIONING") {
         let next = "add system versioning by itself, after the run";

@@ -133,7 +133,9 @@ pub fn keeps_apart(from: &Column, to: &Column) -> bool {
                 _ => false,
             }
         }
-        (G::DateTime, G::DateTime) | (G::Time, G::Time) | (G::Timestamp, G::Timestamp) => length(to) >= length(from),
+        (G::DateTime, G::DateTime) | (G::Time, G::Time) | (G::Timestamp, G::Timestamp) => {
+            length(to) >= length(from)
+        }
         (G::Text, G::Text) => from.data_type == to.data_type && length(to) >= length(from),
         (G::Binary, G::Binary) => {
             from.data_type == "varbinary" && to.data_type == "varbinary" && length(to) >= length(from)

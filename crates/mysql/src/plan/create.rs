@@ -3,12 +3,7 @@
 //! While copying, the shadow has the index of its key, a primary key that the key implies, and what AUTO_INCREMENT needs. All others are
 //! built later: the copy is faster, and a unique index that the change adds must not meet values that a row is about to give up.
 
-use super::{
-    detail::LateIndex,
-    key::Key,
-    mapping::Mapped,
-    twin::MARK,
-};
+use super::{detail::LateIndex, key::Key, mapping::Mapped, twin::MARK};
 use crate::{
     alter::Body,
     catalog::{Index, Table, same_name},
@@ -44,7 +39,12 @@ pub fn late(source: &Table, after: &Table, mapped: &[Mapped], key: &Key) -> Vec<
 
 /// A primary key that holds every column of the key is unique wherever the key is.
 fn is_implied_primary(index: &Index, key: &Key) -> bool {
-    let has = |name: &str| index.parts.iter().any(|p| p.prefix.is_none() && p.column.as_deref().is_some_and(|c| same_name(c, name)));
+    let has = |name: &str| {
+        index
+            .parts
+            .iter()
+            .any(|p| p.prefix.is_none() && p.column.as_deref().is_some_and(|c| same_name(c, name)))
+    };
     index.name == "PRIMARY" && key.columns.iter().all(|k| has(&k.to))
 }
 
@@ -61,7 +61,8 @@ fn existed(source: &Table, index: &Index, mapped: &[Mapped]) -> bool {
         (i.unique, &i.kind) == (index.unique, &index.kind)
             && i.parts.len() == parts.len()
             && i.parts.iter().zip(&parts).all(|(p, (name, prefix, descending))| {
-                p.column.as_deref().is_some_and(|c| same_name(c, name)) && (p.prefix, p.descending) == (*prefix, *descending)
+                p.column.as_deref().is_some_and(|c| same_name(c, name))
+                    && (p.prefix, p.descending) == (*prefix, *descending)
             })
     };
     source.indexes.iter().any(is_same)
@@ -70,14 +71,23 @@ fn existed(source: &Table, index: &Index, mapped: &[Mapped]) -> bool {
 /// One ALTER that drops the late indexes; `None`: there are none.
 pub fn drop_late(shadow: &TableName, late: &[LateIndex]) -> Option<String> {
     let clause = |i: &LateIndex| {
-        if i.name == "PRIMARY" { "drop primary key".to_string() } else { format!("drop index {}", quote(&i.name)) }
+        if i.name == "PRIMARY" {
+            "drop primary key".to_string()
+        } else {
+            format!("drop index {}", quote(&i.name))
+        }
     };
     let clauses: Vec<String> = late.iter().map(clause).collect();
     (!clauses.is_empty()).then(|| format!("{MARK} alter table {} {}", table(shadow), clauses.join(", ")))
 }
 
 /// The statements that make the empty shadow.
-pub fn statements(source: &TableName, shadow: &TableName, bodies: &[Body], late: &[LateIndex]) -> Vec<String> {
+pub fn statements(
+    source: &TableName,
+    shadow: &TableName,
+    bodies: &[Body],
+    late: &[LateIndex],
+) -> Vec<String> {
     let mut all = vec![format!("{MARK} create table {} like {}", table(shadow), table(source))];
     all.extend(bodies.iter().map(|b| format!("{MARK} alter table {} {}", table(shadow), b.text)));
     all.extend(drop_late(shadow, late));

@@ -26,10 +26,44 @@ const PROBE: &str = "_shadowswap_probe";
 /// MariaDB takes no function that depends on the session for a stored column, not even on its time zone, which is set for every session
 /// of ours. These, by contrast, give another value each time.
 const FLEETING: [&str; 38] = [
-    "rand", "uuid", "uuid_short", "sys_guid", "random_bytes", "now", "sysdate", "curdate", "curtime", "current_date", "current_time",
-    "current_timestamp", "localtime", "localtimestamp", "utc_date", "utc_time", "utc_timestamp", "connection_id", "user",
-    "current_user", "session_user", "system_user", "current_role", "database", "schema", "version", "found_rows", "row_count",
-    "last_insert_id", "sleep", "benchmark", "get_lock", "release_lock", "is_free_lock", "is_used_lock", "nextval", "lastval", "setval",
+    "rand",
+    "uuid",
+    "uuid_short",
+    "sys_guid",
+    "random_bytes",
+    "now",
+    "sysdate",
+    "curdate",
+    "curtime",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "localtime",
+    "localtimestamp",
+    "utc_date",
+    "utc_time",
+    "utc_timestamp",
+    "connection_id",
+    "user",
+    "current_user",
+    "session_user",
+    "system_user",
+    "current_role",
+    "database",
+    "schema",
+    "version",
+    "found_rows",
+    "row_count",
+    "last_insert_id",
+    "sleep",
+    "benchmark",
+    "get_lock",
+    "release_lock",
+    "is_free_lock",
+    "is_used_lock",
+    "nextval",
+    "lastval",
+    "setval",
 ];
 
 /// Looks at every expression of the operator's.
@@ -65,15 +99,27 @@ pub async fn check(
 /// The definition of a column without AUTO_INCREMENT.
 fn without_counting(create: &str, name: &str) -> Result<Option<String>> {
     let elements = show::parts(create)?.elements;
-    let Some(element) = elements.into_iter().find(|e| show::column_name(e).as_deref() == Some(name)) else { return Ok(None) };
+    let Some(element) = elements.into_iter().find(|e| show::column_name(e).as_deref() == Some(name)) else {
+        return Ok(None);
+    };
     let lexemes = lex(&element)?.lexemes;
     let word = lexemes.iter().find(|l| l.is("auto_increment")).map(|l| l.place.clone());
     Ok(word.map(|place| {
-        format!("{}{}", element.get(..place.start).unwrap_or_default(), element.get(place.end..).unwrap_or_default())
+        format!(
+            "{}{}",
+            element.get(..place.start).unwrap_or_default(),
+            element.get(place.end..).unwrap_or_default()
+        )
     }))
 }
 
-fn refused(e: mysql_async::Error, what: &str, twin: &TableName, name: &TableName, next: &str) -> Result<Vec<Finding>> {
+fn refused(
+    e: mysql_async::Error,
+    what: &str,
+    twin: &TableName,
+    name: &TableName,
+    next: &str,
+) -> Result<Vec<Finding>> {
     let mut error: Error = server(e, what);
     if error.is_transient() {
         return Err(error);
@@ -86,7 +132,8 @@ async fn one(conn: &mut Conn, name: &TableName, twin: &TableName, m: &Mapped) ->
     let Some(expression) = &m.mapping.expression else { return Ok(Vec::new()) };
     let what = format!("column {}: {expression}", m.to.name);
     let over = "an expression may use only the present row's columns and functions that always give the same value; or use a constant, or give the new column a DEFAULT";
-    if let Err(e) = conn.query_drop(format!("{MARK} select {expression} from {} limit 0", table(name))).await {
+    if let Err(e) = conn.query_drop(format!("{MARK} select {expression} from {} limit 0", table(name))).await
+    {
         return refused(e, &what, twin, name, "write it over the present row's columns");
     }
     let column_type = column_type(m);
@@ -106,7 +153,11 @@ async fn one(conn: &mut Conn, name: &TableName, twin: &TableName, m: &Mapped) ->
             return refused(e, &what, twin, name, over);
         }
         let message = format!("{what} uses a function that depends on settings");
-        found.push(Finding::warning(CHECK, message, "it will run with time_zone +00:00 and the server's own lc_time_names"));
+        found.push(Finding::warning(
+            CHECK,
+            message,
+            "it will run with time_zone +00:00 and the server's own lc_time_names",
+        ));
     }
     let text = format!("{MARK} alter table {} drop column {}", table(twin), quote(PROBE));
     conn.query_drop(text).await.map_err(|e| server(e, "clearing the copy for the next expression"))?;
@@ -116,7 +167,11 @@ async fn one(conn: &mut Conn, name: &TableName, twin: &TableName, m: &Mapped) ->
 fn column_type(m: &Mapped) -> String {
     let charset = m.to.charset.as_ref().map(|c| format!(" character set {c}")).unwrap_or_default();
     let collation = m.to.collation.as_ref().map(|c| format!(" collate {c}")).unwrap_or_default();
-    if charset.contains("binary") { m.to.column_type.clone() } else { format!("{}{charset}{collation}", m.to.column_type) }
+    if charset.contains("binary") {
+        m.to.column_type.clone()
+    } else {
+        format!("{}{charset}{collation}", m.to.column_type)
+    }
 }
 
 fn is_fleeting(expression: &str) -> Result<bool> {
@@ -137,17 +192,37 @@ pub fn speaks_of(expression: &str, column: &str) -> bool {
 ///
 /// # Errors
 /// What the server answers, if it is not about an expression.
-pub async fn fits(conn: &mut Conn, name: &TableName, twin: &TableName, mapped: &[Mapped]) -> Result<Vec<Finding>> {
-    let filled: Vec<_> = mapped.iter().filter_map(|m| Some((quote(&m.to.name), m.mapping.expression.as_deref()?))).collect();
+pub async fn fits(
+    conn: &mut Conn,
+    name: &TableName,
+    twin: &TableName,
+    mapped: &[Mapped],
+) -> Result<Vec<Finding>> {
+    let filled: Vec<_> =
+        mapped.iter().filter_map(|m| Some((quote(&m.to.name), m.mapping.expression.as_deref()?))).collect();
     if filled.is_empty() {
-        return Ok(vec![Finding::refused(CHECK, "no column of the table is kept", "make a new table instead")]);
+        return Ok(vec![Finding::refused(
+            CHECK,
+            "no column of the table is kept",
+            "make a new table instead",
+        )]);
     }
     let columns = filled.iter().map(|f| f.0.as_str()).collect::<Vec<_>>().join(", ");
     let values = filled.iter().map(|f| f.1).collect::<Vec<_>>().join(", ");
-    let text = format!("{MARK} insert into {} ({columns}) select {values} from {} where false", table(twin), table(name));
+    let text = format!(
+        "{MARK} insert into {} ({columns}) select {values} from {} where false",
+        table(twin),
+        table(name)
+    );
     match conn.query_drop(text).await {
         Ok(()) => Ok(Vec::new()),
-        Err(e) => refused(e, "writing no rows into the changed copy", twin, name, "give the values that do not fit by --set 'column=expression'"),
+        Err(e) => refused(
+            e,
+            "writing no rows into the changed copy",
+            twin,
+            name,
+            "give the values that do not fit by --set 'column=expression'",
+        ),
     }
 }
 
@@ -168,7 +243,11 @@ mod tests {
 
     #[test]
     fn a_column_can_be_defined_without_its_counter() {
-        let create = "CREATE TABLE `t` (\n  `id` int NOT NULL AUTO_INCREMENT COMMENT 'x',\n  PRIMARY KEY (`id`)\n)";
-        assert_eq!(without_counting(create, "id").unwrap().as_deref(), Some("`id` int NOT NULL  COMMENT 'x'"));
+        let create =
+            "CREATE TABLE `t` (\n  `id` int NOT NULL AUTO_INCREMENT COMMENT 'x',\n  PRIMARY KEY (`id`)\n)";
+        assert_eq!(
+            without_counting(create, "id").unwrap().as_deref(),
+            Some("`id` int NOT NULL  COMMENT 'x'")
+        );
     }
 }

@@ -43,7 +43,8 @@ fn plain_unique<'a>(table: &Table, index: &'a Index) -> Result<Vec<&'a str>, Str
         return Err("no index in the order of its columns".to_string());
     }
     let columns = index.whole_columns().ok_or("has expressions, or only the beginnings of columns")?;
-    let is_mixed = index.parts.windows(2).any(|w| w.first().map(|p| p.descending) != w.last().map(|p| p.descending));
+    let is_mixed =
+        index.parts.windows(2).any(|w| w.first().map(|p| p.descending) != w.last().map(|p| p.descending));
     if is_mixed {
         return Err("sorts some columns up and some down".to_string());
     }
@@ -69,7 +70,9 @@ fn usable(source: &Table, after: &Table, mapped: &[Mapped], index: &Index) -> Re
             return Err(if from.shape() == to.shape() {
                 format!("column {name} is {old}, by which rows cannot be named")
             } else {
-                format!("column {name} changes from {old} to {new}, which may not keep its values apart and in order")
+                format!(
+                    "column {name} changes from {old} to {new}, which may not keep its values apart and in order"
+                )
             });
         }
         if to.nullable {

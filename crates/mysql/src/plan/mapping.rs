@@ -200,7 +200,11 @@ fn one(way: &Way, to: &Column, set: Option<&str>, findings: &mut Vec<Finding>) -
             }
             Err(e) => {
                 let message = format!("column {}: {}", to.name, e.message);
-                findings.push(Finding::refused(CHECK, message, "give one SQL expression over the present row"));
+                findings.push(Finding::refused(
+                    CHECK,
+                    message,
+                    "give one SQL expression over the present row",
+                ));
             }
         }
         return mapped;
@@ -218,7 +222,8 @@ fn ask(to: &Column, why: &str) -> Finding {
 }
 
 fn old_column(way: &Way, from: &Column, to: &Column, mapped: &mut Mapped, findings: &mut Vec<Finding>) {
-    let changes = way.states.windows(2).filter(|w| w.first().map(Column::shape) != w.last().map(Column::shape));
+    let changes =
+        way.states.windows(2).filter(|w| w.first().map(Column::shape) != w.last().map(Column::shape));
     let was_generated = way.states.iter().any(|c| c.generated);
     mapped.is_plain = true;
     mapped.mapping.expression = Some(quote(&from.name));
@@ -262,7 +267,11 @@ fn new_column(way: &Way, to: &Column, mapped: &mut Mapped, findings: &mut Vec<Fi
                 "column {} has a default that the server computes for each row: rows that change meanwhile may get another value",
                 to.name
             );
-            findings.push(Finding::warning(CHECK, message, format!("if that matters: --set '{}=expression over the present row'", to.name)));
+            findings.push(Finding::warning(
+                CHECK,
+                message,
+                format!("if that matters: --set '{}=expression over the present row'", to.name),
+            ));
         }
         return;
     }
@@ -270,8 +279,12 @@ fn new_column(way: &Way, to: &Column, mapped: &mut Mapped, findings: &mut Vec<Fi
         Ok(value) => {
             mapped.mapping.expression = Some(value);
             if is_zero_date(to) {
-                let message = format!("column {} is NOT NULL without a default: present rows get the zero date", to.name);
-                let next = format!("give it a DEFAULT, or --set '{}=expression over the present row'", to.name);
+                let message = format!(
+                    "column {} is NOT NULL without a default: present rows get the zero date",
+                    to.name
+                );
+                let next =
+                    format!("give it a DEFAULT, or --set '{}=expression over the present row'", to.name);
                 findings.push(Finding::warning(CHECK, message, next));
             }
         }

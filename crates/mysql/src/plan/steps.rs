@@ -25,7 +25,8 @@ pub fn steps(plan: &Plan, detail: &Detail) -> Vec<Step> {
     for statement in &detail.create {
         add("prepare", statement.trim_start_matches(super::twin::MARK).trim_start().to_string());
     }
-    let filled: Vec<_> = plan.link.columns.iter().filter_map(|c| Some((quote(&c.column), c.expression.as_deref()?))).collect();
+    let filled: Vec<_> =
+        plan.link.columns.iter().filter_map(|c| Some((quote(&c.column), c.expression.as_deref()?))).collect();
     let columns = filled.iter().map(|f| f.0.as_str()).collect::<Vec<_>>().join(", ");
     let values = filled.iter().map(|f| f.1).collect::<Vec<_>>().join(", ");
     add("copy", format!("insert into {shadow} ({columns}) select {values} from {source} where …"));

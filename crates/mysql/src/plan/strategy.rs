@@ -20,7 +20,11 @@ pub struct Verdict {
 /// Decides. `algorithms`: for each body.
 pub fn judge(bodies: &[Body], algorithms: &[Algorithm], asked: Strategy, has_sets: bool) -> Verdict {
     let clause = in_place(bodies, algorithms).filter(|_| !has_sets);
-    let heavy: Vec<String> = bodies.iter().zip(algorithms).filter_map(|(b, a)| Some(format!("`{}` {}", b.text, work(b, *a)?))).collect();
+    let heavy: Vec<String> = bodies
+        .iter()
+        .zip(algorithms)
+        .filter_map(|(b, a)| Some(format!("`{}` {}", b.text, work(b, *a)?)))
+        .collect();
     let reason = if !heavy.is_empty() {
         format!("in place, the server {}", heavy.join("; "))
     } else if has_sets {
@@ -32,7 +36,8 @@ pub fn judge(bodies: &[Body], algorithms: &[Algorithm], asked: Strategy, has_set
     } else if clause.is_some() {
         "the server drops or renames indexes and touches no row (ALGORITHM=INPLACE, LOCK=NONE)".to_string()
     } else {
-        "some of it is instant and some only drops indexes: run them apart, and neither needs a shadow".to_string()
+        "some of it is instant and some only drops indexes: run them apart, and neither needs a shadow"
+            .to_string()
     };
     let is_heavy = clause.is_none();
     let strategy = match asked {
@@ -41,7 +46,8 @@ pub fn judge(bodies: &[Body], algorithms: &[Algorithm], asked: Strategy, has_set
         Strategy::Auto if is_heavy => Strategy::Shadow,
         Strategy::Auto => Strategy::Direct,
     };
-    let reason = if asked == Strategy::Shadow && !is_heavy { format!("asked for, although {reason}") } else { reason };
+    let reason =
+        if asked == Strategy::Shadow && !is_heavy { format!("asked for, although {reason}") } else { reason };
     Verdict { strategy, reason, is_heavy, clause: clause.filter(|_| strategy == Strategy::Direct) }
 }
 
@@ -69,7 +75,9 @@ fn work(body: &Body, algorithm: Algorithm) -> Option<&'static str> {
         Algorithm::Inplace => {
             Some("rebuilds the table or an index (ALGORITHM=INPLACE), and replicas stand still for as long")
         }
-        Algorithm::InplaceLocked => Some("rebuilds the table or an index (ALGORITHM=INPLACE) while writers wait"),
+        Algorithm::InplaceLocked => {
+            Some("rebuilds the table or an index (ALGORITHM=INPLACE) while writers wait")
+        }
         Algorithm::Copy => Some("copies the table (ALGORITHM=COPY) while writers wait"),
     }
 }
@@ -79,7 +87,11 @@ mod tests {
     use super::*;
     use crate::alter::read;
 
-    fn judged(bodies: &[(&str, Algorithm)], asked: Strategy, has_sets: bool) -> (Strategy, Option<&'static str>, bool) {
+    fn judged(
+        bodies: &[(&str, Algorithm)],
+        asked: Strategy,
+        has_sets: bool,
+    ) -> (Strategy, Option<&'static str>, bool) {
         let (texts, algorithms): (Vec<Body>, Vec<Algorithm>) =
             bodies.iter().map(|(b, a)| (read(b).unwrap(), *a)).unzip();
         let verdict = judge(&texts, &algorithms, asked, has_sets);
@@ -92,7 +104,10 @@ mod tests {
         use Strategy::{Auto, Direct, Shadow};
         assert_eq!(judged(&[("add a int", Instant)], Auto, false), (Direct, Some(INSTANT), false));
         assert_eq!(judged(&[("drop index a", Inplace)], Auto, false), (Direct, Some(INPLACE), false));
-        assert_eq!(judged(&[("add a int", Instant), ("drop index a", Inplace)], Auto, false), (Shadow, None, true));
+        assert_eq!(
+            judged(&[("add a int", Instant), ("drop index a", Inplace)], Auto, false),
+            (Shadow, None, true)
+        );
         assert_eq!(judged(&[("add index (a)", Inplace)], Auto, false), (Shadow, None, true));
         assert_eq!(judged(&[("modify a bigint", Copy)], Direct, false), (Direct, None, true));
         assert_eq!(judged(&[("add a int", Instant)], Auto, true), (Shadow, None, true));

@@ -91,7 +91,8 @@ async fn sweep(conn: &mut Conn, schema: &str) -> Result<()> {
     let left: Vec<String> = conn.exec(text, (schema, STALE_SECONDS)).await.map_err(|e| server(e, what))?;
     for name in left {
         let name = TableName::new(schema, name);
-        run(conn, &format!("{MARK} drop table if exists {}", table(&name)), format_args!("dropping {name}")).await?;
+        run(conn, &format!("{MARK} drop table if exists {}", table(&name)), format_args!("dropping {name}"))
+            .await?;
     }
     Ok(())
 }
@@ -100,7 +101,10 @@ impl Stage {
     async fn prepare(&mut self, conn: &mut Conn) -> Result<()> {
         let schema = self.schema.clone();
         let there: Option<String> = conn
-            .exec_first("select SCHEMA_NAME from information_schema.SCHEMATA where SCHEMA_NAME = ?", (&schema,))
+            .exec_first(
+                "select SCHEMA_NAME from information_schema.SCHEMATA where SCHEMA_NAME = ?",
+                (&schema,),
+            )
             .await
             .map_err(|e| server(e, "looking for the database"))?;
         if there.is_none() {
@@ -119,7 +123,8 @@ impl Stage {
         let name = TableName::new(&self.schema, format!("_twin_{:012x}", number()));
         self.made.push(name.clone());
         let text = format!("{MARK} create table {} like {}", table(&name), table(source));
-        run(conn, &text, format_args!("making an empty copy of {source} in database {}", self.schema)).await?;
+        run(conn, &text, format_args!("making an empty copy of {source} in database {}", self.schema))
+            .await?;
         Ok(name)
     }
 
@@ -169,7 +174,8 @@ impl Stage {
 fn number() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
-    let salt = (u64::from(std::process::id()) << 24) ^ COUNT.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+    let salt =
+        (u64::from(std::process::id()) << 24) ^ COUNT.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
     (nanos ^ salt) & 0xffff_ffff_ffff
 }
 
@@ -199,7 +205,8 @@ pub async fn change(conn: &mut Conn, twin: &TableName, source: &Table, body: &Bo
         mysql_async::Error::Server(answer) => answer.code,
         _ => 0,
     };
-    let mut error = server(e, format_args!("trying `alter table {} {}` on an empty copy", source.name, body.text));
+    let mut error =
+        server(e, format_args!("trying `alter table {} {}` on an empty copy", source.name, body.text));
     error.message = error.message.replace(&twin.name, &source.name);
     if !error.is_transient() {
         error.kind = Kind::Refused;

@@ -35,8 +35,7 @@ const fn set(
     Case { create: PLAIN, rows: ROWS, alters, sets, after, notes, fleeting: false, only: None }
 }
 
-const PLAIN: &str =
-    "create table {T} (id int auto_increment primary key, a varchar(20), b int, key a (a), unique b (b)) default charset utf8mb4";
+const PLAIN: &str = "create table {T} (id int auto_increment primary key, a varchar(20), b int, key a (a), unique b (b)) default charset utf8mb4";
 const ROWS: &[&str] = &["insert into {T} values (1, 'x', 10), (2, 'é', 20), (3, null, null)"];
 const WIDE: &str = "create table {T} (k varchar(20) not null, n int not null, e enum('a','b','1') not null, s set('x','y'), \
     f float, d double, m decimal(10,3), dt datetime(6), da date, ti time(3), ts timestamp(3) null, y year, bt bit(9), bi binary(4), \
@@ -185,15 +184,25 @@ pub struct Refused {
     pub only: Option<Product>,
 }
 
-const fn refused(create: &'static [&'static str], alters: &'static [&'static str], says: &'static str) -> Refused {
+const fn refused(
+    create: &'static [&'static str],
+    alters: &'static [&'static str],
+    says: &'static str,
+) -> Refused {
     Refused { create, alters, sets: &[], says, only: None }
 }
 
-const fn bad_set(alters: &'static [&'static str], sets: &'static [(&'static str, &'static str)], says: &'static str) -> Refused {
+const fn bad_set(
+    alters: &'static [&'static str],
+    sets: &'static [(&'static str, &'static str)],
+    says: &'static str,
+) -> Refused {
     Refused { create: T, alters, sets, says, only: None }
 }
 
-const T: &[&str] = &["create table t (id int auto_increment primary key, a varchar(20), ts timestamp null, g int generated always as (length(a)) stored)"];
+const T: &[&str] = &[
+    "create table t (id int auto_increment primary key, a varchar(20), ts timestamp null, g int generated always as (length(a)) stored)",
+];
 
 const P: &[&str] = &["create table t (id int primary key, a varchar(20))"];
 
@@ -223,24 +232,49 @@ pub const REFUSED: &[Refused] = &[
     refused(&["create table t (a varchar(200), unique (a(10)))"], &["add c int"], "only the beginnings"),
     refused(&["create table t (a int primary key) engine = myisam"], &["add c int"], "table of MyISAM"),
     refused(
-        &["create table parent (id int primary key)", "create table t (id int primary key, p int, constraint fk foreign key (p) references parent (id))"],
+        &[
+            "create table parent (id int primary key)",
+            "create table t (id int primary key, p int, constraint fk foreign key (p) references parent (id))",
+        ],
         &["add c int"],
         "foreign keys of the table: fk",
     ),
     refused(
-        &["create table t (id int primary key)", "create table child (p int, constraint fk foreign key (p) references t (id))"],
+        &[
+            "create table t (id int primary key)",
+            "create table child (p int, constraint fk foreign key (p) references t (id))",
+        ],
         &["add c int"],
         "foreign keys to the table: fk",
     ),
-    refused(&["create table t (id int primary key, a int)", "create trigger tr before insert on t for each row set new.a = 1"], &["add c int"], "triggers on the table: tr"),
-    refused(&["create table t (id int primary key)", "create table if not exists _t_old (x int)"], &["add c int"], "_t_old is there already"),
+    refused(
+        &[
+            "create table t (id int primary key, a int)",
+            "create trigger tr before insert on t for each row set new.a = 1",
+        ],
+        &["add c int"],
+        "triggers on the table: tr",
+    ),
+    refused(
+        &["create table t (id int primary key)", "create table if not exists _t_old (x int)"],
+        &["add c int"],
+        "_t_old is there already",
+    ),
     Refused {
         only: Some(Product::MariaDb),
-        ..refused(&["create table t (id int primary key, a text compressed)"], &["add c int"], "compressed columns: a")
+        ..refused(
+            &["create table t (id int primary key, a text compressed)"],
+            &["add c int"],
+            "compressed columns: a",
+        )
     },
     Refused {
         only: Some(Product::MariaDb),
-        ..refused(&["create table t (id int primary key) with system versioning"], &["add c int"], "system-versioned")
+        ..refused(
+            &["create table t (id int primary key) with system versioning"],
+            &["add c int"],
+            "system-versioned",
+        )
     },
     Refused {
         only: Some(Product::MariaDb),
@@ -248,7 +282,11 @@ pub const REFUSED: &[Refused] = &[
     },
     Refused {
         only: Some(Product::MySql),
-        ..refused(&["create table t (id int primary key, a int, constraint pos check (a > 0))"], &["drop check pos"], "error 3821")
+        ..refused(
+            &["create table t (id int primary key, a int, constraint pos check (a > 0))"],
+            &["drop check pos"],
+            "error 3821",
+        )
     },
     bad_set(&["add c int"], &[("x", "1")], "no such column"),
     bad_set(&["add c int"], &[("g", "1")], "generated"),

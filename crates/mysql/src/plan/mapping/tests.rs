@@ -61,9 +61,11 @@ fn a_column_that_came_or_went_unexplained_is_refused() {
     // The words say so, and the server did not.
     assert_eq!(map(&["change a b int"], &[&[("a", "int")], &[("a", "int")]], &[]).1.len(), 1);
     // The name lives on as another column: the values would go to the wrong one.
-    let (_, refused) = map(&["drop a, add a text"], &[&[("a", "int"), ("c", "int")], &[("c", "int"), ("a", "text")]], &[]);
+    let (_, refused) =
+        map(&["drop a, add a text"], &[&[("a", "int"), ("c", "int")], &[("c", "int"), ("a", "text")]], &[]);
     assert!(refused[0].contains("dropped, and there afterwards"), "{refused:?}");
-    let (_, refused) = map(&["change a b int, add a int"], &[&[("a", "int")], &[("b", "int"), ("a", "int")]], &[]);
+    let (_, refused) =
+        map(&["change a b int, add a int"], &[&[("a", "int")], &[("b", "int"), ("a", "int")]], &[]);
     assert_eq!(refused.len(), 1, "{refused:?}");
 }
 
@@ -80,10 +82,17 @@ fn dropped_in_one_body_and_added_in_the_next_is_a_new_column() {
 #[test]
 fn values_that_the_server_would_not_give_are_asked_for() {
     assert_eq!(map(&["modify a datetime"], &[&[("a", "timestamp")], &[("a", "datetime")]], &[]).1.len(), 1);
-    let (columns, refused) =
-        map(&["modify a datetime"], &[&[("a", "timestamp")], &[("a", "datetime")]], &[("A", "a + interval '1' day")]);
+    let (columns, refused) = map(
+        &["modify a datetime"],
+        &[&[("a", "timestamp")], &[("a", "datetime")]],
+        &[("A", "a + interval '1' day")],
+    );
     assert_eq!((columns, refused), (vec!["a (a + interval _utf8mb4'1' day) computed".to_string()], vec![]));
-    let twice = map(&["modify a bigint", "modify a int"], &[&[("a", "int")], &[("a", "bigint")], &[("a", "int")]], &[]);
+    let twice = map(
+        &["modify a bigint", "modify a int"],
+        &[&[("a", "int")], &[("a", "bigint")], &[("a", "int")]],
+        &[],
+    );
     assert_eq!(twice.1.len(), 1);
     assert_eq!(map(&[], &[&[("a", "int")]], &[("b", "1")]).1.len(), 1);
     assert_eq!(map(&[], &[&[("a", "int")]], &[("a", "1), (2")]).1.len(), 1);
