@@ -481,7 +481,7 @@ async fn detail(conn: &mut Conn, alters: &[&str], control: &str) -> Detail {
 #[tokio::test]
 async fn the_detail_says_what_the_run_goes_by() {
     for product in Product::ALL {
-        let (_database, mut conn, control) = start(product).await;
+        let (database, mut conn, control) = start(product).await;
         let text = "create table t (id int auto_increment, a int not null, b varchar(9), primary key (id), unique ab (a, b), key b (b desc), fulltext key f (b))";
         run(&mut conn, text).await;
         let d =
@@ -510,6 +510,10 @@ async fn the_detail_says_what_the_run_goes_by() {
         )
         .await;
         assert!(d.late.iter().all(|i| i.name != "n"), "{product}");
+        run(&mut conn, "insert into t values (41, 1, 'x'), (42, 2, 'y')").await;
+        run(&mut conn, "delete from t where id = 42").await;
+        let name = TableName::new(database.name(), "t");
+        assert_eq!(catalog::counter(&mut conn, &name).await.unwrap(), Some(43), "{product}");
         run(&mut conn, "alter table t add j json, add g int generated always as (a + 1) stored").await;
         let d = detail(&mut conn, &["modify g int"], &control).await;
         assert!(d.rereads, "{product}: generated columns are in no row image");

@@ -125,6 +125,38 @@ pub const CASES: &[Case] = &[
             modify tx mediumtext character set utf8mb4 collate utf8mb4_bin, modify m varchar(20), modify l1 varbinary(30)"],
         "k:same n:same E 2:type e:type d:same m:type dt:type da:type ti:type ts:same y:same bt:same bi:same vb:same tx:type bl:same l1:type",
     ),
+    case(
+        PLAIN,
+        ROWS,
+        &["add d date not null, add dt datetime(2) not null, add ts timestamp not null, add ts6 timestamp(6) not null"],
+        "id:same a:same b:same d:new dt:new ts:new ts6:new",
+    ),
+    case(
+        "create table {T} (id int not null, d date not null, a int, primary key (id, d), key a (a)) \
+            partition by range columns (d) (partition p0 values less than ('2020-01-01'), partition p1 values less than (maxvalue))",
+        &["insert into {T} values (1, '2019-01-01', 1), (2, '2021-01-01', 2)"],
+        &["add b int, modify a bigint"],
+        "id:same d:same a:type b:new",
+    ),
+    case(
+        "create table {T} (id int not null, d date not null, a int, primary key (id, d)) partition by hash (id) partitions 2",
+        &["insert into {T} values (1, '2019-01-01', 1), (2, '2021-01-01', 2)"],
+        &["remove partitioning"],
+        "id:same d:same a:same",
+    ),
+    case(
+        "create table {T} (my_row_id bigint unsigned not null auto_increment invisible primary key, a int)",
+        &["insert into {T} (a) values (1), (2)"],
+        &["add b int"],
+        "my_row_id:same a:same b:new",
+    ),
+    case(
+        "create table {T} (`Id ``x` int primary key, `ключ` enum('ä','b''c','d,e') not null default 'd,e', `a.b` text, key `k,(` (`ключ`)) \
+            comment = 'a, (b' default charset utf8mb4",
+        &["insert into {T} values (1, 'ä', 'x'), (2, 'b''c', null), (3, 'd,e', '')"],
+        &["change `ключ` `Ключ 2` enum('d,e','b''c','ä','new)') not null default 'ä' comment 'rename column a to b', add `select` int after `a.b`"],
+        "Id `x:same Ключ 2:type a.b:same select:new",
+    ),
     case(SPACE, SPACE_ROWS, &["add a int, modify j longtext"], "id:same p:same j:type a:new"),
     case(SPACE, SPACE_ROWS, &["drop index sp, add n json"], "id:same p:same j:same n:new"),
     case(
