@@ -58,6 +58,12 @@ pub fn read(body: &str) -> Result<Body> {
     if lexemes.iter().any(|l| l.is("references")) {
         found.refuse("adds a foreign key", FOREIGN_KEY);
     }
+    if names_default_charset(&lexemes) {
+        found.refuse(
+            "takes the database's default character set",
+            "name the character set: copies are tried in another database",
+        );
+    }
     for action in lexemes.split(|l| l.depth == 0 && l.is_sign(',')) {
         found.only_drops_indexes &= drops_index(action);
         read_action(action, &mut found);
@@ -82,6 +88,19 @@ fn is(action: &[Lexeme], at: usize, word: &str) -> bool {
 
 fn is_any(action: &[Lexeme], at: usize, words: &[&str]) -> bool {
     words.iter().any(|word| is(action, at, word))
+}
+
+/// `CHARACTER SET [=] DEFAULT`, `CHARSET [=] DEFAULT`.
+fn names_default_charset(lexemes: &[Lexeme]) -> bool {
+    let without_sign: Vec<&Lexeme> = lexemes.iter().filter(|l| !l.is_sign('=')).collect();
+    without_sign.windows(2).enumerate().any(|(n, w)| match w {
+        [first, second] if second.is("default") => {
+            let before = n.checked_sub(1).and_then(|n| without_sign.get(n));
+            first.is("charset")
+                || first.is("set") && before.is_some_and(|l| l.is("character") || l.is("char"))
+        }
+        _ => false,
+    })
 }
 
 fn drops_index(action: &[Lexeme]) -> bool {
@@ -120,7 +139,7 @@ fn read_action(action: &[Lexeme], found: &mut Body) {
             found.refuse(&format!("begins with {}", first.to_ascii_uppercase()), CHOOSES);
         }
         "order" => {
-            found.refuse("has ORDER BY", "leave it out: InnoDB keeps rows in the order of the primary key")
+            found.refuse("has ORDER BY", "leave it out: InnoDB keeps rows in the order of the primary key");
         }
         "discard" | "import" => {
             found.refuse(
@@ -339,6 +358,8 @@ mod tests {
             "/*!50000 rename column a to b, */ force",
             "add a int, /*M! add b int */ add c int",
             "change t.a b int",
+            "convert to character set default",
+            "charset = default, add a int",
         ] {
             assert!(!read(body).unwrap().refused.is_empty(), "{body}");
         }
@@ -363,6 +384,16 @@ mod tests {
         }
         assert!(read("alter column a set default 1").is_ok());
         assert!(!read("add x int, , add y int").unwrap().refused.is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[a-z`'\"\\\\#*/!();=. \\n,éA-]{0,40}") {
+            let _ = read(&text);
+            if let Ok(expression) = expression(&text) {
+                proptest::prop_assert!(lex(&expression).is_ok());
+            }
+        }
     }
 
     #[test]

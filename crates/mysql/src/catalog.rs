@@ -4,7 +4,7 @@ mod read;
 mod resolve;
 pub mod show;
 
-pub use read::{server_of as server, table};
+pub use read::{counter, server_of as server, table};
 pub use resolve::resolve;
 
 use serde::{Deserialize, Serialize};

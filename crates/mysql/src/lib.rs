@@ -14,7 +14,7 @@ pub mod events;
 pub mod flavor;
 pub mod floor;
 pub mod gtid;
-mod lacks;
+pub mod lacks;
 pub mod literal;
 pub mod plan;
 pub mod position;

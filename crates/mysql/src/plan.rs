@@ -102,6 +102,14 @@ async fn attempt(
 ) -> Result<Trial> {
     let source = &facts.source;
     let name = TableName::new(&source.schema, &source.name);
+    let mut algorithms = Vec::new();
+    if !bodies.is_empty() {
+        let other = stage.twin(conn, &name).await?;
+        for body in bodies {
+            algorithms.push(twin::algorithm(conn, &other, source, body).await?);
+        }
+        stage.drop_twin(conn, &other).await?;
+    }
     let main = stage.twin(conn, &name).await?;
     let mut states = vec![twin::read(conn, &main, &name).await?];
     for body in bodies {
@@ -109,13 +117,6 @@ async fn attempt(
         states.push(twin::read(conn, &main, &name).await?);
     }
     let after = states.last().cloned().unwrap_or_else(|| source.clone());
-    let mut algorithms = Vec::new();
-    if !bodies.is_empty() {
-        let other = stage.twin(conn, &name).await?;
-        for body in bodies {
-            algorithms.push(twin::algorithm(conn, &other, source, body).await?);
-        }
-    }
     let mut projection = mapping::project(source, bodies, &states, &request.sets);
     let found = expression::check(conn, stage, source, &name, &projection.columns).await?;
     projection.findings.extend(found);
@@ -216,7 +217,7 @@ fn assemble(
         converts: columns.iter().any(converts),
         shadow: after,
     };
-    let kept = key.as_ref().map(|k| k.shadow_index.clone());
+    let has_key = key.is_some();
     let link = Link {
         from: name,
         to: facts.shadow.clone(),
@@ -224,7 +225,7 @@ fn assemble(
         columns: columns.into_iter().map(|m| m.mapping).collect(),
         from_columns: from_columns(source),
     };
-    finished(request, facts, findings, verdict, link, &detail, kept)
+    finished(request, facts, findings, verdict, link, &detail, has_key)
 }
 
 fn from_columns(source: &Table) -> Vec<(String, String)> {
@@ -269,7 +270,7 @@ fn finished(
     verdict: Verdict,
     link: Link,
     detail: &Detail,
-    kept: Option<String>,
+    has_key: bool,
 ) -> Result<Plan> {
     let source = &facts.source;
     let late = detail.late.iter().map(|i| {
@@ -277,7 +278,7 @@ fn finished(
         format!("{} ({new}built after the copy)", i.name)
     });
     let is_late = |name: &str| detail.late.iter().any(|i| i.name == name);
-    let early = detail.shadow.indexes.iter().filter(|i| kept.is_some() && !is_late(&i.name));
+    let early = detail.shadow.indexes.iter().filter(|i| has_key && !is_late(&i.name));
     let early = early.map(|i| format!("{} (there while copying)", i.name));
     let mut plan = Plan {
         id: String::new(),
@@ -331,7 +332,7 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>) -> Res
         columns: Vec::new(),
         from_columns: from_columns(source),
     };
-    finished(request, facts, findings, verdict, link, &detail, None)
+    finished(request, facts, findings, verdict, link, &detail, false)
 }
 
 fn direct_findings(verdict: &Verdict, request: &Request) -> Vec<Finding> {

@@ -55,8 +55,26 @@ pub async fn table(conn: &mut Conn, name: &TableName) -> Result<Option<Table>> {
     Err(Error::transient(format!("the definition of {name} changes while it is read")))
 }
 
+/// The table's present counter of AUTO_INCREMENT: the next number. `None`: it has none, or it stands at 1.
+///
+/// `CREATE TABLE … LIKE` does not copy it, and the shadow's own counter only knows the rows that are there: numbers of rows that were
+/// deleted would be given again after the swap.
+///
+/// # Errors
+/// What the server answers.
+pub async fn counter(conn: &mut Conn, name: &TableName) -> Result<Option<u64>> {
+    match shown(conn, name).await? {
+        Some(create) => show::counter(&create),
+        None => Ok(None),
+    }
+}
+
 /// `SHOW CREATE TABLE` without the counter; `None`: there is no such table.
 async fn definition(conn: &mut Conn, name: &TableName) -> Result<Option<String>> {
+    shown(conn, name).await?.map(|create| show::without_counter(&create)).transpose()
+}
+
+async fn shown(conn: &mut Conn, name: &TableName) -> Result<Option<String>> {
     let text = format!("show create table {}", sql::table(name));
     let row: Option<mysql_async::Row> = match conn.query_first(text).await {
         Ok(row) => row,
@@ -73,7 +91,7 @@ async fn definition(conn: &mut Conn, name: &TableName) -> Result<Option<String>>
         .get_opt(1)
         .and_then(std::result::Result::ok)
         .ok_or_else(|| Error::corrupt(format!("the definition of {name} is no text")))?;
-    show::without_counter(&create).map(Some)
+    Ok(Some(create))
 }
 
 type ColumnRow =

@@ -38,12 +38,24 @@ pub fn parts(create: &str) -> Result<Parts> {
 /// As [`parts`].
 pub fn without_counter(create: &str) -> Result<String> {
     let lexemes = lex(create)?.lexemes;
-    let is_counter =
-        |w: &[Lexeme]| matches!(w, [a, eq, _] if a.depth == 0 && a.is("auto_increment") && eq.is_sign('='));
-    let Some(found) = lexemes.windows(3).find(|w| is_counter(w)) else { return Ok(create.to_string()) };
-    let (Some(first), Some(last)) = (found.first(), found.last()) else { return Ok(create.to_string()) };
+    let Some([first, .., last]) = counter_tokens(&lexemes) else { return Ok(create.to_string()) };
     let before = create.get(..first.place.start).unwrap_or_default().trim_end_matches(' ');
     Ok(format!("{before}{}", create.get(last.place.end..).unwrap_or_default()))
+}
+
+fn counter_tokens(lexemes: &[Lexeme]) -> Option<&[Lexeme]> {
+    lexemes
+        .windows(3)
+        .find(|w| matches!(w, [a, eq, _] if a.depth == 0 && a.is("auto_increment") && eq.is_sign('=')))
+}
+
+/// The counter of AUTO_INCREMENT; the server leaves it out while it is 1.
+///
+/// # Errors
+/// As [`parts`].
+pub fn counter(create: &str) -> Result<Option<u64>> {
+    let lexemes = lex(create)?.lexemes;
+    Ok(counter_tokens(&lexemes).and_then(|w| w.last()?.name()?.parse().ok()))
 }
 
 /// The text with another table's name in it.
@@ -137,6 +149,7 @@ mod tests {
         assert!(bare.ends_with(") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"), "{bare}");
         assert!(bare.contains("COMMENT 'AUTO_INCREMENT=3'"));
         assert_eq!(without_counter(&bare).unwrap(), bare);
+        assert_eq!((counter(CREATE).unwrap(), counter(&bare).unwrap()), (Some(17), None));
         assert!(renamed(CREATE, "x`y").unwrap().starts_with("CREATE TABLE `x``y` (\n"));
     }
 }

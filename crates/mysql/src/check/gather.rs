@@ -30,6 +30,9 @@ const VIEWS: &str = "select concat(TABLE_SCHEMA, '.', TABLE_NAME) from informati
 const TAKEN: &str =
     "select TABLE_NAME from information_schema.TABLES where TABLE_SCHEMA = ? and TABLE_NAME in (?, ?)";
 
+/// Name, type, rows, bytes of the rows, bytes of the indexes.
+type TableRow = (String, String, Option<u64>, Option<u64>, Option<u64>);
+
 /// Gathers the facts. What we may not see is left out: the check of privileges tells it.
 ///
 /// # Errors
@@ -51,10 +54,9 @@ pub async fn gather(
     let variables: Vec<(String, String)> = conn.query(VARIABLES).await.map_err(tell)?;
     let variables: HashMap<_, _> = variables.into_iter().map(|(n, v)| (n.to_ascii_lowercase(), v)).collect();
     let user: Option<String> = conn.query_first("select current_user()").await.map_err(tell)?;
-    let grants = grants(conn).await?;
+    let grants = grants(conn, server).await?;
     let name = TableName::new(&source.schema, &source.name);
-    let rows: Vec<(String, String, Option<u64>, Option<u64>, Option<u64>)> =
-        conn.exec(TABLE, (&name.schema, &name.name)).await.map_err(tell)?;
+    let rows: Vec<TableRow> = conn.exec(TABLE, (&name.schema, &name.name)).await.map_err(tell)?;
     let row = rows.into_iter().find(|r| r.0 == name.name);
     let (_, kind, rows, table_bytes, index_bytes) =
         row.ok_or_else(|| Error::refused(format!("table {name} is gone")))?;
@@ -99,12 +101,12 @@ pub async fn gather(
 }
 
 /// Our grants, with those of the roles that are active.
-async fn grants(conn: &mut Conn) -> Result<Grants> {
+async fn grants(conn: &mut Conn, server: &Server) -> Result<Grants> {
     let what = "reading what this user may do";
     let roles: Option<Option<String>> =
         conn.query_first("select current_role()").await.map_err(|e| server_error(e, what))?;
-    // MySQL gives a quoted list; MariaDB gives one name, and shows the role's grants without being asked.
-    let roles = roles.flatten().filter(|r| r.contains('`'));
+    // MySQL gives a quoted list, or NONE; MariaDB shows the role's grants without being asked.
+    let roles = roles.flatten().filter(|r| !server.is_mariadb() && r.contains('`'));
     let text = match roles {
         Some(roles) => format!("show grants for current_user() using {roles}"),
         None => "show grants".to_string(),

@@ -68,7 +68,8 @@ pub fn objection(from: &Column, to: &Column) -> Option<&'static str> {
         (G::Integer | G::Decimal | G::Floating, G::Integer | G::Decimal | G::Floating | G::Text)
         | (G::Integer, G::Bit | G::Year | G::Date | G::Time)
         | (G::Bit, G::Bit | G::Integer)
-        | (G::Year, G::Year | G::Integer | G::Text)
+        // YEAR 0 as text is 0000 to one and 0 to the other, on MariaDB.
+        | (G::Year, G::Year | G::Integer)
         | (G::Date, G::Date | G::DateTime | G::Integer | G::Text)
         | (G::DateTime, G::DateTime | G::Date | G::Time | G::Integer | G::Text)
         | (G::Time, G::Time | G::Integer | G::Text)
@@ -130,11 +131,8 @@ pub fn keeps_apart(from: &Column, to: &Column) -> bool {
     match (old, new) {
         (G::Integer, G::Integer) => {
             let (a, b) = (bits(from), bits(to));
-            match (is_unsigned(from), is_unsigned(to)) {
-                (false, true) => false,
-                (true, false) => b > a,
-                (false, false) | (true, true) => b >= a,
-            }
+            // A negative number that becomes unsigned is an error, not another number.
+            if is_unsigned(from) && !is_unsigned(to) { b > a } else { b >= a }
         }
         (G::Decimal, G::Decimal) if is_unsigned(from) == is_unsigned(to) || !is_unsigned(to) => {
             match (digits(from), digits(to)) {
@@ -232,6 +230,7 @@ pub(crate) mod tests {
             ("varchar(3)", "bit(24)"),
             ("point", "geometry"),
             ("double", "datetime"),
+            ("year", "varchar(5)"),
         ] {
             assert!(objects(a, b), "{a} {b}");
         }
@@ -258,6 +257,7 @@ pub(crate) mod tests {
             ("int", "int"),
             ("int(11)", "bigint(20)"),
             ("int unsigned", "bigint"),
+            ("int", "bigint unsigned"),
             ("varchar(10)", "varchar(11)"),
             ("decimal(10,2)", "decimal(12,3)"),
             ("datetime", "datetime(6)"),
@@ -268,8 +268,8 @@ pub(crate) mod tests {
         }
         for (a, b) in [
             ("bigint", "int"),
-            ("int", "int unsigned"),
             ("int unsigned", "int"),
+            ("bigint", "int unsigned"),
             ("varchar(10)", "varchar(9)"),
             ("decimal(10,2)", "decimal(10,3)"),
             ("datetime(6)", "datetime"),

@@ -127,6 +127,16 @@ impl Stage {
         Ok(name)
     }
 
+    /// Drops one twin early: names of constraints are unique in a database, so that two changed twins would meet.
+    ///
+    /// # Errors
+    /// What the server answers.
+    pub async fn drop_twin(&mut self, conn: &mut Conn, name: &TableName) -> Result<()> {
+        run(conn, &format!("{MARK} drop table {}", table(name)), format!("dropping {name}")).await?;
+        self.made.retain(|n| n != name);
+        Ok(())
+    }
+
     /// Drops what was made.
     ///
     /// # Errors
