@@ -292,9 +292,14 @@ impl Statements {
     }
 
     /// Writes the rows whose keys are staged, as they are in the source by now.
-    pub fn write_again(&self) -> String {
+    pub fn write_again(&self, overwrites: bool) -> String {
+        let tail = if overwrites {
+            format!("\non duplicate key update {}", self.overwrite())
+        } else {
+            String::new()
+        };
         format!(
-            "insert into {} ({})\nselect {}\nfrom {}{}",
+            "insert into {} ({})\nselect {}\nfrom {}{}{tail}",
             self.shadow,
             self.columns(),
             self.expressions(),
