@@ -11,7 +11,7 @@ use shadowswap_core::{
 use shadowswap_mysql::{
     catalog,
     lacks::lacks,
-    plan::{Detail, plan, twin},
+    plan::{Detail, direct, plan, twin},
     sql,
 };
 use shadowswap_testkit::mysql::{Database, Product, shared};
@@ -206,7 +206,7 @@ async fn the_strategy_is_what_the_server_agreed_to() {
         let (_database, mut conn, control) = start(product).await;
         run(&mut conn, "create table t (id int primary key, a int, key a (a))").await;
         for (alters, asked, chosen, clause) in [
-            (&["add b int"] as &[&str], Strategy::Auto, Strategy::Direct, Some("ALGORITHM=INSTANT")),
+            (&["add b int -- more"] as &[&str], Strategy::Auto, Strategy::Direct, Some("ALGORITHM=INSTANT")),
             (&["add b int", "add c int"], Strategy::Auto, Strategy::Direct, Some("ALGORITHM=INSTANT")),
             (&["drop index a"], Strategy::Auto, Strategy::Direct, Some("ALGORITHM=INPLACE, LOCK=NONE")),
             (&["modify a bigint"], Strategy::Auto, Strategy::Shadow, None),
@@ -219,13 +219,16 @@ async fn the_strategy_is_what_the_server_agreed_to() {
             let detail = Detail::of(&made).unwrap();
             assert_eq!(detail.direct.as_deref(), clause, "{product} {alters:?}");
             assert_eq!(refusals(&made), Vec::<String>::new());
-            if let Some(clause) = detail.direct {
-                run(&mut conn, "create table d like t").await;
-                for body in alters {
-                    run(&mut conn, &format!("alter table d {body}, {clause}")).await;
+            if chosen == Strategy::Direct {
+                for text in direct(&made, &detail).unwrap() {
+                    assert!(text.contains(clause.unwrap()), "{text}");
+                    run(&mut conn, &text).await;
                 }
-                run(&mut conn, "drop table d").await;
+                let now = catalog::table(&mut conn, &made.source).await.unwrap().unwrap();
+                assert_eq!(lacks(&now, &detail.shadow), Vec::<String>::new());
             }
+            run(&mut conn, "drop table t").await;
+            run(&mut conn, "create table t (id int primary key, a int, key a (a))").await;
         }
         let request_heavy = request("t", &["modify a bigint"], &[], Strategy::Direct, &control);
         let heavy = plan(&mut conn, &request_heavy).await.unwrap();
