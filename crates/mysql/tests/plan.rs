@@ -460,6 +460,14 @@ async fn the_detail_says_what_the_run_goes_by() {
         assert!(d.rereads, "{product}: generated columns are in no row image");
         let d = detail(&mut conn, &["drop g"], &control).await;
         assert_eq!(d.rereads, product == Product::MySql, "{product}");
+        run(&mut conn, "create view v as select a, g from t").await;
+        let made =
+            plan(&mut conn, &request("t", &["drop g"], &[], Strategy::Shadow, &control)).await.unwrap();
+        assert!(
+            made.findings.iter().any(|f| f.check == "views" && f.severity == Severity::Warning),
+            "{product}"
+        );
+        assert_eq!(made.dependents, [format!("view: {}.v", database.name())]);
     }
 }
 
