@@ -285,7 +285,7 @@ async fn make(conn: &mut Conn, name: &str) -> Result<()> {
         "insert into {schema}.version select {SCHEMA_VERSION} from dual where not exists (select 1 from {schema}.version)"
     ));
     // Two first runs at once: the lock lets one make the tables, and the other find them.
-    let lock = literal(&format!("shadowswap:{}", digest(name)));
+    let lock = literal(crate::plan::twin::DATABASE_LOCK);
     conn.query_drop(format!("do get_lock({lock}, 30)")).await.map_err(|e| server(e, what()))?;
     for statement in statements {
         conn.query_drop(statement).await.map_err(|e| {

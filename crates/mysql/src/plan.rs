@@ -34,6 +34,26 @@ use twin::{Algorithm, Stage};
 /// What MySQL adds to a table's name to call its CHECK constraints.
 const CHECK_SUFFIX_BYTES: usize = 8;
 
+/// The bodies of ALTER TABLE.
+///
+/// # Errors
+/// `Usage` if one cannot be read.
+pub fn bodies(request: &Request) -> Result<Vec<Body>> {
+    check::read(request)
+}
+
+/// The statements that make the change in place. What the server agreed to comes first, so that no comment or partition clause of a body
+/// can swallow it.
+///
+/// # Errors
+/// `Usage` if a body cannot be read.
+pub fn direct(plan: &Plan, detail: &Detail) -> Result<Vec<String>> {
+    let clause = detail.direct.iter().map(|c| format!("{c}, ")).collect::<String>();
+    let statement =
+        |b: &Body| format!("{} alter table {} {clause}{}", twin::MARK, table(&plan.source), b.text);
+    Ok(bodies(&plan.request)?.iter().map(statement).collect())
+}
+
 /// What was learnt from the twins.
 struct Trial {
     after: Table,
@@ -54,7 +74,7 @@ struct Trial {
 /// `Usage` if the request cannot be read; `Refused` if there is no such table, or if the server refuses the change itself; `Transient` if
 /// the source was locked. What the checks refuse is in the plan's findings.
 pub async fn plan(conn: &mut Conn, request: &Request) -> Result<Plan> {
-    let bodies = check::read(request)?;
+    let bodies = bodies(request)?;
     let product = catalog::server(conn).await?;
     conn.query_drop(twin::SETUP).await.map_err(|e| server(e, "setting up the session"))?;
     let name = catalog::resolve(conn, &request.table).await?;
@@ -280,6 +300,7 @@ fn finished(
     let is_late = |name: &str| detail.late.iter().any(|i| i.name == name);
     let early = detail.shadow.indexes.iter().filter(|i| has_key && !is_late(&i.name));
     let early = early.map(|i| format!("{} (there while copying)", i.name));
+    let is_shadow = verdict.strategy != Strategy::Direct;
     let mut plan = Plan {
         id: String::new(),
         request: request.clone(),
@@ -290,7 +311,7 @@ fn finished(
         shadow: facts.shadow.clone(),
         old: facts.old.clone(),
         link,
-        indexes: early.chain(late).collect(),
+        indexes: early.chain(late).filter(|_| is_shadow).collect(),
         dependents: check::dependents_list(facts),
         findings,
         size: check::size(facts),
@@ -299,7 +320,7 @@ fn finished(
         detail: serde_json::to_value(detail)
             .map_err(|e| Error::corrupt("a plan cannot be written down").because(e))?,
     };
-    plan.steps = steps::steps(&plan, detail);
+    plan.steps = steps::steps(&plan, detail)?;
     Ok(plan.with_id())
 }
 

@@ -253,10 +253,8 @@ pub async fn direct(
     detail: &Detail,
     budget: Duration,
 ) -> Result<()> {
-    let algorithm = detail.direct.as_deref().map(|a| format!(", {a}")).unwrap_or_default();
     let id = conn.id();
-    for body in &plan.request.alters {
-        let text = format!("alter table {} {body}{algorithm} /* shadowswap */", table(&plan.source));
+    for text in crate::plan::direct(plan, detail)? {
         let mut change = std::pin::pin!(conn.query_drop(text));
         let ended = tokio::select! {
             ended = &mut change => ended,

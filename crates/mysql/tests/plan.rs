@@ -11,13 +11,13 @@ use shadowswap_core::{
 use shadowswap_mysql::{
     catalog,
     lacks::lacks,
-    plan::{Detail, plan, twin},
+    plan::{Detail, direct, plan, twin},
     sql,
 };
 use shadowswap_testkit::mysql::{Database, Product, shared};
 
 mod cases;
-use cases::{CASES, Case, REFUSED};
+use cases::{CASES, CONVERSIONS, Case, REFUSED};
 
 fn request(
     table: &str,
@@ -206,7 +206,7 @@ async fn the_strategy_is_what_the_server_agreed_to() {
         let (_database, mut conn, control) = start(product).await;
         run(&mut conn, "create table t (id int primary key, a int, key a (a))").await;
         for (alters, asked, chosen, clause) in [
-            (&["add b int"] as &[&str], Strategy::Auto, Strategy::Direct, Some("ALGORITHM=INSTANT")),
+            (&["add b int -- more"] as &[&str], Strategy::Auto, Strategy::Direct, Some("ALGORITHM=INSTANT")),
             (&["add b int", "add c int"], Strategy::Auto, Strategy::Direct, Some("ALGORITHM=INSTANT")),
             (&["drop index a"], Strategy::Auto, Strategy::Direct, Some("ALGORITHM=INPLACE, LOCK=NONE")),
             (&["modify a bigint"], Strategy::Auto, Strategy::Shadow, None),
@@ -219,13 +219,16 @@ async fn the_strategy_is_what_the_server_agreed_to() {
             let detail = Detail::of(&made).unwrap();
             assert_eq!(detail.direct.as_deref(), clause, "{product} {alters:?}");
             assert_eq!(refusals(&made), Vec::<String>::new());
-            if let Some(clause) = detail.direct {
-                run(&mut conn, "create table d like t").await;
-                for body in alters {
-                    run(&mut conn, &format!("alter table d {body}, {clause}")).await;
+            if chosen == Strategy::Direct {
+                for text in direct(&made, &detail).unwrap() {
+                    assert!(text.contains(clause.unwrap()), "{text}");
+                    run(&mut conn, &text).await;
                 }
-                run(&mut conn, "drop table d").await;
+                let now = catalog::table(&mut conn, &made.source).await.unwrap().unwrap();
+                assert_eq!(lacks(&now, &detail.shadow), Vec::<String>::new());
             }
+            run(&mut conn, "drop table t").await;
+            run(&mut conn, "create table t (id int primary key, a int, key a (a))").await;
         }
         let request_heavy = request("t", &["modify a bigint"], &[], Strategy::Direct, &control);
         let heavy = plan(&mut conn, &request_heavy).await.unwrap();
@@ -367,68 +370,6 @@ async fn a_locked_source_is_not_waited_for_and_nothing_is_left() {
     }
 }
 
-/// Old type, new type, and values; what the server takes but ALTER TABLE converts otherwise must be refused.
-const CONVERSIONS: &[(&str, &str, &[&str])] = &[
-    ("enum('10','20','1')", "int", &["'10'", "'1'"]),
-    ("enum('a','b')", "enum('b','a','c')", &["'a'", "'b'"]),
-    ("enum('a','b')", "set('b','a')", &["'a'", "'b'"]),
-    ("set('a','b')", "set('b','a')", &["'a'", "'a,b'"]),
-    ("set('a','b')", "enum('b','a')", &["'a'", "'b'"]),
-    ("varchar(5)", "enum('2','1')", &["'1'", "'2'"]),
-    ("varchar(5)", "set('2','1')", &["'1,2'", "'2'"]),
-    ("float", "double", &["0.1", "1e20"]),
-    ("double", "float", &["0.1", "1e20"]),
-    ("float", "decimal(30,10)", &["0.1", "1e10"]),
-    ("double", "decimal(10,3)", &["0.1235", "1.0005"]),
-    ("double", "varchar(40)", &["0.1", "1e20", "123456789012345678"]),
-    ("double", "bigint unsigned", &["1.5", "2.5"]),
-    ("decimal(10,3)", "int", &["1.500", "-2.499"]),
-    ("decimal(10,3)", "double", &["1.500", "-2.499"]),
-    ("decimal(10,3)", "varchar(20)", &["1.500", "-2.499"]),
-    ("bigint", "double", &["9007199254740993"]),
-    ("bigint", "decimal(20,2)", &["9007199254740993"]),
-    ("int", "varchar(10)", &["-5", "0"]),
-    ("int", "mediumtext", &["-5", "0"]),
-    ("int", "bit(16)", &["97", "1"]),
-    ("int", "year", &["99", "2020"]),
-    ("int", "date", &["20200102"]),
-    ("int", "time", &["-121314"]),
-    ("tinyint", "bit(1)", &["1", "0"]),
-    ("bit(16)", "int", &["b'1100001'"]),
-    ("bit(9)", "bit(12)", &["b'110000111'"]),
-    ("year", "int", &["2020", "0"]),
-    ("date", "int", &["'2020-01-02'"]),
-    ("date", "datetime(3)", &["'2020-01-02'", "'0000-00-00'"]),
-    ("date", "varchar(20)", &["'2020-01-02'", "'0000-00-00'"]),
-    ("datetime(3)", "bigint", &["'2020-01-02 03:04:05.678'"]),
-    ("datetime(6)", "datetime", &["'2020-01-02 03:04:05.678'"]),
-    ("datetime(6)", "varchar(40)", &["'2020-01-02 03:04:05.678'"]),
-    ("datetime", "date", &["'2020-01-02 03:04:05'"]),
-    ("datetime", "time", &["'2020-01-02 03:04:05'"]),
-    ("time", "int", &["'-12:13:14'"]),
-    ("time(2)", "time", &["'12:13:14.56'", "'-12:13:14.56'"]),
-    ("time(2)", "varchar(20)", &["'12:13:14.56'", "'-12:13:14.56'"]),
-    ("timestamp(3)", "timestamp", &["'2020-01-02 01:02:03.567'"]),
-    ("varchar(20)", "int", &["'12'", "' 7'", "'-0'"]),
-    ("varchar(20)", "double", &["'1.5e3'"]),
-    ("varchar(20)", "decimal(10,2)", &["'1.255'", "'-1.5'"]),
-    ("varchar(20)", "date", &["'2020-01-02'", "'0000-00-00'"]),
-    ("varchar(30)", "datetime(2)", &["'2020-01-02 01:02:03.456'"]),
-    ("varchar(20)", "time(1)", &["'-01:02:03.45'"]),
-    ("varchar(20)", "year", &["'99'", "'2001'"]),
-    ("varchar(4) character set latin1", "varchar(4) character set utf8mb4", &["'é'"]),
-    ("varchar(4) character set latin1", "varbinary(8)", &["'é'"]),
-    ("varbinary(8)", "varchar(4) character set utf8mb4", &["'é'"]),
-    ("binary(4)", "varchar(4) character set utf8mb4", &["'ab'"]),
-    ("binary(4)", "blob", &["'ab'"]),
-    ("varbinary(9)", "binary(12)", &["'a '"]),
-    ("char(4)", "varchar(4)", &["'a '"]),
-    ("varchar(4)", "char(4)", &["'a '"]),
-    ("varchar(4)", "binary(6)", &["'a '"]),
-    ("longtext", "json", &["'{\"b\": 1.0, \"a\":2}'", "'null'"]),
-    ("json", "longtext character set utf8mb4", &["'{\"b\": 1.0, \"a\":2}'"]),
-];
-
 /// Takes every type of the list at once, and compares with ALTER TABLE.
 async fn every_conversion(product: Product) {
     let (_database, mut conn, control) = start(product).await;
@@ -519,5 +460,47 @@ async fn the_detail_says_what_the_run_goes_by() {
         assert!(d.rereads, "{product}: generated columns are in no row image");
         let d = detail(&mut conn, &["drop g"], &control).await;
         assert_eq!(d.rereads, product == Product::MySql, "{product}");
+        run(&mut conn, "create view v as select a, g from t").await;
+        let made =
+            plan(&mut conn, &request("t", &["drop g"], &[], Strategy::Shadow, &control)).await.unwrap();
+        assert!(
+            made.findings.iter().any(|f| f.check == "views" && f.severity == Severity::Warning),
+            "{product}"
+        );
+        assert_eq!(made.dependents, [format!("view: {}.v", database.name())]);
+    }
+}
+
+#[tokio::test]
+async fn names_are_folded_where_the_server_folds_them() {
+    let builder = shadowswap_testkit::mysql::Mysql::builder(Product::MariaDb);
+    let server = builder.setting("lower_case_table_names", "1").start().await;
+    server.create_database("shop").await;
+    let mut conn = server.connect("shop").await;
+    run(&mut conn, "create table Orders (Id int primary key)").await;
+    let made = plan(&mut conn, &request("SHOP.ORDERS", &["add a int"], &[], Strategy::Shadow, "Control"))
+        .await
+        .unwrap();
+    assert_eq!(made.source, TableName::new("shop", "orders"));
+    assert_eq!(refusals(&made), Vec::<String>::new());
+    assert_eq!(databases(&mut conn, "control").await, 0, "the trial's database stays behind");
+}
+
+#[tokio::test]
+async fn what_a_plan_leaves_that_is_given_up_does_not_stop_the_next() {
+    for product in Product::ALL {
+        let (database, mut conn, control) = start(product).await;
+        run(&mut conn, "create table t (id int primary key)").await;
+        let request = request("t", &["add a int", "add b int", "add c int"], &[], Strategy::Shadow, &control);
+        for ms in [5, 10, 20, 40, 80] {
+            let mut other = database.connect().await;
+            let given_up =
+                tokio::time::timeout(std::time::Duration::from_millis(ms), plan(&mut other, &request)).await;
+            drop(given_up);
+            drop(other);
+        }
+        let made = plan(&mut conn, &request).await.unwrap_or_else(|e| panic!("{product}: {}", e.message));
+        assert_eq!(refusals(&made), Vec::<String>::new());
+        run(&mut conn, &format!("drop database if exists {control}")).await;
     }
 }

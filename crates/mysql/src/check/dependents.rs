@@ -21,6 +21,18 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     if found.is_empty() {
         found.push(Finding::passed("dependents", "no foreign keys and no triggers"));
     }
+    // The server shows a foreign key only to who may see the table that has it.
+    if !facts.grants.has_global(&["SELECT"]) {
+        found.push(Finding::warning(
+            "foreign-keys",
+            format!("foreign keys to the table from databases that {} may not read cannot be seen, and would follow the old table", facts.user),
+            format!(
+                "let somebody who may read everything look: SELECT * FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE UNIQUE_CONSTRAINT_SCHEMA = {} AND REFERENCED_TABLE_NAME = {}",
+                crate::sql::literal(&facts.source.schema),
+                crate::sql::literal(&facts.source.name)
+            ),
+        ));
+    }
     found
 }
 

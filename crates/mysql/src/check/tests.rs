@@ -145,6 +145,19 @@ fn tables_that_cannot_be_followed_are_refused() {
 }
 
 #[test]
+fn what_may_not_be_seen_is_told() {
+    let some = [
+        "GRANT ALL PRIVILEGES ON `shop`.* TO `u`@`%`",
+        "GRANT REPLICATION SLAVE, BINLOG MONITOR, PROCESS ON *.* TO `u`@`%`",
+    ];
+    let some = some.map(str::to_string);
+    let mut facts = facts("11.8.6-MariaDB");
+    facts.grants = Grants::read(&some);
+    facts.control = "shop".into();
+    assert_eq!(found(&facts, Severity::Warning), ["foreign-keys"]);
+}
+
+#[test]
 fn views_matter_only_if_a_column_goes() {
     let mut facts = facts("9.7.4");
     facts.views = vec!["shop.v".into()];

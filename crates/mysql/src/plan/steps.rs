@@ -2,28 +2,33 @@
 
 use super::Detail;
 use crate::sql::{quote, table};
-use shadowswap_core::plan::{Plan, Step, Strategy};
+use shadowswap_core::{
+    error::Result,
+    plan::{Plan, Step, Strategy},
+};
 
 /// All statements in order.
-pub fn steps(plan: &Plan, detail: &Detail) -> Vec<Step> {
+///
+/// # Errors
+/// `Usage` if a body cannot be read.
+pub fn steps(plan: &Plan, detail: &Detail) -> Result<Vec<Step>> {
     let mut all = Vec::new();
     let mut add = |phase: &str, statement: String| all.push(Step { phase: phase.to_string(), statement });
     let (source, shadow, old) = (table(&plan.source), table(&plan.shadow), table(&plan.old));
     match plan.strategy {
         Strategy::Direct => {
-            for body in &plan.request.alters {
-                let clause = detail.direct.iter().map(|c| format!(", {c}")).collect::<String>();
-                add("direct", format!("alter table {source} {body}{clause}"));
+            for statement in super::direct(plan, detail)? {
+                add("direct", unmarked(&statement));
             }
-            return all;
+            return Ok(all);
         }
         Strategy::Auto | Strategy::Shadow => {}
     }
     if plan.link.key.is_empty() {
-        return all;
+        return Ok(all);
     }
     for statement in &detail.create {
-        add("prepare", statement.trim_start_matches(super::twin::MARK).trim_start().to_string());
+        add("prepare", unmarked(statement));
     }
     let filled: Vec<_> =
         plan.link.columns.iter().filter_map(|c| Some((quote(&c.column), c.expression.as_deref()?))).collect();
@@ -37,5 +42,9 @@ pub fn steps(plan: &Plan, detail: &Detail) -> Vec<Step> {
     add("cutover", format!("lock tables {source} write, {shadow} write"));
     add("cutover", format!("rename table {source} to {old}, {shadow} to {source}"));
     add("finish", format!("drop table {old} (only with --drop-old)"));
-    all
+    Ok(all)
+}
+
+fn unmarked(statement: &str) -> String {
+    statement.trim_start_matches(super::twin::MARK).trim_start().to_string()
 }

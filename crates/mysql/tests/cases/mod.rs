@@ -1,5 +1,8 @@
 //! Changes to plan: each is carried out and compared with the same change in place, or refused.
 
+mod conversions;
+
+pub use conversions::CONVERSIONS;
 use shadowswap_testkit::mysql::Product;
 
 /// A change that can be made.
