@@ -26,7 +26,9 @@ const EXAMPLES: &str = r"  # What would happen? Changes nothing.
   shadowswap status
   shadowswap cutover --table orders";
 const CONNECTING: &str = r"  --url, else SHADOWSWAP_URL, else libpq's own ways: PGHOST, PGUSER, PGDATABASE, PGSERVICE and so on.
-  Passwords belong into ~/.pgpass, PGPASSFILE or SHADOWSWAP_URL: arguments can be read by others.";
+  mysql://user@host/database for MySQL and MariaDB; what it leaves out comes from MYSQL_HOST, MYSQL_PWD and so on,
+  and from option files (~/.my.cnf, or the one named by ?defaults-file=).
+  Passwords belong into ~/.pgpass, ~/.my.cnf or SHADOWSWAP_URL: arguments can be read by others.";
 
 fn after_help() -> String {
     format!("Examples:\n{EXAMPLES}\n\nConnecting:\n{CONNECTING}\n\nExit codes:\n{}", crate::exit::HELP)
@@ -47,7 +49,7 @@ pub struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Common {
-    /// The database: postgres://user@host/database, or key=value pairs [env: SHADOWSWAP_URL]
+    /// The database: postgres://user@host/database, mysql://user@host/database, or key=value pairs [env: SHADOWSWAP_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub url: Option<String>,
     /// Write JSON to stdout, one object a line, errors too
