@@ -16,7 +16,7 @@ mod table;
 pub use self::{
     alter::{duplicates, read, refused},
     dependents::{list as dependents_list, views},
-    gather::gather,
+    gather::{gather, tied},
     size::size,
     table::after,
 };
@@ -43,6 +43,8 @@ pub struct Facts {
     pub shadow: TableName,
     /// The old table's name.
     pub old: TableName,
+    /// What the source is called for a moment where the swap takes two sessions.
+    pub sentry: TableName,
     /// The database of the control tables.
     pub control: String,
     /// `SYSTEM VERSIONED`, or `BASE TABLE`.

@@ -39,7 +39,7 @@ impl ConnectOptions {
         };
         let text = format!(
             "{names}; set session time_zone = '+00:00', sql_mode = '{SQL_MODE}', autocommit = 1, foreign_key_checks = 1, unique_checks = 1,\n\
-             innodb_lock_wait_timeout = {ROW_LOCK_SECONDS}, lock_wait_timeout = 50, wait_timeout = 28800, net_read_timeout = 600,\n\
+             innodb_lock_wait_timeout = {ROW_LOCK_SECONDS}, lock_wait_timeout = 50, wait_timeout = 2592000, net_read_timeout = 600,\n\
              net_write_timeout = 600, group_concat_max_len = 1048576; set session transaction isolation level read committed"
         );
         conn.query_drop(text).await.map_err(|e| server(e, format_args!("setting up a session ({role})")))?;

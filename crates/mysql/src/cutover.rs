@@ -75,9 +75,8 @@ pub struct Sessions {
 }
 
 /// What the source is called between the swap and the cleaning up after it, where the sentry has been; its name while it stands there.
-pub fn sentry(plan: &Plan) -> TableName {
-    let name = &plan.source.name;
-    plan.source.sibling(behind(name, "_swapped", NAME_BYTES_MAX))
+pub fn sentry(source: &TableName) -> TableName {
+    source.sibling(behind(&source.name, "_swapped", NAME_BYTES_MAX))
 }
 
 /// A name of at most so many bytes that sorts behind `name`, if any does.
@@ -95,7 +94,7 @@ pub fn behind(name: &str, suffix: &str, limit: usize) -> String {
 /// Whether the two-session method can prove what it must.
 pub fn can_be_proven(plan: &Plan) -> bool {
     let source = plan.source.name.as_bytes();
-    plan.shadow.name.as_bytes() > source && sentry(plan).name.as_bytes() > source
+    plan.shadow.name.as_bytes() > source && sentry(&plan.source).name.as_bytes() > source
 }
 
 async fn run(conn: &mut Conn, text: &str, what: &str) -> Result<()> {
@@ -154,7 +153,7 @@ pub async fn lock(
     let (source, shadow) = (table(&plan.source), table(&plan.shadow));
     let mut text = format!("lock tables {source} write, {shadow} write");
     if renamer.is_some() {
-        let sentry = sentry(plan);
+        let sentry = sentry(&plan.source);
         remove_sentry(&mut killer, plan).await?;
         let name = table(&sentry);
         let make = format!(
@@ -190,13 +189,22 @@ pub async fn lock(
     }
 }
 
+/// The source must be as planned, with nothing tied to it that the swap would leave behind.
 async fn still_fits(conn: &mut Conn, plan: &Plan) -> Result<()> {
+    let unfit = |what: String| {
+        Err(Error::new(Kind::Unfit, what)
+            .next("nothing was swapped, and what was made is removed; plan and run again"))
+    };
     let now = crate::catalog::table(conn, &plan.source).await?;
-    if now.is_some_and(|t| t.fingerprint() == plan.fingerprint) {
+    if now.is_none_or(|t| t.fingerprint() != plan.fingerprint) {
+        return unfit(format!("the definition of {} is not the planned one any more", plan.source));
+    }
+    let tied = crate::check::tied(conn, &plan.source).await?;
+    let all = [tied.keys_out, tied.keys_in, tied.triggers].concat();
+    if all.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Unfit, format!("the definition of {} is not the planned one any more", plan.source))
-        .next("nothing was swapped, and what was made is removed; plan and run again"))
+    unfit(format!("made on {} during the run: {}", plan.source, all.join(", ")))
 }
 
 /// The next number that AUTO_INCREMENT would give.
@@ -234,7 +242,7 @@ async fn exists(conn: &mut Conn, name: &TableName) -> Result<Option<String>> {
 
 /// Removes a sentry that an earlier try left. Whatever else has its name stays, and is an error.
 pub async fn remove_sentry(conn: &mut Conn, plan: &Plan) -> Result<()> {
-    let sentry = sentry(plan);
+    let sentry = sentry(&plan.source);
     match exists(conn, &sentry).await? {
         None => Ok(()),
         Some(comment) if comment == SENTRY => {
@@ -250,7 +258,7 @@ pub async fn remove_sentry(conn: &mut Conn, plan: &Plan) -> Result<()> {
 
 /// Gives the former source its final name, where the swap had to use another one.
 pub async fn settle_old(conn: &mut Conn, plan: &Plan) -> Result<()> {
-    let swapped = sentry(plan);
+    let swapped = sentry(&plan.source);
     match exists(conn, &swapped).await? {
         Some(comment) if comment != SENTRY && exists(conn, &plan.old).await?.is_none() => {
             let text = format!("rename table {} to {} /* shadowswap */", table(&swapped), table(&plan.old));
@@ -341,7 +349,7 @@ impl Locked {
 
     async fn rename_beside(&mut self, renamer: &mut Conn, limit: Duration) -> Result<()> {
         let Plan { source, shadow, .. } = &self.plan;
-        let sentry = table(&sentry(&self.plan));
+        let sentry = table(&sentry(&self.plan.source));
         let text = format!(
             "rename table {0} to {sentry}, {1} to {0} /* shadowswap */",
             table(source),
@@ -473,7 +481,7 @@ pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
     // A RENAME that is still on its way holds both names; asking for their definitions waits for it.
     let has_shadow = exists(conn, &plan.shadow).await?.is_some();
     let has_source = exists(conn, &plan.source).await?.is_some();
-    let kept = exists(conn, &sentry(plan)).await?.is_some_and(|comment| comment != SENTRY);
+    let kept = exists(conn, &sentry(&plan.source)).await?.is_some_and(|comment| comment != SENTRY);
     let has_old = kept || exists(conn, &plan.old).await?.is_some();
     match (has_source, has_shadow, has_old) {
         (true, true, _) => Ok(Outcome::NotSwapped),

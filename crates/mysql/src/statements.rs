@@ -127,7 +127,7 @@ impl Statements {
     }
 
     /// The row of another key is never written to: an assignment of NULL to a key column is an error.
-    fn overwrite(&self) -> String {
+    fn guard(&self) -> String {
         let key = &self.link.key;
         let same = key.iter().map(|k| {
             let name = quote(&k.to);
@@ -135,18 +135,20 @@ impl Statements {
         });
         let same = same.collect::<Vec<_>>().join(" and ");
         let first = key.first().map(|k| quote(&k.to)).unwrap_or_default();
-        let guard = format!("{}.{first} = if({same}, {}.{first}, null)", self.shadow, self.shadow);
-        let others = self.filled.iter().filter(|(name, ..)| key.iter().all(|k| k.to != *name));
-        let others =
-            others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
-        std::iter::once(guard).chain(others).collect::<Vec<_>>().join(",\n")
+        format!("{}.{first} = if({same}, {}.{first}, null)", self.shadow, self.shadow)
     }
 
-    /// One chunk. A row that is there already was written by the applier, and is newer.
+    fn overwrite(&self) -> String {
+        let others = self.filled.iter().filter(|(name, ..)| self.link.key.iter().all(|k| k.to != *name));
+        let others = others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
+        std::iter::once(self.guard()).chain(others).collect::<Vec<_>>().join(",\n")
+    }
+
+    /// One chunk. A row that is there already was written by the applier, and is newer: it stays. A row of another key that owns a unique
+    /// value is no reason to leave one out.
     pub fn copy(&self, lower: Option<&Bound>, upper: Option<&Bound>) -> Result<String> {
-        let first = self.link.key.first().map(|k| quote(&k.to)).unwrap_or_default();
         Ok(format!(
-            "insert into {} ({})\nselect {}\nfrom {} force index ({})\nwhere {}{}\non duplicate key update {}.{first} = {}.{first}",
+            "insert into {} ({})\nselect {}\nfrom {} force index ({})\nwhere {}{}\non duplicate key update {}",
             self.shadow,
             self.columns(),
             self.expressions(),
@@ -154,8 +156,7 @@ impl Statements {
             self.key_index,
             Self::range(&self.source_key(), lower, upper)?,
             self.lock(),
-            self.shadow,
-            self.shadow,
+            self.guard(),
         ))
     }
 

@@ -28,7 +28,7 @@ const VIEWS: &str = "select concat(TABLE_SCHEMA, '.', TABLE_NAME) from informati
     where locate(?, VIEW_DEFINITION) > 0";
 
 const TAKEN: &str =
-    "select TABLE_NAME from information_schema.TABLES where TABLE_SCHEMA = ? and TABLE_NAME in (?, ?)";
+    "select TABLE_NAME from information_schema.TABLES where TABLE_SCHEMA = ? and TABLE_NAME in (?, ?, ?)";
 
 /// Name, type, rows, bytes of the rows, bytes of the indexes.
 type TableRow = (String, String, Option<u64>, Option<u64>, Option<u64>);
@@ -60,18 +60,10 @@ pub async fn gather(
     let row = rows.into_iter().find(|r| r.0 == name.name);
     let (_, kind, rows, table_bytes, index_bytes) =
         row.ok_or_else(|| Error::refused(format!("table {name} is gone")))?;
-    let keys: Vec<(String, String, String, String, String)> =
-        conn.exec(KEYS, (&name.schema, &name.name, &name.schema, &name.name)).await.map_err(tell)?;
-    let is_same = |schema: &str, table: &str| schema == name.schema && table == name.name;
-    let outgoing = keys.iter().filter(|k| is_same(&k.1, &k.2));
-    let incoming = keys.iter().filter(|k| is_same(&k.3, &k.4) && !is_same(&k.1, &k.2));
-    let keys_out = outgoing.map(|k| format!("{} (to {}.{})", k.0, k.3, k.4)).collect();
-    let keys_in = incoming.map(|k| format!("{} (of {}.{})", k.0, k.1, k.2)).collect();
-    let triggers: Vec<(String, String)> =
-        conn.exec(TRIGGERS, (&name.schema, &name.name)).await.map_err(tell)?;
-    let triggers = triggers.into_iter().filter(|t| t.1 == name.name).map(|t| t.0).collect();
+    let sentry = crate::cutover::sentry(&name);
+    let Tied { keys_out, keys_in, triggers } = tied(conn, &name).await?;
     let views: Vec<String> = conn.exec(VIEWS, (crate::sql::table(&name),)).await.map_err(tell)?;
-    let taken: Vec<String> = conn.exec(TAKEN, (&name.schema, &shadow.name, &old.name)).await.map_err(tell)?;
+    let taken: Vec<String> = conn.exec(TAKEN, (&name.schema, &shadow.name, &old.name, &sentry.name)).await.map_err(tell)?;
     let text = "select count(*) from information_schema.PROCESSLIST where COMMAND like 'Binlog Dump%'";
     let replicas: Option<u64> = conn.query_first(text).await.map_err(tell)?;
     let is_replica = is_replica(conn, server).await?;
@@ -84,6 +76,7 @@ pub async fn gather(
         source,
         shadow,
         old,
+        sentry,
         control: control.to_string(),
         kind,
         rows: rows.unwrap_or(0),
@@ -151,4 +144,35 @@ async fn filters(conn: &mut Conn, server: &Server) -> Result<Option<(Vec<String>
         Some(_) | None => Vec::new(),
     };
     Ok(Some((list(2), list(3))))
+}
+
+/// What is tied to a table itself and not to its name, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tied {
+    /// Foreign keys of the table.
+    pub keys_out: Vec<String>,
+    /// Foreign keys to the table.
+    pub keys_in: Vec<String>,
+    /// Its triggers.
+    pub triggers: Vec<String>,
+}
+
+/// Looks for what is tied to a table.
+///
+/// # Errors
+/// The server's.
+pub async fn tied(conn: &mut Conn, name: &TableName) -> Result<Tied> {
+    let tell = |e| server_error(e, format!("looking for what is tied to {name}"));
+    let keys: Vec<(String, String, String, String, String)> =
+        conn.exec(KEYS, (&name.schema, &name.name, &name.schema, &name.name)).await.map_err(tell)?;
+    let is_same = |schema: &str, table: &str| schema == name.schema && table == name.name;
+    let outgoing = keys.iter().filter(|k| is_same(&k.1, &k.2));
+    let incoming = keys.iter().filter(|k| is_same(&k.3, &k.4) && !is_same(&k.1, &k.2));
+    let triggers: Vec<(String, String)> =
+        conn.exec(TRIGGERS, (&name.schema, &name.name)).await.map_err(tell)?;
+    Ok(Tied {
+        keys_out: outgoing.map(|k| format!("{} (to {}.{})", k.0, k.3, k.4)).collect(),
+        keys_in: incoming.map(|k| format!("{} (of {}.{})", k.0, k.1, k.2)).collect(),
+        triggers: triggers.into_iter().filter(|t| t.1 == name.name).map(|t| t.0).collect(),
+    })
 }

@@ -22,6 +22,13 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             format!("if nobody needs it any more: DROP TABLE {}", crate::sql::table(&facts.old)),
         ));
     }
+    if !facts.server.renames_under_lock() && is_taken(&facts.sentry.name) {
+        found.push(Finding::refused(
+            "names",
+            format!("{} is there already; the swap needs that name for a moment", facts.sentry),
+            "rename it for the run",
+        ));
+    }
     if found.is_empty() {
         found.push(Finding::passed("names", format!("{} and {} are free", facts.shadow, facts.old)));
     }

@@ -26,6 +26,7 @@ fn facts(version: &str) -> Facts {
         grants: Grants::read(&["GRANT ALL PRIVILEGES ON *.* TO `app`@`10.0.%`".to_string()]),
         shadow: TableName::new("shop", "_orders_shadow"),
         old: TableName::new("shop", "_orders_old"),
+        sentry: TableName::new("shop", "orders_swapped"),
         control: "shadowswap".into(),
         kind: "BASE TABLE".into(),
         rows: 1_000_000,
