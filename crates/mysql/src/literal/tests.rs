@@ -18,7 +18,7 @@ fn integers_are_decimal_text() {
 /// The server's packing, written the other way round.
 fn pack(digits: &str, is_negative: bool, precision: usize, scale: usize) -> Vec<u8> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let whole = format!("{whole:0>width$}", width = precision - scale);
+    let whole = if precision > scale { format!("{whole:0>width$}", width = precision - scale) } else { String::new() };
     let fraction = format!("{fraction:0<scale$}");
     let mut bytes = Vec::new();
     let mut put = |group: &str| {
