@@ -28,12 +28,15 @@
 //! ```
 
 pub mod binary;
+mod files;
 pub mod load;
+pub mod mysql;
 pub mod postgres;
 mod process;
 mod target;
 
 pub use binary::Binary;
+pub use mysql::{Mysql, MysqlBuilder, Product};
 pub use nix::sys::signal::Signal;
 pub use postgres::{Database, Postgres, PostgresBuilder, Version, shared};
 pub use target::target_dir;

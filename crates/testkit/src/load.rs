@@ -8,6 +8,7 @@
 //! ([`Load::rate`]): statements are due at fixed times, and latency counts from then, so that a stall is
 //! charged to every statement that it delayed and not only to those in flight.
 
+mod driver;
 mod ledger;
 mod plan;
 mod pool;
@@ -25,6 +26,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+pub use driver::{Dialect, Store};
 pub use ledger::{Differences, Ledger};
 pub use plan::Op;
 use pool::Pool;
@@ -49,7 +51,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Four closed-loop writers on the server at `url`, until stopped.
+    /// Four closed-loop writers on the server at `url`, until stopped. The scheme says which: `mysql` and `mariadb` are the same, and
+    /// anything else is PostgreSQL.
     pub fn new(url: &str) -> Load {
         let (statements, duration, rate) = (None, None, None);
         Load { url: url.to_owned(), writers: 4, seed: 1, mix: Op::MIX.to_vec(), statements, duration, rate }
@@ -211,6 +214,11 @@ impl Running {
     /// Failed statements so far, by SQLSTATE and message.
     pub fn failed(&self) -> std::collections::BTreeMap<String, u64> {
         self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Statements that gave way so far, as in [`Report::conflicts`].
+    pub fn conflicts(&self) -> std::collections::BTreeMap<String, u64> {
+        self.shared.conflicts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The latencies since the last call, or since the start: call it before, during and after what is being measured.

@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use tokio::task::spawn_blocking;
 use tokio_postgres::{Client, NoTls};
 
-use crate::process::{POLL, Supervised, is_running};
+use crate::process::{POLL, Supervised, blocking, is_running};
 pub use builder::PostgresBuilder;
 use install::Install;
 pub use shared::{Database, Shared, shared};
@@ -24,9 +23,6 @@ pub use tls::Authority;
 
 /// How long a start may take; it takes 0.1 s, more when the machine is busy or a crash is recovered from.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A port that is taken between picking and binding it is picked anew, so many times.
-const PORT_ATTEMPTS: u32 = 10;
 
 /// Which server to run. Both are installed by `scripts/install`; the major version is found out, not assumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -238,7 +234,7 @@ impl Inner {
         let program = self.install.bin.join("postgres");
         let mut command = vec![program.display().to_string(), "-D".into(), self.data().display().to_string()];
         command.extend(["-k".into(), self.dir.path().display().to_string(), "-p".into(), port.to_string()]);
-        let server = Supervised::start(&command, self.dir.path(), &self.log())?;
+        let server = Supervised::start(&command, self.dir.path(), &self.log(), Signal::SIGQUIT)?;
         let start = Instant::now();
         while !self.is_ready(&server) {
             if !is_running(server.pid()) || start.elapsed() > START_TIMEOUT {
@@ -287,11 +283,6 @@ pub async fn connect(url: &str) -> Client {
     // The connection ends with the client; its error reaches the client's own calls.
     tokio::spawn(async move { connection.await.ok() });
     client
-}
-
-/// Runs blocking work off the runtime, so that a test's other tasks go on.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    spawn_blocking(work).await.expect("the blocking work panicked; its message is above")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User};
+use rand::Rng;
+use tokio::task::spawn_blocking;
 
 /// How long a server gets to end before it is killed; an immediate shutdown takes milliseconds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,10 +25,16 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a condition is looked at while we wait for it.
 pub(crate) const POLL: Duration = Duration::from_millis(5);
 
+/// A port that is taken between picking and binding it is picked anew, so many times.
+pub(crate) const PORT_ATTEMPTS: u32 = 10;
+
+/// Below the range that the kernel takes ports of outgoing connections from: none of those can sit on ours during a restart.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
 /// A word on stdin means that the server has been stopped by us; end of file means that we are gone.
 const SUPERVISE: &str = r#"
-dir=$1 log=$2
-shift 2
+dir=$1 log=$2 signal=$3
+shift 3
 "$@" </dev/null >>"$log" 2>&1 &
 server=$!
 echo "$server"
@@ -34,12 +43,12 @@ if read -r _; then
     wait "$server"
     exit
 fi
-kill -QUIT "$server"
+kill -s "$signal" "$server"
 wait "$server"
 rm -rf "$dir"
 "#;
 
-/// The user that servers run as: PostgreSQL refuses to run as root, so root hands its servers to `nobody`.
+/// The user that servers run as: none of them runs as root willingly, so root hands its servers to `nobody`.
 #[derive(Clone, Copy)]
 pub(crate) struct Account(Option<(Uid, Gid)>);
 
@@ -89,6 +98,21 @@ pub(crate) fn temp_base() -> PathBuf {
     if is_fit { dir } else { PathBuf::from("/tmp") }
 }
 
+/// A port that nobody listens on now. Another process may take it before the server does; the caller then picks again.
+pub(crate) fn pick_port() -> u16 {
+    loop {
+        let port = rand::rng().random_range(PORTS);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Runs blocking work off the runtime, so that a test's other tasks go on.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.expect("the blocking work panicked; its message is above")
+}
+
 /// Runs a command to its end and returns its standard output; anything but success is an error with what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let done = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
@@ -115,15 +139,25 @@ pub(crate) struct Supervised {
 }
 
 impl Supervised {
-    /// Starts `server`, which writes its output to the end of `log`. `dir` is removed when the server is abandoned.
-    pub(crate) fn start(server: &[String], dir: &Path, log: &Path) -> Result<Supervised, String> {
+    /// Starts `server`, which writes its output to the end of `log`. When the server is abandoned, it gets the signal `last` and `dir`
+    /// is removed.
+    pub(crate) fn start(
+        server: &[String],
+        dir: &Path,
+        log: &Path,
+        last: Signal,
+    ) -> Result<Supervised, String> {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", SUPERVISE, "supervise"]).arg(dir).arg(log).args(server);
+        command.args(["-c", SUPERVISE, "supervise"]).arg(dir).arg(log);
+        command.arg(last.as_str().trim_start_matches("SIG")).args(server);
         // A group of its own: an interrupt typed at the terminal, or a test runner that kills the test's group, must not
         // end the shell before the server. It does its job when our end of the pipe closes.
         command.current_dir(dir).process_group(0);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
-            command.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("PG") || text.starts_with("MYSQL") || text.starts_with("MARIADB") {
+                command.env_remove(name);
+            }
         }
         Account::for_servers().apply(&mut command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -5,20 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use futures_util::{SinkExt, TryStreamExt, pin_mut};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio_postgres::Client;
 
-use super::row::{cut, encode};
+use super::driver::Store;
+use super::row::encode;
 use super::shape::TableShape;
 
 /// Differences that are printed; the rest is only counted.
 const SAMPLES: usize = 20;
-
-/// Bytes gathered before they are sent to the server.
-const COPY_CHUNK: usize = 64 * 1024;
 
 /// A key, encoded as a line.
 pub(super) type Key = Arc<str>;
@@ -63,31 +58,24 @@ impl Ledger {
     ///
     /// # Panics
     /// If the server refuses.
-    pub async fn fill(client: &Client, shape: TableShape, rows: u64, seed: u64) -> Ledger {
+    pub async fn fill(mut client: impl Store, shape: TableShape, rows: u64, seed: u64) -> Ledger {
         let mut ledger = Ledger::empty(shape);
         let mut rng = StdRng::seed_from_u64(seed);
         let shape = Arc::clone(&ledger.shape);
-        let names = [shape.key_names(), shape.column_names()].concat().join(", ");
-        let sql = format!("copy {} ({names}) from stdin", shape.table);
-        let sink = client.copy_in::<_, Bytes>(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-        pin_mut!(sink);
-        let mut buffer = String::new();
-        for number in 1..=rows.saturating_mul(2) {
+        let states = &mut ledger.states;
+        let lines = (1..=rows.saturating_mul(2)).filter_map(|number| {
             let key = make_key(&shape, number);
             if number % 2 == 1 {
-                ledger.states.insert(key, State::Known(None));
-                continue;
+                states.insert(key, State::Known(None));
+                return None;
             }
             let row = make_row(&shape, &mut rng, number / 2);
-            buffer.extend([&*key, "\t", &*row, "\n"]);
-            ledger.states.insert(key, State::Known(Some(row)));
-            if buffer.len() >= COPY_CHUNK || number == rows * 2 {
-                let bytes = Bytes::from(std::mem::take(&mut buffer));
-                sink.send(bytes).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-            }
-        }
-        let copied = sink.finish().await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-        assert_eq!(copied, rows, "the server took every row");
+            states.insert(Arc::clone(&key), State::Known(Some(Arc::clone(&row))));
+            Some((key, row))
+        });
+        let filled = client.fill(&shape, lines).await;
+        let filled = filled.unwrap_or_else(|e| panic!("cannot fill {}: {e:?}", shape.table));
+        assert_eq!(filled, rows, "the server took every row");
         (ledger.next_key, ledger.next_stamp) = (rows * 2 + 1, rows + 1);
         ledger
     }
@@ -96,18 +84,17 @@ impl Ledger {
     ///
     /// # Panics
     /// If the server refuses.
-    pub async fn adopt(client: &Client, shape: TableShape) -> Ledger {
+    pub async fn adopt(mut client: impl Store, shape: TableShape) -> Ledger {
         let mut ledger = Ledger::empty(shape);
         let shape = Arc::clone(&ledger.shape);
         let mut states = HashMap::new();
         let mut largest = 0;
-        read(client, &shape, &shape.table, |key, row| {
+        let taken = client.read(&shape, &shape.table, |key, row| {
             let number: u64 = key.split('\t').next().and_then(|first| first.parse().ok()).unwrap_or(0);
             largest = largest.max(number);
             states.insert(key.into(), State::Known(Some(row.into())));
-        })
-        .await
-        .unwrap_or_else(|e| panic!("cannot read {}: {e:?}", shape.table));
+        });
+        taken.await.unwrap_or_else(|e| panic!("cannot read {}: {e:?}", shape.table));
         ledger.states = states;
         ledger.next_key = largest + 1;
         // Values that an earlier load made unique are not known to be so; the clock has moved on since.
@@ -135,11 +122,11 @@ impl Ledger {
     ///
     /// # Errors
     /// The server's, if it cannot be read.
-    pub async fn check(&self, client: &Client, table: &str) -> Result<Differences, tokio_postgres::Error> {
+    pub async fn check<C: Store>(&self, mut client: C, table: &str) -> Result<Differences, C::Error> {
         let mut found =
             Differences { table: table.to_owned(), unknown: self.unknown(), ..Differences::default() };
         let mut seen: HashSet<&str> = HashSet::with_capacity(self.states.len());
-        read(client, &self.shape, table, |key, row| {
+        let compared = client.read(&self.shape, table, |key, row| {
             found.rows += 1;
             let Some((known, state)) = self.states.get_key_value(key) else {
                 found.extra += 1;
@@ -167,8 +154,8 @@ impl Ledger {
                 }
                 State::Known(_) | State::Either(..) => {}
             }
-        })
-        .await?;
+        });
+        compared.await?;
         for (key, state) in self.states.iter().filter(|(key, _)| !seen.contains(&***key)) {
             let is_missing = match state {
                 State::Known(row) => row.is_some(),
@@ -191,34 +178,6 @@ pub(super) fn make_key(shape: &TableShape, number: u64) -> Key {
 pub(super) fn make_row(shape: &TableShape, rng: &mut StdRng, stamp: u64) -> Row {
     let values: Vec<Option<String>> = shape.columns.iter().map(|column| (column.make)(rng, stamp)).collect();
     encode(values.iter().map(Option::as_deref)).into()
-}
-
-/// Reads a table and hands each row to `take` as key and values.
-async fn read(
-    client: &Client,
-    shape: &TableShape,
-    table: &str,
-    mut take: impl FnMut(&str, &str),
-) -> Result<(), tokio_postgres::Error> {
-    let names = [shape.key_names(), shape.column_names()].concat();
-    let list: Vec<String> = names.iter().map(|name| format!("{name}::text")).collect();
-    let stream =
-        client.copy_out(&format!("copy (select {} from {table}) to stdout", list.join(", "))).await?;
-    pin_mut!(stream);
-    // The server sends one row a message, which the protocol says must not be relied on.
-    let mut buffer: Vec<u8> = Vec::new();
-    while let Some(bytes) = stream.try_next().await? {
-        buffer.extend_from_slice(&bytes);
-        let mut start = 0;
-        while let Some(length) = buffer[start..].iter().position(|&byte| byte == b'\n') {
-            let line = String::from_utf8_lossy(&buffer[start..start + length]);
-            let (key, row) = cut(&line, shape.key.len()).expect("a row has as many values as were selected");
-            take(key, row);
-            start += length + 1;
-        }
-        buffer.drain(..start);
-    }
-    Ok(())
 }
 
 /// How a table differs from the ledger.

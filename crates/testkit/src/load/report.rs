@@ -104,6 +104,7 @@ struct Meters {
 pub(super) struct Shared {
     pub(super) statements: AtomicU64,
     pub(super) failed: Mutex<BTreeMap<String, u64>>,
+    pub(super) conflicts: Mutex<BTreeMap<String, u64>>,
     reconnects: AtomicU64,
     violations: Mutex<Vec<String>>,
     slowest: Mutex<Vec<Slow>>,
@@ -145,6 +146,10 @@ impl Meter {
         *lock(&self.shared.failed).entry(what).or_default() += 1;
     }
 
+    pub(super) fn conflicted(&self, what: String) {
+        *lock(&self.shared.conflicts).entry(what).or_default() += 1;
+    }
+
     pub(super) fn reconnected(&self) {
         self.shared.reconnects.fetch_add(1, Ordering::Relaxed);
     }
@@ -164,6 +169,7 @@ impl Shared {
         Shared {
             statements: AtomicU64::new(0),
             failed: Mutex::new(BTreeMap::new()),
+            conflicts: Mutex::new(BTreeMap::new()),
             reconnects: AtomicU64::new(0),
             violations: Mutex::new(Vec::new()),
             slowest: Mutex::new(Vec::new()),
@@ -200,6 +206,7 @@ impl Shared {
         Report {
             statements: self.statements.load(Ordering::Relaxed),
             failed: lock(&self.failed).clone(),
+            conflicts: lock(&self.conflicts).clone(),
             reconnects: self.reconnects.load(Ordering::Relaxed),
             violations: lock(&self.violations).clone(),
             slowest: lock(&self.slowest).clone(),
@@ -215,6 +222,9 @@ pub struct Report {
     pub statements: u64,
     /// Statements that failed or whose answer was lost, by SQLSTATE and message.
     pub failed: BTreeMap<String, u64>,
+    /// Statements of MySQL and MariaDB refused because of a deadlock or a lock waited for too long, their transaction certainly rolled
+    /// back: clients must expect these of the server, so they are no failures.
+    pub conflicts: BTreeMap<String, u64>,
     /// Connections that had to be made anew.
     pub reconnects: u64,
     /// Promises seen broken while running: a row acknowledged but not found, or read with other values. The first few.
@@ -254,6 +264,9 @@ impl fmt::Display for Report {
             self.reconnects
         )?;
         self.failed.iter().try_for_each(|(what, count)| write!(f, "\n  failed {count} times: {what}"))?;
+        self.conflicts
+            .iter()
+            .try_for_each(|(what, count)| write!(f, "\n  gave way {count} times: {what}"))?;
         self.violations.iter().try_for_each(|what| write!(f, "\n  violation: {what}"))
     }
 }

@@ -2,7 +2,8 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use tokio_postgres::Client;
+
+use super::driver::{Dialect, Store};
 
 /// Makes a column's next value. The number is never the same twice in the life of a ledger, for columns that must be unique.
 pub type Make = fn(&mut StdRng, u64) -> Option<String>;
@@ -12,6 +13,8 @@ pub type Make = fn(&mut StdRng, u64) -> Option<String>;
 pub struct Column {
     pub(super) name: String,
     pub(super) sql_type: String,
+    /// On MySQL and MariaDB, if it is another there.
+    mysql_type: Option<String>,
     pub(super) is_unique: bool,
     pub(super) make: Make,
 }
@@ -20,7 +23,14 @@ impl Column {
     /// A column of any type. `make` must give each value in the server's own spelling (`1.50` for a `numeric(9,2)`), for
     /// the check compares text.
     pub fn new(name: &str, sql_type: &str, make: Make) -> Column {
-        Column { name: name.to_owned(), sql_type: sql_type.to_owned(), is_unique: false, make }
+        let (name, sql_type) = (name.to_owned(), sql_type.to_owned());
+        Column { name, sql_type, mysql_type: None, is_unique: false, make }
+    }
+
+    /// The type on MySQL and MariaDB, where it is another.
+    pub fn on_mysql(mut self, sql_type: &str) -> Column {
+        self.mysql_type = Some(sql_type.to_owned());
+        self
     }
 
     /// Says that values are unique: writers then also swap them between two rows of one transaction.
@@ -46,9 +56,17 @@ impl Column {
         })
     }
 
-    /// Text that is different in every row.
+    /// Text that is different in every row. MySQL and MariaDB want its length limited, for the index.
     pub fn unique_text(name: &str) -> Column {
-        Column::new(name, "text", |_, stamp| Some(format!("user{stamp}@example.org"))).unique()
+        let column = Column::new(name, "text", |_, stamp| Some(format!("user{stamp}@example.org")));
+        column.on_mysql("varchar(100)").unique()
+    }
+
+    pub(super) fn type_in(&self, dialect: Dialect) -> &str {
+        match dialect {
+            Dialect::Postgres => &self.sql_type,
+            Dialect::Mysql => self.mysql_type.as_ref().unwrap_or(&self.sql_type),
+        }
     }
 
     /// Text that is stored out of line (TOAST) most of the time: too long, and too random to be compressed below the limit.
@@ -109,13 +127,13 @@ impl TableShape {
     }
 
     /// The statement that creates the table with exactly these columns.
-    pub fn create_sql(&self) -> String {
+    pub fn create_sql(&self, dialect: Dialect) -> String {
         let key = self.key.iter().map(|column| format!("{} {} not null", column.name, column.sql_type));
         let unique = |column: &Column| if column.is_unique { " unique" } else { "" };
         let values = self
             .columns
             .iter()
-            .map(|column| format!("{} {}{}", column.name, column.sql_type, unique(column)));
+            .map(|column| format!("{} {}{}", column.name, column.type_in(dialect), unique(column)));
         let columns: Vec<String> = key.chain(values).collect();
         format!(
             "create table {} ({}, primary key ({}))",
@@ -129,9 +147,9 @@ impl TableShape {
     ///
     /// # Panics
     /// If the server refuses.
-    pub async fn create(&self, client: &Client) {
-        let sql = self.create_sql();
-        client.batch_execute(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    pub async fn create<C: Store>(&self, mut client: C) {
+        let sql = self.create_sql(C::DIALECT);
+        client.run(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
     }
 
     pub(super) fn key_names(&self) -> Vec<&str> {

@@ -1,3 +1,5 @@
+mod mysql;
+
 use std::time::Duration;
 
 use super::*;

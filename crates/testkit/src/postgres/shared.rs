@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::Client;
 
-use super::{Postgres, PostgresBuilder, Version, blocking};
+use super::{Postgres, PostgresBuilder, Version};
+use crate::process::blocking;
 
 static APT: OnceLock<Postgres> = OnceLock::new();
 static PIP: OnceLock<Postgres> = OnceLock::new();
