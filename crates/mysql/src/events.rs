@@ -400,8 +400,8 @@ impl Assembly {
         self.between("a file of the binlog began")?;
         for (kind, due) in DUE {
             let length = raw.data.get(LENGTHS + usize::from(kind) - 1).copied();
-            // Version 2 of row events is unknown to MariaDB.
-            if length != Some(due) && !(kind >= 30 && matches!(length, None | Some(0))) {
+            // Version 1 of row events is unknown to MySQL 9, version 2 to MariaDB.
+            if !matches!(length, None | Some(0)) && length != Some(due) {
                 return Err(Error::corrupt(format!(
                     "events of type {kind} have a head of {length:?} bytes in this binlog, {due} were expected"
                 )));

@@ -44,11 +44,14 @@ fn push_padded(out: &mut Vec<u8>, mut value: u32, width: usize) {
 }
 
 /// A FLOAT, in exponent form with the fewest digits that read back the same. The server reads the text as a double and rounds that;
-/// where this would end elsewhere, the double's own digits are given.
+/// where this would end elsewhere, or beyond the greatest FLOAT (whose fewest digits are a greater double), the double's own digits
+/// are given.
 pub fn push_float(out: &mut Vec<u8>, value: f32) {
     let text = format!("{value:e}");
     match text.parse::<f64>() {
-        Ok(read) if (read as f32).to_bits() == value.to_bits() => out.extend_from_slice(text.as_bytes()),
+        Ok(read) if (read as f32).to_bits() == value.to_bits() && read.abs() <= f64::from(f32::MAX) => {
+            out.extend_from_slice(text.as_bytes());
+        }
         _ => push_double(out, f64::from(value)),
     }
 }

@@ -8,6 +8,13 @@ fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
 }
 
 #[test]
+fn the_greatest_float_is_not_written_as_a_greater_double() {
+    assert_eq!(text(|o| push_float(o, f32::MAX)), "3.4028234663852886e38");
+    assert_eq!(text(|o| push_float(o, -f32::MAX)), "-3.4028234663852886e38");
+    assert_eq!(text(|o| push_float(o, 1.5)), "1.5e0");
+}
+
+#[test]
 fn integers_are_decimal_text() {
     assert_eq!(text(|o| push_signed(o, i64::MIN)), i64::MIN.to_string());
     assert_eq!(text(|o| push_signed(o, -5)), "-5");

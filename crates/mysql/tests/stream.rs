@@ -1,0 +1,7 @@
+//! The change stream against real servers of both products.
+
+mod stream {
+    pub mod setup;
+    mod types;
+}
+use stream::setup;
