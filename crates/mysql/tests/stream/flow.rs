@@ -1,0 +1,431 @@
+//! Transactions, positions, markers, and everything that must stop the run.
+
+use crate::setup::{CONTROL, MIGRATION, Setup, changes, last_position, run, session};
+use mysql_async::{Row, prelude::Queryable};
+use shadowswap_core::Kind;
+use shadowswap_mysql::{
+    catalog::{Index, Part},
+    events::Event,
+    floor::Tx,
+};
+use shadowswap_testkit::mysql::Product;
+use std::time::Duration;
+
+const TABLE: &str = "create table t (id int not null primary key, v varchar(20)) engine = InnoDB";
+
+async fn setup(product: Product, settings: &[(&str, &str)]) -> Setup {
+    let mut setup = Setup::new(product, settings).await;
+    setup.run(&[TABLE, "create table other (id int not null primary key) engine = InnoDB"]).await;
+    setup
+}
+
+fn both() -> [Product; 2] {
+    Product::ALL
+}
+
+fn begins(events: &[Event]) -> Vec<Tx> {
+    events.iter().filter_map(|e| if let Event::Begin(tx) = e { Some(tx.clone()) } else { None }).collect()
+}
+
+#[tokio::test]
+async fn transactions_come_whole_and_in_order() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+        s.run(&[
+            "insert into t values (1, 'a'), (2, 'b')",
+            "begin", "insert into t values (3, 'x')", "rollback",
+            "begin", "insert into t values (4, 'c')", "savepoint s", "insert into t values (5, 'y')",
+            "rollback to savepoint s", "update t set id = 6 where id = 4", "update t set v = 'd' where id = 1", "commit",
+            "insert into other values (1)",
+            "delete from t where id = 2",
+        ])
+        .await;
+        let events = s.drain(&mut stream).await;
+        assert_eq!(
+            changes(&events),
+            ["1 = 1,'a'", "2 = 2,'b'", "4 = 4,'c'", "4 -", "6 = 6,'c'", "1 = 1,'d'", "2 -"],
+            "{product}"
+        );
+        assert_eq!(begins(&events).len(), 3);
+        let is_gtid = matches!(begins(&events)[0], Tx::Gtid { .. });
+        assert_eq!(is_gtid, product == Product::MySql);
+        for event in &events {
+            if let Event::Commit { committed, position } = event {
+                assert!((committed - now).abs() < 5_000_000, "{committed} is not now");
+                assert!(position.file.starts_with("bin.") && position.offset > 4 && !position.gtids.is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_where_it_was() {
+    let without: &[(&str, &str)] = &[("gtid_mode", "OFF")];
+    for (product, settings) in [(Product::MariaDb, &[][..]), (Product::MySql, &[][..]), (Product::MySql, without)] {
+        let mut s = setup(product, settings).await;
+        let table = s.table("t").await;
+        let start = s.position().await;
+        assert_eq!(start.to_string().parse::<shadowswap_mysql::position::Position>().unwrap(), start);
+        let mut stream = s.open(&table, &["id"], false, Some(&start)).await;
+        s.run(&["insert into t values (1, 'a')", "flush binary logs", "insert into t values (2, 'b')"]).await;
+        let events = s.drain(&mut stream).await;
+        let middle = last_position(&events);
+        assert_eq!(changes(&events), ["1 = 1,'a'", "2 = 2,'b'"]);
+        drop(stream);
+        s.run(&["insert into t values (3, 'c')", "flush binary logs", "insert into t values (4, 'd')"]).await;
+        for (from, expected) in [(&middle, 2), (&start, 4)] {
+            let mut stream = s.open(&table, &["id"], false, Some(from)).await;
+            let events = s.drain(&mut stream).await;
+            assert_eq!(changes(&events).len(), expected, "{product} from {from}: {events:?}");
+        }
+        // A server that is started again goes on with another file.
+        s.mysql.restart().await;
+        s.conn = session(&s.mysql).await;
+        s.run(&["insert into t values (5, 'e')"]).await;
+        let mut stream = s.open(&table, &["id"], false, Some(&middle)).await;
+        let events = s.drain(&mut stream).await;
+        assert_eq!(changes(&events), ["3 = 3,'c'", "4 = 4,'d'", "5 = 5,'e'"], "{product}");
+        let places: Vec<_> = begins(&events);
+        if !s.server.has_gtids || s.server.is_mariadb() {
+            assert!(places.iter().all(|tx| matches!(tx, Tx::Place { .. })));
+        }
+    }
+}
+
+#[tokio::test]
+async fn places_of_transactions_are_those_of_the_servers() {
+    let without: &[(&str, &str)] = &[("gtid_mode", "OFF")];
+    for (product, settings) in [(Product::MariaDb, &[][..]), (Product::MySql, without)] {
+        let mut s = setup(product, settings).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        s.run(&["insert into other values (7)"]).await;
+        let before = s.position().await;
+        s.run(&["insert into t values (1, 'a')"]).await;
+        let after = s.position().await;
+        let events = s.drain(&mut stream).await;
+        let file = before.file.rsplit_once('.').unwrap().1.parse().unwrap();
+        assert_eq!(begins(&events), [Tx::Place { file, offset: before.offset }]);
+        let end = last_position(&events);
+        assert_eq!((end.gtids, end.file, end.offset), (after.gtids, after.file, after.offset), "{product}");
+    }
+}
+
+#[tokio::test]
+async fn checksums_compression_and_old_settings_are_read() {
+    let maria: &[(&str, &[(&str, &str)])] = &[
+        ("no checksum", &[("binlog_checksum", "NONE")]),
+        ("annotated", &[("binlog_annotate_row_events", "ON"), ("binlog_row_metadata", "FULL")]),
+        ("compressed", &[("log_bin_compress", "ON"), ("log_bin_compress_min_len", "10"), ("binlog_checksum", "NONE")]),
+    ];
+    let mysql: &[(&str, &[(&str, &str)])] = &[
+        ("no checksum", &[("binlog_checksum", "NONE")]),
+        ("queries", &[("binlog_rows_query_log_events", "ON"), ("binlog_row_metadata", "FULL")]),
+        ("compressed", &[("binlog_transaction_compression", "ON"), ("binlog_checksum", "NONE")]),
+    ];
+    for (product, cases) in [(Product::MariaDb, maria), (Product::MySql, mysql)] {
+        for (case, settings) in cases {
+            let mut s = setup(product, settings).await;
+            let mut stream = s.stream("t", &["id"]).await;
+            s.run(&[
+                "insert into t values (1, repeat('a', 20)), (2, repeat('a', 20))",
+                "create table more (a int)",
+                "update t set v = null where id = 2",
+            ])
+            .await;
+            let events = s.drain(&mut stream).await;
+            let a = "a".repeat(20);
+            let expected = [format!("1 = 1,'{a}'"), format!("2 = 2,'{a}'"), "2 = 2,NULL".to_owned()];
+            assert_eq!(changes(&events), expected, "{product} {case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_idle_stream_tells_progress() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        s.drain(&mut stream).await;
+        s.run(&["insert into other values (1)"]).await;
+        let due = s.position().await;
+        let progress = async {
+            loop {
+                match stream.next().await.unwrap() {
+                    Event::Progress(position) if position.gtids == due.gtids => return position,
+                    Event::Progress(_) | Event::Marker(_) => {}
+                    event => panic!("{event:?}"),
+                }
+            }
+        };
+        let reached = tokio::time::timeout(Duration::from_secs(5), progress).await.expect("progress");
+        assert_eq!((reached.file, reached.offset), (due.file, due.offset), "{product}");
+        // And again, from the server's heartbeats alone.
+        let again = tokio::time::timeout(Duration::from_secs(5), stream.next()).await.expect("a heartbeat");
+        assert!(matches!(again.unwrap(), Event::Progress(_)));
+    }
+}
+
+#[tokio::test]
+async fn next_may_be_dropped_at_any_time() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        let mut conn = session(&s.mysql).await;
+        let writer = tokio::spawn(async move {
+            for id in 0..300 {
+                run(&mut conn, &[&format!("insert into t values ({id}, repeat('x', 20))")]).await;
+            }
+        });
+        let mut ids = Vec::new();
+        let read = async {
+            while ids.len() < 300 {
+                if let Ok(event) = tokio::time::timeout(Duration::from_micros(300), stream.next()).await
+                    && let Event::Change(change) = event.unwrap()
+                {
+                    ids.push(String::from_utf8(change.key.0).unwrap().parse::<i32>().unwrap());
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), read).await.expect("all rows");
+        writer.await.unwrap();
+        assert_eq!(ids, (0..300).collect::<Vec<_>>(), "{product}");
+    }
+}
+
+#[tokio::test]
+async fn definitions_that_change_stop_the_run() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        s.run(&["create table p (id int not null primary key)"]).await;
+        for sql in [
+            "alter table t add column x int",
+            "truncate table t",
+            "create index i on shop.t (v)",
+            "rename table t to t2, p to t",
+            "drop table t",
+            "use shadowswap; alter table shop.t comment 'x'",
+            "create trigger tr before insert on t for each row set @a = 1",
+            "drop database shop",
+        ] {
+            let mut stream = s.stream("t", &["id"]).await;
+            let mut conn = session(&s.mysql).await;
+            run(&mut conn, &sql.split("; ").collect::<Vec<_>>()).await;
+            let (kind, text) = s.error(&mut stream).await;
+            assert_eq!(kind, Kind::Unfit, "{product} {sql}: {text}");
+            let last = sql.rsplit("; ").next().unwrap();
+            let word = last.split(' ').next().unwrap();
+            assert!(text.to_lowercase().contains(word), "{product} {sql}: {text}");
+            run(&mut conn, &["create database if not exists shop", "use shop", "drop table if exists t, t2, p", TABLE,
+                "create table p (id int not null primary key)"]).await;
+            s.conn = session(&s.mysql).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn our_own_statements_and_those_about_others_do_not() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        s.run(&[
+            "create table p (id int not null primary key, t int)",
+            "alter table p add column t2 int, comment 'rename t'",
+            "create table if not exists t (id int)",
+            "create temporary table t (id int)",
+            "insert into t values (5)",
+            "drop temporary table t",
+            "analyze table t",
+            "optimize table t",
+            "flush tables",
+            "create view v as select * from t",
+            "drop table p",
+            "alter /* shadowswap */ table t comment 'ours'",
+            "insert into t values (1, 'a')",
+        ])
+        .await;
+        let events = s.drain(&mut stream).await;
+        assert_eq!(changes(&events), ["1 = 1,'a'"], "{product}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_not_whole_stop_the_run() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        s.run(&["insert into t values (1, 'a')"]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        s.run(&["set session binlog_row_image = 'MINIMAL'", "update t set v = 'b'"]).await;
+        let (kind, text) = s.error(&mut stream).await;
+        assert_eq!(kind, Kind::Refused);
+        assert!(text.contains("binlog_row_image"), "{product}: {text}");
+        // With rereads the key is all that is needed.
+        let table = s.table("t").await;
+        let mut stream = s.open(&table, &["id"], true, None).await;
+        s.run(&["update t set v = 'c'", "update t set id = 2", "delete from t"]).await;
+        let events = s.drain(&mut stream).await;
+        assert_eq!(changes(&events), ["1 ?", "1 -", "2 ?", "2 -"], "{product}");
+        s.run(&["set session binlog_row_image = 'FULL'", "set session binlog_format = 'STATEMENT'"]).await;
+        s.run(&["insert into other values (1), (2)"]).await;
+        let statements = s.drain_statement(&mut stream).await;
+        assert!(changes(&statements).is_empty());
+        s.run(&["insert into t values (7, 'x')"]).await;
+        let (kind, text) = s.error(&mut stream).await;
+        assert!(kind == Kind::Unfit && text.contains("binlog_format"), "{product}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn xa_on_the_source_stops_the_run() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        s.run(&["xa start 'a'", "insert into other values (1)", "xa end 'a'", "xa prepare 'a'", "xa commit 'a'"]).await;
+        s.run(&["xa start 'b'", "insert into t values (1, 'a')", "xa end 'b'", "xa commit 'b' one phase"]).await;
+        let events = s.drain(&mut stream).await;
+        assert_eq!(changes(&events), ["1 = 1,'a'"], "{product}");
+        s.run(&["xa start 'c'", "insert into t values (2, 'a')", "xa end 'c'", "xa prepare 'c'"]).await;
+        let (kind, text) = s.error(&mut stream).await;
+        assert!(kind == Kind::Unfit && text.contains("XA"), "{product}: {kind:?} {text}");
+        s.run(&["xa rollback 'c'"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_that_is_in_the_binlog_stops_the_run() {
+    for (product, settings) in [(Product::MariaDb, &[][..]), (Product::MySql, &[("gtid_mode", "OFF"), ("enforce_gtid_consistency", "OFF")])] {
+        let mut s = setup(product, settings).await;
+        s.run(&["create table m (id int) engine = MyISAM", "insert into m values (1)", "insert into t values (1, 'a')"]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        s.run(&["begin", "insert into t values (2, 'a')", "insert into m values (2)", "rollback"]).await;
+        assert!(changes(&s.drain(&mut stream).await).is_empty(), "{product}");
+        // One statement that writes both tables is rolled back in one of them.
+        s.run(&["begin", "update t join m set t.v = 'b', m.id = 5", "rollback"]).await;
+        let (kind, text) = s.error(&mut stream).await;
+        assert!(kind == Kind::Unfit && text.contains("rolled back"), "{product}: {kind:?} {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_purged_binlog_is_said_to_be_purged() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        let table = s.table("t").await;
+        let start = s.position().await;
+        s.run(&["insert into t values (1, 'a')", "flush binary logs", "insert into t values (2, 'a')", "flush binary logs"]).await;
+        let end = s.position().await;
+        // MariaDB keeps a file for as long as a recovery could need it.
+        for attempt in 0.. {
+            s.run(&[&format!("purge binary logs to '{}'", end.file)]).await;
+            let left: Vec<Row> = s.conn.query("show binary logs").await.unwrap();
+            if left.len() == 1 {
+                break;
+            }
+            assert!(attempt < 100, "{product} purges nothing: {left:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let mut stream = s.open(&table, &["id"], false, Some(&start)).await;
+        let (kind, text) = s.error(&mut stream).await;
+        assert!(kind == Kind::Corrupt && text.contains("1236"), "{product}: {kind:?} {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_transient() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        s.drain(&mut stream).await;
+        s.mysql.kill9().await;
+        let (kind, text) = s.error(&mut stream).await;
+        assert_eq!(kind, Kind::Transient, "{product}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn tagged_transactions_and_several_domains_are_followed() {
+    let mut s = setup(Product::MySql, &[]).await;
+    let table = s.table("t").await;
+    let mut stream = s.stream("t", &["id"]).await;
+    s.run(&["set gtid_next = 'AUTOMATIC:blue'", "insert into t values (1, 'a')", "set gtid_next = 'AUTOMATIC'"]).await;
+    s.run(&["insert into t values (2, 'b')"]).await;
+    let events = s.drain(&mut stream).await;
+    assert!(matches!(&begins(&events)[0], Tx::Gtid { tag, number: 1, .. } if tag == "blue"), "{events:?}");
+    let position = last_position(&events);
+    assert!(position.gtids.contains(":blue:1"), "{position}");
+    s.run(&["insert into t values (3, 'c')"]).await;
+    let mut stream = s.open(&table, &["id"], false, Some(&position)).await;
+    assert_eq!(changes(&s.drain(&mut stream).await), ["3 = 3,'c'"]);
+
+    let mut s = setup(Product::MariaDb, &[]).await;
+    let table = s.table("t").await;
+    let mut stream = s.stream("t", &["id"]).await;
+    s.run(&["set session gtid_domain_id = 5", "insert into t values (1, 'a')", "set session gtid_domain_id = 0"]).await;
+    s.run(&["insert into t values (2, 'b')"]).await;
+    let events = s.drain(&mut stream).await;
+    let position = last_position(&events);
+    assert!(position.gtids.starts_with("0-") && position.gtids.contains(",5-"), "{position}");
+    s.run(&["set session gtid_domain_id = 5", "insert into t values (3, 'c')"]).await;
+    let mut stream = s.open(&table, &["id"], false, Some(&position)).await;
+    assert_eq!(changes(&s.drain(&mut stream).await), ["3 = 3,'c'"]);
+}
+
+#[tokio::test]
+async fn json_and_geometry_are_read_again_by_key() {
+    for product in both() {
+        let mut s = Setup::new(product, &[]).await;
+        s.run(&[
+            "create table j (id varchar(20) character set latin1 primary key, g geometry, a json, u int generated always as (1) \
+             virtual, p point)",
+        ])
+        .await;
+        let table = s.table("j").await;
+        let mut stream = s.open(&table, &["id"], true, None).await;
+        // MySQL takes no JSON from a session whose character set is binary.
+        s.run(&["set names utf8mb4", "insert into j (id, g, a, p) values ('\u{e9}', point(1, 2), '{\"a\": [1, 2]}', point(3, 4))"]).await;
+        if product == Product::MySql {
+            s.run(&["set session binlog_row_value_options = 'PARTIAL_JSON'"]).await;
+        }
+        s.run(&["update j set a = json_set(a, '$.a[0]', 5)", "update j set id = 'z', a = json_set(a, '$.a[1]', 6)"]).await;
+        let events = s.drain(&mut stream).await;
+        let (e, z) = ("_latin1 x'E9'", "_latin1 x'7A'");
+        assert_eq!(changes(&events), [format!("{e} ?"), format!("{e} ?"), format!("{e} -"), format!("{z} ?")], "{product}");
+    }
+}
+
+#[tokio::test]
+async fn markers_of_other_migrations_are_not_ours() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        s.run(&[
+            &format!("insert into {CONTROL}.marker values ({}, 5)", MIGRATION + 1),
+            &format!("insert into {CONTROL}.marker values ({MIGRATION}, {})", u64::MAX),
+        ])
+        .await;
+        let events = s.drain(&mut stream).await;
+        let tokens: Vec<_> = events.iter().filter(|e| matches!(e, Event::Marker(_))).collect();
+        assert_eq!(tokens, [&Event::Marker(u64::MAX)], "{product}");
+    }
+}
+
+#[tokio::test]
+async fn tables_with_hidden_columns_are_read() {
+    let mysql = "create table h (id int not null primary key, v varchar(20), key k ((lower(v))), key m ((cast(id as char(4)))))";
+    let maria = "create table h (id int not null primary key, v text, unique key k (v))";
+    for (product, create) in [(Product::MySql, mysql), (Product::MariaDb, maria)] {
+        let mut s = Setup::new(product, &[]).await;
+        s.run(&[create]).await;
+        let mut table = s.table("h").await;
+        if product == Product::MariaDb {
+            let part = Part { column: Some("v".into()), prefix: None, descending: false };
+            let (name, definition) = ("k".into(), String::new());
+            table.indexes.push(Index { name, unique: true, kind: "HASH".into(), parts: vec![part], definition });
+        }
+        let mut stream = s.open(&table, &["id"], false, None).await;
+        s.run(&["insert into h values (1, 'A')", "update h set v = 'B'", "delete from h"]).await;
+        let events = s.drain(&mut stream).await;
+        assert_eq!(changes(&events), ["1 = 1,'A'", "1 = 1,'B'", "1 -"], "{product}");
+    }
+}
