@@ -87,6 +87,14 @@ impl Plan {
         }
         let mut columns = Vec::with_capacity(wires.len());
         for (column, wire) in table.columns.iter().zip(&wires) {
+            if form::is_old_fraction(column, *wire) {
+                let column = &column.name;
+                return Err(Error::refused(format!(
+                    "`{column}` of {name} is stored in MariaDB's own format with fractions (mysql56_temporal_format=OFF), which the \
+                     change stream does not describe"
+                ))
+                .next("SET GLOBAL mysql56_temporal_format = ON, ALTER TABLE … FORCE the table, and run again"));
+            }
             let form = form::form(column, *wire).ok_or_else(|| {
                 let Wire { code, meta, .. } = wire;
                 let (column, planned) = (&column.name, &column.column_type);

@@ -106,6 +106,14 @@ pub(crate) fn form(column: &Column, wire: Wire) -> Option<Form> {
     }
 }
 
+/// MariaDB's former formats of times with a fraction have other sizes, which the event does not tell.
+pub(crate) fn is_old_fraction(column: &Column, wire: Wire) -> bool {
+    let is_time = matches!(column.data_type.as_str(), "time" | "datetime" | "timestamp");
+    is_time
+        && matches!(wire.code, code::TIME | code::DATETIME | code::TIMESTAMP)
+        && column.argument().unwrap_or(0) > 0
+}
+
 impl Form {
     /// Whether literals of it mean the same value to the server, so that it may be in a key.
     pub(crate) fn may_be_key(&self) -> bool {
