@@ -63,7 +63,9 @@ impl Plan {
         let changed = |what: String| {
             Error::new(
                 Kind::Unfit,
-                format!("the definition of {name} changed while it was being copied: in the change stream, {what}"),
+                format!(
+                    "the definition of {name} changed while it was being copied: in the change stream, {what}"
+                ),
             )
             .next("nothing was swapped, and what was made is removed; plan and run again")
         };
@@ -74,14 +76,22 @@ impl Plan {
         // MariaDB keeps a hash in a hidden column behind the others for each unique index that is too long for a B-tree.
         let hashes = table.indexes.iter().filter(|i| i.unique && i.kind.eq_ignore_ascii_case("HASH")).count();
         if wires.len() != table.columns.len() && wires.len() != table.columns.len() + hashes {
-            return Err(changed(format!("it has {} columns instead of {}", wires.len(), table.columns.len())));
+            return Err(changed(format!(
+                "it has {} columns instead of {}",
+                wires.len(),
+                table.columns.len()
+            )));
         }
         if let Some(names) = names {
             let of = |at: usize| names.get(at).map(|n| String::from_utf8_lossy(n));
             for (at, column) in table.columns.iter().enumerate() {
                 if of(at).is_none_or(|n| n != column.name) {
                     let now = of(at).unwrap_or_default();
-                    return Err(changed(format!("column {} is `{now}` instead of `{}`", at + 1, column.name)));
+                    return Err(changed(format!(
+                        "column {} is `{now}` instead of `{}`",
+                        at + 1,
+                        column.name
+                    )));
                 }
             }
         }
@@ -117,7 +127,9 @@ impl Plan {
         for part in key {
             let place = columns.iter().position(|c| c.name.eq_ignore_ascii_case(part));
             let place = place.filter(|p| columns[*p].form.may_be_key());
-            places.push(place.ok_or_else(|| Error::refused(format!("`{part}` cannot be in the key of {name}")))?);
+            places.push(
+                place.ok_or_else(|| Error::refused(format!("`{part}` cannot be in the key of {name}")))?,
+            );
         }
         let json_columns = wires.iter().filter(|w| w.code == code::JSON).count();
         Ok(Plan { name, columns, key: places, rereads, json_columns })
@@ -225,7 +237,8 @@ impl Plan {
     /// The literals of the columns that are not generated.
     fn row(&self, cells: &[Cell<'_>]) -> Result<Vec<u8>> {
         // Quotes, commas and a few escapes; strings dominate large rows and digits small ones.
-        let size: usize = cells.iter().map(|c| if let Cell::Value(v) = c { v.len() * 5 / 4 + 8 } else { 5 }).sum();
+        let size: usize =
+            cells.iter().map(|c| if let Cell::Value(v) = c { v.len() * 5 / 4 + 8 } else { 5 }).sum();
         let mut out = Vec::with_capacity(size);
         for (column, cell) in self.columns.iter().zip(cells) {
             if column.generated {

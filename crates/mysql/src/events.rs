@@ -203,8 +203,10 @@ impl Assembly {
             // Between transactions: heartbeats (27, 41), the transactions of former files (35, MariaDB 163), which files a
             // recovery needs (MariaDB 161), how the file is encrypted on the server's disk (MariaDB 164).
             27 | 35 | 41 | 161 | 163 | 164 => Ok(()),
-            kind => Err(Error::corrupt(format!("the binlog has an event of type {kind}, which is not known here"))
-                .next("nothing was swapped; abort, and report this with the server's version")),
+            kind => Err(Error::corrupt(format!(
+                "the binlog has an event of type {kind}, which is not known here"
+            ))
+            .next("nothing was swapped; abort, and report this with the server's version")),
         }
     }
 
@@ -358,7 +360,9 @@ impl Assembly {
                 Ok(())
             }
             None if Rows::read(raw.kind, raw.data).is_ok_and(|rows| rows.is_empty()) => Ok(()),
-            None => Err(Error::corrupt(format!("the binlog has rows of table {table}, which it did not announce"))),
+            None => Err(Error::corrupt(format!(
+                "the binlog has rows of table {table}, which it did not announce"
+            ))),
         }
     }
 

@@ -71,6 +71,8 @@ mod tests {
     fn files_are_numbered_by_their_suffix() {
         assert_eq!(file_number("my.host-bin.000012").expect("a number"), 12);
         assert_eq!(file_number("bin.1000000").expect("a number"), 1_000_000);
-        assert!(file_number("bin").is_err() && file_number("bin.").is_err() && file_number("bin.+1").is_err());
+        assert!(
+            file_number("bin").is_err() && file_number("bin.").is_err() && file_number("bin.+1").is_err()
+        );
     }
 }

@@ -9,7 +9,9 @@ use crate::{
     position::Position,
 };
 use futures_util::{FutureExt, StreamExt};
-use mysql_async::{BinlogStream, BinlogStreamRequest, Conn, Error as Driver, Opts, OptsBuilder, Row, prelude::Queryable};
+use mysql_async::{
+    BinlogStream, BinlogStreamRequest, Conn, Error as Driver, Opts, OptsBuilder, Row, prelude::Queryable,
+};
 use mysql_common::{
     binlog::{consts::BinlogChecksumAlg, events::Event as Binlog},
     proto::MySerialize,
@@ -309,7 +311,11 @@ mod tests {
     use shadowswap_core::Kind;
 
     fn server_error(code: u16, message: &str) -> Error {
-        failed(Driver::Server(mysql_async::ServerError { code, message: message.into(), state: "HY000".into() }))
+        failed(Driver::Server(mysql_async::ServerError {
+            code,
+            message: message.into(),
+            state: "HY000".into(),
+        }))
     }
 
     #[test]
@@ -317,7 +323,8 @@ mod tests {
         let purged = server_error(1236, "Could not find first log file name in binary log index file");
         assert_eq!(purged.kind, Kind::Corrupt);
         assert!(purged.next.is_some_and(|n| n.contains("abort")));
-        let twin = server_error(1236, "A replica with the same server_uuid/server_id as this replica has connected");
+        let twin =
+            server_error(1236, "A replica with the same server_uuid/server_id as this replica has connected");
         assert_eq!(twin.kind, Kind::Refused);
         assert_eq!(server_error(1236, "log event entry exceeded max_allowed_packet").kind, Kind::Refused);
         assert_eq!(server_error(1053, "Server shutdown in progress").kind, Kind::Transient);

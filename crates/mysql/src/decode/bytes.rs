@@ -29,7 +29,9 @@ impl<'a> Bytes<'a> {
                 self.0 = rest;
                 Ok(taken)
             }
-            None => Err(DecodeError(format!("it ends early: {size} bytes were due, {} are left", self.0.len()))),
+            None => {
+                Err(DecodeError(format!("it ends early: {size} bytes were due, {} are left", self.0.len())))
+            }
         }
     }
 

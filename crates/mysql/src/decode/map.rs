@@ -185,7 +185,12 @@ fn wire(code: u8, metadata: &mut Bytes<'_>) -> Result<Wire, DecodeError> {
             let meta = u16::try_from(metadata.number(2)?).map_err(DecodeError::new)?;
             Ok(Wire { code: code::VARCHAR, meta, layout: Sized(if meta > 255 { 2 } else { 1 }) })
         }
-        code::TINY_BLOB | code::MEDIUM_BLOB | code::LONG_BLOB | code::BLOB | code::JSON | code::GEOMETRY
+        code::TINY_BLOB
+        | code::MEDIUM_BLOB
+        | code::LONG_BLOB
+        | code::BLOB
+        | code::JSON
+        | code::GEOMETRY
         | code::VECTOR => {
             let size = metadata.u8()?;
             if !(1..=4).contains(&size) {

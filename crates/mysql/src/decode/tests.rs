@@ -148,7 +148,8 @@ fn floating_point_keys_are_refused() {
 
 #[test]
 fn bits_sets_and_padding() {
-    let columns = [("id", "binary(4)"), ("b", "bit(12)"), ("s", "set('a','b')"), ("y", "year"), ("c", "char(255)")];
+    let columns =
+        [("id", "binary(4)"), ("b", "bit(12)"), ("s", "set('a','b')"), ("y", "year"), ("c", "char(255)")];
     // char(255) of four bytes each: 1020 does not fit a byte, its two high bits are turned over into the type.
     let long = 0xfe ^ ((1020_u16 & 0x300) >> 4) as u8;
     let metadata = [254, 4, 4, 1, 248, 1, long, (1020 & 0xff) as u8];
@@ -180,7 +181,8 @@ fn markers_are_those_of_the_migration() {
     let data = map(&[8, 8], &[]);
     let (_, map) = TableMap::read(&data).expect("a map");
     let layouts = marker_map(&map).expect("bigints");
-    let row = |migration: i64, token: u64| [&[0][..], &migration.to_le_bytes(), &token.to_le_bytes()].concat();
+    let row =
+        |migration: i64, token: u64| [&[0][..], &migration.to_le_bytes(), &token.to_le_bytes()].concat();
     let data = event(2, &[3], &[&row(7, 1), &row(8, 2), &row(7, u64::MAX)]);
     let rows = Rows::read(23, &data).expect("rows");
     assert_eq!(markers(&layouts, &rows, 7).expect("markers"), [1, u64::MAX]);

@@ -25,10 +25,21 @@ const MARIA_STANDALONE: u8 = 1;
 /// What names a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Gtid {
-    MySql { source: [u8; 16], tag: String, number: u64, committed: i64 },
-    Maria { domain: u32, server: u32, sequence: u64 },
+    MySql {
+        source: [u8; 16],
+        tag: String,
+        number: u64,
+        committed: i64,
+    },
+    Maria {
+        domain: u32,
+        server: u32,
+        sequence: u64,
+    },
     /// MySQL without GTIDs; newer servers still say when it committed.
-    None { committed: i64 },
+    None {
+        committed: i64,
+    },
 }
 
 impl Gtid {
@@ -76,7 +87,9 @@ impl Gtids {
     /// Whether the transaction is behind us.
     pub(crate) fn has(&self, gtid: &Gtid) -> bool {
         match (self, gtid) {
-            (Gtids::MySql(set), Gtid::MySql { source, tag, number, .. }) => set.contains(source, tag, *number),
+            (Gtids::MySql(set), Gtid::MySql { source, tag, number, .. }) => {
+                set.contains(source, tag, *number)
+            }
             // MariaDB's numbers may go back where several servers write one domain; the server alone knows what comes next.
             (Gtids::MySql(_) | Gtids::Maria(_) | Gtids::None, _) => false,
         }
@@ -101,8 +114,9 @@ impl Gtids {
             42 => tagged(raw),
             _ => untagged(raw).map(|gtid| (gtid, Shape::Unknown)),
         };
-        let (gtid, shape) =
-            read.map_err(|e| Error::corrupt(format!("the name of a transaction in the binlog cannot be read: {e}")))?;
+        let (gtid, shape) = read.map_err(|e| {
+            Error::corrupt(format!("the name of a transaction in the binlog cannot be read: {e}"))
+        })?;
         match (self, &gtid) {
             (Gtids::MySql(_), Gtid::MySql { .. }) | (Gtids::Maria(_), Gtid::Maria { .. }) => Ok((gtid, shape)),
             // Named by its place whether it has a GTID or not.

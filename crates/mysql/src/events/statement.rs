@@ -116,8 +116,8 @@ impl Statement<'_> {
             "CREATE" => definition(self.creates()),
             "ALTER" => definition(self.alters()),
             // They change no row and no definition, or only that of users, sessions and the server.
-            "ANALYZE" | "CHECK" | "FLUSH" | "GRANT" | "OPTIMIZE" | "RELEASE" | "REPAIR" | "REVOKE" | "SAVEPOINT"
-            | "SET" | "START" | "USE" | "XA" => Meaning::Other,
+            "ANALYZE" | "CHECK" | "FLUSH" | "GRANT" | "OPTIMIZE" | "RELEASE" | "REPAIR" | "REVOKE"
+            | "SAVEPOINT" | "SET" | "START" | "USE" | "XA" => Meaning::Other,
             _ if self.is_named() => Meaning::Writes,
             _ => Meaning::Other,
         }
@@ -196,8 +196,18 @@ impl Statement<'_> {
 
     fn creates(&self) -> bool {
         const OBJECTS: [&str; 12] = [
-            "table", "index", "trigger", "database", "schema", "view", "procedure", "function", "event", "user",
-            "role", "server",
+            "table",
+            "index",
+            "trigger",
+            "database",
+            "schema",
+            "view",
+            "procedure",
+            "function",
+            "event",
+            "user",
+            "role",
+            "server",
         ];
         let replaces = self.is(1, "or") && self.is(2, "replace");
         let place = (1..self.tokens.len()).find(|at| OBJECTS.iter().any(|o| self.is(*at, o)));
@@ -284,11 +294,7 @@ fn is_word(byte: u8) -> bool {
 }
 
 /// What is between quotes, a doubled quote being one; the first is already read.
-fn quoted(
-    bytes: &mut Peekable<impl Iterator<Item = (usize, u8)>>,
-    quote: u8,
-    backslashes: bool,
-) -> String {
+fn quoted(bytes: &mut Peekable<impl Iterator<Item = (usize, u8)>>, quote: u8, backslashes: bool) -> String {
     let mut out = Vec::new();
     while let Some((_, byte)) = bytes.next() {
         if byte == b'\\' && backslashes {
@@ -389,7 +395,9 @@ mod tests {
 
     #[test]
     fn statements_that_write_the_source_are_seen() {
-        for sql in ["UPDATE orders SET a = 1", "insert into `shop`.`orders` values (1)", "(SELECT 1 FROM orders)"] {
+        for sql in
+            ["UPDATE orders SET a = 1", "insert into `shop`.`orders` values (1)", "(SELECT 1 FROM orders)"]
+        {
             assert_eq!(of(sql), Meaning::Writes, "{sql}");
         }
     }

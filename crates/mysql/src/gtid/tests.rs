@@ -22,7 +22,8 @@ fn sets_are_read_as_servers_write_them() {
 
 #[test]
 fn what_is_no_set_is_refused() {
-    for text in ["x", A, "1-5", &format!("{A}:0"), &format!("{A}:5-1"), &format!("{A}:"), &format!("{A}:tag")] {
+    for text in ["x", A, "1-5", &format!("{A}:0"), &format!("{A}:5-1"), &format!("{A}:"), &format!("{A}:tag")]
+    {
         assert!(text.parse::<GtidSet>().is_err(), "{text}");
     }
     let too_long = format!("{A}:9223372036854775807");

@@ -25,7 +25,11 @@ fn integers_are_decimal_text() {
 /// The server's packing, written the other way round.
 fn pack(digits: &str, is_negative: bool, precision: usize, scale: usize) -> Vec<u8> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let whole = if precision > scale { format!("{whole:0>width$}", width = precision - scale) } else { String::new() };
+    let whole = if precision > scale {
+        format!("{whole:0>width$}", width = precision - scale)
+    } else {
+        String::new()
+    };
     let fraction = format!("{fraction:0<scale$}");
     let mut bytes = Vec::new();
     let mut put = |group: &str| {
@@ -58,9 +62,11 @@ fn decimals_have_the_servers_text() {
         ("123456789", 9, 0, "123456789"),
         ("1234567890.0001234567", 20, 10, "1234567890.0001234567"),
     ] {
-        let plus = text(|o| assert!(push_decimal(o, &pack(digits, false, precision, scale), precision, scale)));
+        let plus =
+            text(|o| assert!(push_decimal(o, &pack(digits, false, precision, scale), precision, scale)));
         assert_eq!(plus, expected);
-        let minus = text(|o| assert!(push_decimal(o, &pack(digits, true, precision, scale), precision, scale)));
+        let minus =
+            text(|o| assert!(push_decimal(o, &pack(digits, true, precision, scale), precision, scale)));
         assert_eq!(minus, format!("-{expected}"));
     }
     let mut out = Vec::new();

@@ -32,12 +32,21 @@ async fn transactions_come_whole_and_in_order() {
     for product in both() {
         let mut s = setup(product, &[]).await;
         let mut stream = s.stream("t", &["id"]).await;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as i64;
         s.run(&[
             "insert into t values (1, 'a'), (2, 'b')",
-            "begin", "insert into t values (3, 'x')", "rollback",
-            "begin", "insert into t values (4, 'c')", "savepoint s", "insert into t values (5, 'y')",
-            "rollback to savepoint s", "update t set id = 6 where id = 4", "update t set v = 'd' where id = 1", "commit",
+            "begin",
+            "insert into t values (3, 'x')",
+            "rollback",
+            "begin",
+            "insert into t values (4, 'c')",
+            "savepoint s",
+            "insert into t values (5, 'y')",
+            "rollback to savepoint s",
+            "update t set id = 6 where id = 4",
+            "update t set v = 'd' where id = 1",
+            "commit",
             "insert into other values (1)",
             "delete from t where id = 2",
         ])
@@ -54,7 +63,9 @@ async fn transactions_come_whole_and_in_order() {
         for event in &events {
             if let Event::Commit { committed, position } = event {
                 assert!((committed - now).abs() < 5_000_000, "{committed} is not now");
-                assert!(position.file.starts_with("bin.") && position.offset > 4 && !position.gtids.is_empty());
+                assert!(
+                    position.file.starts_with("bin.") && position.offset > 4 && !position.gtids.is_empty()
+                );
             }
         }
     }
@@ -63,7 +74,9 @@ async fn transactions_come_whole_and_in_order() {
 #[tokio::test]
 async fn a_stream_goes_on_where_it_was() {
     let without: &[(&str, &str)] = &[("gtid_mode", "OFF")];
-    for (product, settings) in [(Product::MariaDb, &[][..]), (Product::MySql, &[][..]), (Product::MySql, without)] {
+    for (product, settings) in
+        [(Product::MariaDb, &[][..]), (Product::MySql, &[][..]), (Product::MySql, without)]
+    {
         let mut s = setup(product, settings).await;
         let table = s.table("t").await;
         let start = s.position().await;
@@ -81,6 +94,8 @@ async fn a_stream_goes_on_where_it_was() {
             assert_eq!(changes(&events).len(), expected, "{product} from {from}: {events:?}");
         }
         // A server that is started again goes on with another file.
+        // Asked to stop, MySQL waits ten seconds for the connection of a stream.
+        s.mysql.kill9().await;
         s.mysql.restart().await;
         s.conn = session(&s.mysql).await;
         s.run(&["insert into t values (5, 'e')"]).await;
@@ -117,7 +132,10 @@ async fn checksums_compression_and_old_settings_are_read() {
     let maria: &[(&str, &[(&str, &str)])] = &[
         ("no checksum", &[("binlog_checksum", "NONE")]),
         ("annotated", &[("binlog_annotate_row_events", "ON"), ("binlog_row_metadata", "FULL")]),
-        ("compressed", &[("log_bin_compress", "ON"), ("log_bin_compress_min_len", "10"), ("binlog_checksum", "NONE")]),
+        (
+            "compressed",
+            &[("log_bin_compress", "ON"), ("log_bin_compress_min_len", "10"), ("binlog_checksum", "NONE")],
+        ),
     ];
     let mysql: &[(&str, &[(&str, &str)])] = &[
         ("no checksum", &[("binlog_checksum", "NONE")]),
@@ -217,8 +235,17 @@ async fn definitions_that_change_stop_the_run() {
             let last = sql.rsplit("; ").next().unwrap();
             let word = last.split(' ').next().unwrap();
             assert!(text.to_lowercase().contains(word), "{product} {sql}: {text}");
-            run(&mut conn, &["create database if not exists shop", "use shop", "drop table if exists t, t2, p", TABLE,
-                "create table p (id int not null primary key)"]).await;
+            run(
+                &mut conn,
+                &[
+                    "create database if not exists shop",
+                    "use shop",
+                    "drop table if exists t, t2, p",
+                    TABLE,
+                    "create table p (id int not null primary key)",
+                ],
+            )
+            .await;
             s.conn = session(&s.mysql).await;
         }
     }
@@ -281,8 +308,16 @@ async fn xa_on_the_source_stops_the_run() {
     for product in both() {
         let mut s = setup(product, &[]).await;
         let mut stream = s.stream("t", &["id"]).await;
-        s.run(&["xa start 'a'", "insert into other values (1)", "xa end 'a'", "xa prepare 'a'", "xa commit 'a'"]).await;
-        s.run(&["xa start 'b'", "insert into t values (1, 'a')", "xa end 'b'", "xa commit 'b' one phase"]).await;
+        s.run(&[
+            "xa start 'a'",
+            "insert into other values (1)",
+            "xa end 'a'",
+            "xa prepare 'a'",
+            "xa commit 'a'",
+        ])
+        .await;
+        s.run(&["xa start 'b'", "insert into t values (1, 'a')", "xa end 'b'", "xa commit 'b' one phase"])
+            .await;
         let events = s.drain(&mut stream).await;
         assert_eq!(changes(&events), ["1 = 1,'a'"], "{product}");
         s.run(&["xa start 'c'", "insert into t values (2, 'a')", "xa end 'c'", "xa prepare 'c'"]).await;
@@ -297,8 +332,12 @@ async fn what_was_rolled_back_beside_a_table_without_transactions_is_not_seen() 
     let without: &[(&str, &str)] = &[("gtid_mode", "OFF"), ("enforce_gtid_consistency", "OFF")];
     for (product, settings) in [(Product::MariaDb, &[][..]), (Product::MySql, without)] {
         let mut s = setup(product, settings).await;
-        s.run(&["create table m (id int) engine = MyISAM", "insert into m values (1)", "insert into t values (1, 'a')"])
-            .await;
+        s.run(&[
+            "create table m (id int) engine = MyISAM",
+            "insert into m values (1)",
+            "insert into t values (1, 'a')",
+        ])
+        .await;
         let mut stream = s.stream("t", &["id"]).await;
         s.run(&["begin", "insert into t values (2, 'a')", "insert into m values (2)", "rollback"]).await;
         s.run(&["begin", "update t join m set t.v = 'b', m.id = 5", "rollback"]).await;
@@ -350,11 +389,16 @@ async fn compressed_columns_are_refused() {
 async fn rows_larger_than_a_packet_of_the_server_come_through() {
     for product in both() {
         let mut s = Setup::new(product, &[]).await;
-        s.run(&["create table l (id int primary key, v longblob)", "set global max_allowed_packet = 20971520"]).await;
+        s.run(&[
+            "create table l (id int primary key, v longblob)",
+            "set global max_allowed_packet = 20971520",
+        ])
+        .await;
         s.conn = session(&s.mysql).await;
         let mut stream = s.stream("l", &["id"]).await;
         // Its update has two images of 18 MiB: more than the server takes in one packet, and than the protocol's 16 MiB.
-        s.run(&["insert into l values (1, repeat('a', 18874368))", "update l set v = repeat('b', 18874368)"]).await;
+        s.run(&["insert into l values (1, repeat('a', 18874368))", "update l set v = repeat('b', 18874368)"])
+            .await;
         let events = s.drain(&mut stream).await;
         let rows = changes(&events);
         assert_eq!(rows.iter().map(String::len).collect::<Vec<_>>(), [18_874_368 + 8; 2], "{product}");
@@ -368,7 +412,13 @@ async fn a_purged_binlog_is_said_to_be_purged() {
         let mut s = setup(product, &[]).await;
         let table = s.table("t").await;
         let start = s.position().await;
-        s.run(&["insert into t values (1, 'a')", "flush binary logs", "insert into t values (2, 'a')", "flush binary logs"]).await;
+        s.run(&[
+            "insert into t values (1, 'a')",
+            "flush binary logs",
+            "insert into t values (2, 'a')",
+            "flush binary logs",
+        ])
+        .await;
         let end = s.position().await;
         // MariaDB keeps a file for as long as a recovery could need it.
         for attempt in 0.. {
@@ -403,7 +453,12 @@ async fn tagged_transactions_and_several_domains_are_followed() {
     let mut s = setup(Product::MySql, &[]).await;
     let table = s.table("t").await;
     let mut stream = s.stream("t", &["id"]).await;
-    s.run(&["set gtid_next = 'AUTOMATIC:blue'", "insert into t values (1, 'a')", "set gtid_next = 'AUTOMATIC'"]).await;
+    s.run(&[
+        "set gtid_next = 'AUTOMATIC:blue'",
+        "insert into t values (1, 'a')",
+        "set gtid_next = 'AUTOMATIC'",
+    ])
+    .await;
     s.run(&["insert into t values (2, 'b')"]).await;
     let events = s.drain(&mut stream).await;
     assert!(matches!(&begins(&events)[0], Tx::Gtid { tag, number: 1, .. } if tag == "blue"), "{events:?}");
@@ -416,7 +471,12 @@ async fn tagged_transactions_and_several_domains_are_followed() {
     let mut s = setup(Product::MariaDb, &[]).await;
     let table = s.table("t").await;
     let mut stream = s.stream("t", &["id"]).await;
-    s.run(&["set session gtid_domain_id = 5", "insert into t values (1, 'a')", "set session gtid_domain_id = 0"]).await;
+    s.run(&[
+        "set session gtid_domain_id = 5",
+        "insert into t values (1, 'a')",
+        "set session gtid_domain_id = 0",
+    ])
+    .await;
     s.run(&["insert into t values (2, 'b')"]).await;
     let events = s.drain(&mut stream).await;
     let position = last_position(&events);
@@ -438,14 +498,26 @@ async fn json_and_geometry_are_read_again_by_key() {
         let table = s.table("j").await;
         let mut stream = s.open(&table, &["id"], true, None).await;
         // MySQL takes no JSON from a session whose character set is binary.
-        s.run(&["set names utf8mb4", "insert into j (id, g, a, p) values ('\u{e9}', point(1, 2), '{\"a\": [1, 2]}', point(3, 4))"]).await;
+        s.run(&[
+            "set names utf8mb4",
+            "insert into j (id, g, a, p) values ('\u{e9}', point(1, 2), '{\"a\": [1, 2]}', point(3, 4))",
+        ])
+        .await;
         if product == Product::MySql {
             s.run(&["set session binlog_row_value_options = 'PARTIAL_JSON'"]).await;
         }
-        s.run(&["update j set a = json_set(a, '$.a[0]', 5)", "update j set id = 'z', a = json_set(a, '$.a[1]', 6)"]).await;
+        s.run(&[
+            "update j set a = json_set(a, '$.a[0]', 5)",
+            "update j set id = 'z', a = json_set(a, '$.a[1]', 6)",
+        ])
+        .await;
         let events = s.drain(&mut stream).await;
         let (e, z) = ("_latin1 x'E9'", "_latin1 x'7A'");
-        assert_eq!(changes(&events), [format!("{e} ?"), format!("{e} ?"), format!("{e} -"), format!("{z} ?")], "{product}");
+        assert_eq!(
+            changes(&events),
+            [format!("{e} ?"), format!("{e} ?"), format!("{e} -"), format!("{z} ?")],
+            "{product}"
+        );
     }
 }
 
@@ -476,7 +548,13 @@ async fn tables_with_hidden_columns_are_read() {
         if product == Product::MariaDb {
             let part = Part { column: Some("v".into()), prefix: None, descending: false };
             let (name, definition) = ("k".into(), String::new());
-            table.indexes.push(Index { name, unique: true, kind: "HASH".into(), parts: vec![part], definition });
+            table.indexes.push(Index {
+                name,
+                unique: true,
+                kind: "HASH".into(),
+                parts: vec![part],
+                definition,
+            });
         }
         let mut stream = s.open(&table, &["id"], false, None).await;
         s.run(&["insert into h values (1, 'A')", "update h set v = 'B'", "delete from h"]).await;

@@ -73,11 +73,19 @@ impl Setup {
         self.open(&table, key, false, None).await
     }
 
-    pub async fn open(&mut self, table: &Table, key: &[&str], rereads: bool, from: Option<&Position>) -> Changes {
+    pub async fn open(
+        &mut self,
+        table: &Table,
+        key: &[&str],
+        rereads: bool,
+        from: Option<&Position>,
+    ) -> Changes {
         self.next_id += 1;
         let key: Vec<String> = key.iter().map(|k| (*k).to_owned()).collect();
         let (opts, id) = (self.opts(), self.next_id);
-        Changes::open(opts, &self.server, table, &key, rereads, CONTROL, MIGRATION, id, from).await.expect("a stream")
+        Changes::open(opts, &self.server, table, &key, rereads, CONTROL, MIGRATION, id, from)
+            .await
+            .expect("a stream")
     }
 
     /// What the catalog says of a table.
@@ -126,7 +134,8 @@ impl Setup {
     pub async fn drain(&mut self, changes: &mut Changes) -> Vec<Event> {
         self.token += 1;
         let token = self.token;
-        let mark = format!("insert into {CONTROL}.marker values ({}, 99), ({MIGRATION}, {token})", MIGRATION + 1);
+        let mark =
+            format!("insert into {CONTROL}.marker values ({}, 99), ({MIGRATION}, {token})", MIGRATION + 1);
         let unmark = format!("delete from {CONTROL}.marker");
         self.run(&[&mark, &unmark]).await;
         let mut seen = Vec::new();
@@ -178,7 +187,10 @@ pub fn changes(events: &[Event]) -> Vec<String> {
         Op::Reread => format!("{} ?", text(&key.0)),
         Op::Delete => format!("{} -", text(&key.0)),
     };
-    events.iter().filter_map(|e| if let Event::Change(change) = e { Some(of(change)) } else { None }).collect()
+    events
+        .iter()
+        .filter_map(|e| if let Event::Change(change) = e { Some(of(change)) } else { None })
+        .collect()
 }
 
 /// The position behind the last transaction.

@@ -20,7 +20,11 @@ const COLUMNS: &[(&str, &str, &[&str])] = &[
     ("bu", "bigint unsigned", &["18446744073709551615", "0", "9223372036854775808"]),
     ("zf", "int(5) unsigned zerofill", &["7", "4294967295", "0"]),
     ("dz", "decimal(12,4) unsigned zerofill", &["7.5", "99999999.9999"]),
-    ("f", "float", &["0", "-0e0", "1.1", "3.4028234e38", "-1.17549435e-38", "1e-45", "16777217", "0.3333333"]),
+    (
+        "f",
+        "float",
+        &["0", "-0e0", "1.1", "3.4028234e38", "-1.17549435e-38", "1e-45", "16777217", "0.3333333"],
+    ),
     ("fd", "float(10,3)", &["1.234", "-9999.999"]),
     ("d", "double", &["1.7976931348623157e308", "5e-324", "-0e0", "0.1", "-123456789.12345679", "1e22"]),
     (
@@ -38,7 +42,11 @@ const COLUMNS: &[(&str, &str, &[&str])] = &[
     ("dec4", "decimal(30,0)", &["-999999999999999999999999999999", "5"]),
     ("gv", "int generated always as (`si` + 1) virtual", &[]),
     ("y", "year", &["1901", "2155", "0", "2024"]),
-    ("da", "date", &["'0000-00-00'", "'1000-01-01'", "'9999-12-31'", "'2024-02-29'", "'2024-00-00'", "'2023-02-31'"]),
+    (
+        "da",
+        "date",
+        &["'0000-00-00'", "'1000-01-01'", "'9999-12-31'", "'2024-02-29'", "'2024-00-00'", "'2023-02-31'"],
+    ),
     ("tm0", "time", &["'-838:59:59'", "'838:59:59'", "'00:00:00'", "'-00:00:01'"]),
     ("tm1", "time(1)", &["'-00:00:00.1'", "'-838:59:58.9'", "'12:34:56.7'"]),
     ("tm2", "time(2)", &["'-00:00:01.99'", "'00:00:00.01'", "'-12:00:00.00'"]),
@@ -49,11 +57,19 @@ const COLUMNS: &[(&str, &str, &[&str])] = &[
     ("dt0", "datetime", &["'0000-00-00 00:00:00'", "'9999-12-31 23:59:59'", "'1000-01-01 00:00:00'"]),
     ("dt1", "datetime(1)", &["'9999-12-31 23:59:59.9'", "'0000-00-00 00:00:00'"]),
     ("dt3", "datetime(3)", &["'2024-02-29 12:34:56.789'", "'1000-01-01 00:00:00.001'"]),
-    ("dt6", "datetime(6)", &["'9999-12-31 23:59:59.999999'", "'0000-00-00 00:00:00'", "'0001-01-01 01:01:01.000001'"]),
+    (
+        "dt6",
+        "datetime(6)",
+        &["'9999-12-31 23:59:59.999999'", "'0000-00-00 00:00:00'", "'0001-01-01 01:01:01.000001'"],
+    ),
     ("ts0", "timestamp", &["'1970-01-01 00:00:01'", "'2038-01-19 03:14:07'", "'0000-00-00 00:00:00'"]),
     ("ts2", "timestamp(2)", &["'2024-05-05 05:05:05.12'", "'0000-00-00 00:00:00'"]),
     ("ts4", "timestamp(4)", &["'2000-02-29 23:59:59.9999'"]),
-    ("ts6", "timestamp(6)", &["'2038-01-19 03:14:07.000000'", "'1970-01-01 00:00:01.000001'", "'0000-00-00 00:00:00'"]),
+    (
+        "ts6",
+        "timestamp(6)",
+        &["'2038-01-19 03:14:07.000000'", "'1970-01-01 00:00:01.000001'", "'0000-00-00 00:00:00'"],
+    ),
     ("b1", "bit(1)", &["0", "1"]),
     ("b12", "bit(12)", &["4095", "0", "256"]),
     ("b64", "bit(64)", &["18446744073709551615", "1", "0"]),
@@ -61,7 +77,11 @@ const COLUMNS: &[(&str, &str, &[&str])] = &[
     ("se", "set('a','b','c')", &["0", "7", "5"]),
     ("s64", SET_64, &["18446744073709551615", "9007199254740993", "0"]),
     ("gs", "varchar(40) generated always as (concat(`ti`, '-x')) stored", &[]),
-    ("ch", "char(10) character set utf8mb4", &["''", "'a'", "'\u{1f600}\u{fc}'", "' lead'", "'it\\'s \\\\ \"'"]),
+    (
+        "ch",
+        "char(10) character set utf8mb4",
+        &["''", "'a'", "'\u{1f600}\u{fc}'", "' lead'", "'it\\'s \\\\ \"'"],
+    ),
     ("ch200", "char(200) character set utf8mb4", &["''", "repeat('\u{1f600}', 200)", "repeat('x', 200)"]),
     ("chl", "char(5) character set latin1", &["_latin1 x'e4f6fcdf80'", "''"]),
     ("chu", "char(5) character set utf16", &["_utf16 x'00270027d83dde00'", "_utf16 x'005c0000'"]),
@@ -110,7 +130,10 @@ fn create(name: &str, null: &str) -> String {
         if is_generated(kind) { format!("`{name}` {kind}") } else { format!("`{name}` {kind} {null}") }
     };
     let columns: Vec<String> = COLUMNS.iter().map(define).collect();
-    format!("create table `{name}` (id int not null primary key, {}) character set utf8mb4", columns.join(", "))
+    format!(
+        "create table `{name}` (id int not null primary key, {}) character set utf8mb4",
+        columns.join(", ")
+    )
 }
 
 /// The statement that writes the nth row; with `nulls`, every third value is NULL.
@@ -134,7 +157,8 @@ async fn replay(setup: &mut Setup, name: &str, events: &[Event]) -> usize {
         setup.run(&[&format!("delete from `{name}` where id = {id}")]).await;
         match op {
             Op::Upsert(row) => {
-                let mut sql = format!("insert into `{name}` (id, {}) values (", columns.join(", ")).into_bytes();
+                let mut sql =
+                    format!("insert into `{name}` (id, {}) values (", columns.join(", ")).into_bytes();
                 sql.extend_from_slice(row);
                 sql.push(b')');
                 let done = setup.conn.query_drop(sql).await;
@@ -161,7 +185,10 @@ async fn assert_same(setup: &mut Setup, source: &str, copy: &str) {
         let sql = format!(
             "select a.id, {a}, {b} from `{source}` a left join `{copy}` b using (id) \
              where not ({a} <=> {b}) or not ({ta} <=> {tb}) or not (a.`{name}` <=> b.`{name}`) or b.id is null",
-            a = of("a"), b = of("b"), ta = text("a"), tb = text("b"),
+            a = of("a"),
+            b = of("b"),
+            ta = text("a"),
+            tb = text("b"),
         );
         let rows: Vec<Row> = setup.conn.query(&sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
         assert!(rows.is_empty(), "{name} {kind} differs: {:?}", &rows[..rows.len().min(3)]);
@@ -204,8 +231,14 @@ async fn keys(product: Product) {
     let expressions: Vec<String> = key.iter().map(|c| key_expression(c)).collect();
     let sql = format!("select {} from t order by id", expressions.join(", "));
     let rows: Vec<Row> = setup.conn.query(sql).await.unwrap();
-    let expected: Vec<Vec<Vec<u8>>> = rows.into_iter().map(|r| r.unwrap().into_iter().map(|v| mysql_async::from_value(v)).collect()).collect();
-    let got: Vec<Vec<u8>> = events.iter().filter_map(|e| if let Event::Change(c) = e { Some(c.key.0.clone()) } else { None }).collect();
+    let expected: Vec<Vec<Vec<u8>>> = rows
+        .into_iter()
+        .map(|r| r.unwrap().into_iter().map(|v| mysql_async::from_value(v)).collect())
+        .collect();
+    let got: Vec<Vec<u8>> = events
+        .iter()
+        .filter_map(|e| if let Event::Change(c) = e { Some(c.key.0.clone()) } else { None })
+        .collect();
     assert_eq!(got.len(), ROWS);
     for (row, key) in expected.iter().zip(&got) {
         let mut rest = key.as_slice();
@@ -236,7 +269,8 @@ async fn every_type_survives_on_mysql() {
 
 #[tokio::test]
 async fn nulls_survive_on_mariadb_compressed() {
-    round_trip(Product::MariaDb, &[("log_bin_compress", "ON"), ("log_bin_compress_min_len", "10")], "null").await;
+    round_trip(Product::MariaDb, &[("log_bin_compress", "ON"), ("log_bin_compress_min_len", "10")], "null")
+        .await;
 }
 
 #[tokio::test]
