@@ -562,3 +562,95 @@ async fn tables_with_hidden_columns_are_read() {
         assert_eq!(changes(&events), ["1 = 1,'A'", "1 = 1,'B'", "1 -"], "{product}");
     }
 }
+
+#[tokio::test]
+async fn whatever_else_servers_log_is_followed() {
+    let maria: &[&str] = &[
+        "create sequence q",
+        "select nextval(q)",
+        "create or replace table ctas as select * from other",
+        "analyze table t persistent for all",
+        "create table sv (id int primary key) with system versioning",
+        "insert into sv values (1)",
+        "update sv set id = 2",
+        "delete from sv",
+        "create table rc (id int primary key) engine = Aria",
+        "insert into rc values (1), (2)",
+        "insert into t values (60, 'r') returning id",
+    ];
+    let mysql: &[&str] = &[
+        "create table ctas as select * from other",
+        "create role r",
+        "set persist max_connections = 200",
+        "reset persist max_connections",
+        "alter instance rotate innodb master key",
+        "create table inv (a int) engine = InnoDB",
+        "alter table inv add column b int default 5, algorithm = instant",
+        "insert into t values (60, 'r')",
+    ];
+    for (product, more) in [(Product::MariaDb, maria), (Product::MySql, mysql)] {
+        let mut s = setup(product, &[("local_infile", "ON")]).await;
+        let mut stream = s.stream("t", &["id"]).await;
+        s.run(&[
+            "create table parent (id int primary key) engine = InnoDB",
+            "create table part (id int, v int, primary key (id)) partition by hash (id) partitions 4",
+            "insert into part values (1, 1), (2, 2), (3, 3)",
+            "update part set id = id + 10",
+            "alter table part truncate partition p1",
+            "create procedure pr() begin insert into t values (10, 'proc'); update other set id = id + 1; end",
+            "create trigger tr after insert on other for each row insert into t values (new.id + 100, 'trig')",
+            "insert into other values (1)",
+            "call pr()",
+            "insert into t values (10, 'dup') on duplicate key update v = 'updated'",
+            "replace into t values (10, 'replaced')",
+            "drop trigger tr",
+            "create user u@localhost identified by 'x'",
+            "grant select on shop.t to u@localhost",
+            "drop user u@localhost",
+            "create table mem (a int) engine = memory",
+            "insert into mem values (1)",
+            "truncate mem",
+            "lock tables t write",
+            "insert into t values (11, 'locked')",
+            "unlock tables",
+            "begin",
+            "insert into t values (12, 'ddl ends it')",
+            "create table implicit (a int)",
+            "insert into t values (13, 'auto')",
+            "set autocommit = 0",
+            "insert into t values (14, 'later')",
+            "commit",
+            "set autocommit = 1",
+            "update t join other on t.id = 11 set t.v = 'joined', other.id = other.id + 50",
+            "create event ev on schedule at now() + interval 1 year do delete from t",
+            "drop event ev",
+            "create function fn() returns int deterministic return 5",
+            "drop function fn",
+        ])
+        .await;
+        for sql in more {
+            match s.conn.query_drop(*sql).await {
+                // Without a keyring there is no master key to rotate.
+                Err(e) if sql.contains("master key") => drop(e),
+                done => done.unwrap_or_else(|e| panic!("{sql}: {e}")),
+            }
+        }
+        let events = s.drain(&mut stream).await;
+        assert_eq!(
+            changes(&events),
+            [
+                "101 = 101,'trig'",
+                "10 = 10,'proc'",
+                "10 = 10,'updated'",
+                "10 = 10,'replaced'",
+                "11 = 11,'locked'",
+                "12 = 12,'ddl ends it'",
+                "13 = 13,'auto'",
+                "14 = 14,'later'",
+                "11 = 11,'joined'",
+                "60 = 60,'r'",
+            ],
+            "{product}"
+        );
+    }
+}
