@@ -26,8 +26,6 @@ use std::{
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// After so long without a word the connection is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Whoever did not ask for so long cannot say how long the server was silent.
-const ABSENCE_MAX: Duration = Duration::from_secs(5);
 /// Progress is told at most so often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// The server may wait so long for us to read, in seconds: reading pauses while the change log is full.
@@ -148,7 +146,8 @@ impl Changes {
     /// `Transient` if the connection is lost or silent; `Unfit` if the source's definition changed or it was written in a way that the
     /// stream does not carry; `Refused` if rows are not whole; `Corrupt` if the binlog is purged or cannot be read.
     pub async fn next(&mut self) -> Result<Event> {
-        if self.asked_at.elapsed() > ABSENCE_MAX {
+        // Whoever did not listen for so long cannot say that the server was silent.
+        if self.asked_at.elapsed() > SILENCE_MAX {
             self.silent_since = Instant::now();
         }
         self.asked_at = Instant::now();
