@@ -205,8 +205,19 @@ impl Plan {
     /// The change of a row that is there afterwards.
     fn written(&self, after: &[Cell<'_>], before: &[Cell<'_>]) -> Result<Change> {
         let key = self.key(after, before)?;
-        let op = if self.rereads { Op::Reread } else { Op::Upsert(self.row(after)?) };
-        Ok(Change { key, op })
+        if self.rereads || !self.is_writable(after) {
+            return Ok(Change { key, op: Op::Reread });
+        }
+        Ok(Change { key, op: Op::Upsert(self.row(after)?) })
+    }
+
+    /// Whether every literal of the row is taken by a strict session.
+    fn is_writable(&self, cells: &[Cell<'_>]) -> bool {
+        let is_writable = |(column, cell): (&Planned, &Cell<'_>)| match cell {
+            Cell::Value(value) => column.generated || column.form.is_writable(value),
+            Cell::Absent | Cell::Null => true,
+        };
+        self.columns.iter().zip(cells).all(is_writable)
     }
 
     /// The key's literals. What `cells` leave out is taken from `others`.

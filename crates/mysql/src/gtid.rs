@@ -9,12 +9,15 @@ const NUMBER_END: u64 = i64::MAX as u64;
 /// The longest tag.
 const TAG_CHARS_MAX: usize = 32;
 
+/// A server's number and a tag; empty: none.
+type Source = ([u8; 16], String);
+
 /// A set of MySQL's transactions: for each source and tag (`""`: none), intervals of numbers.
 ///
 /// Intervals are `[first, end)`, ascending, and neither overlap nor touch; no source is without an interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GtidSet {
-    sources: BTreeMap<([u8; 16], String), Vec<(u64, u64)>>,
+    sources: BTreeMap<Source, Vec<(u64, u64)>>,
 }
 
 impl GtidSet {

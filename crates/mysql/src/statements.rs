@@ -140,7 +140,8 @@ impl Statements {
 
     fn overwrite(&self) -> String {
         let others = self.filled.iter().filter(|(name, ..)| self.link.key.iter().all(|k| k.to != *name));
-        let others = others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
+        let others =
+            others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
         std::iter::once(self.guard()).chain(others).collect::<Vec<_>>().join(",\n")
     }
 

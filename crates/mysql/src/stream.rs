@@ -26,8 +26,6 @@ use std::{
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// After so long without a word the connection is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Whoever did not ask for so long cannot say how long the server was silent.
-const ABSENCE_MAX: Duration = Duration::from_secs(5);
 /// Progress is told at most so often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// The server may wait so long for us to read, in seconds: reading pauses while the change log is full.
@@ -36,6 +34,8 @@ const WRITE_TIMEOUT_S: u32 = 3600;
 const PACKET_BYTES_MAX: usize = 1 << 30;
 /// The binlog is not what was asked for; the text says in which way.
 const BINLOG_ERROR: u16 = 1236;
+/// MariaDB: another replica has the same server id. MySQL says it with [`BINLOG_ERROR`].
+const SAME_ID: u16 = 4052;
 const CHECKSUM_BYTES: usize = 4;
 
 /// An open change stream.
@@ -146,7 +146,8 @@ impl Changes {
     /// `Transient` if the connection is lost or silent; `Unfit` if the source's definition changed or it was written in a way that the
     /// stream does not carry; `Refused` if rows are not whole; `Corrupt` if the binlog is purged or cannot be read.
     pub async fn next(&mut self) -> Result<Event> {
-        if self.asked_at.elapsed() > ABSENCE_MAX {
+        // Whoever did not listen for so long cannot say that the server was silent.
+        if self.asked_at.elapsed() > SILENCE_MAX {
             self.silent_since = Instant::now();
         }
         self.asked_at = Instant::now();
@@ -269,13 +270,13 @@ fn without_checksum(event: &Binlog) -> &[u8] {
 fn failed(e: Driver) -> Error {
     const WHAT: &str = "the change stream failed";
     match &e {
-        Driver::Server(answer) if answer.code == BINLOG_ERROR => refusal(&answer.message).because(e),
+        Driver::Server(answer) if is_refusal(answer.code) => refusal(answer.code, &answer.message).because(e),
         // The driver cannot read every error packet, and then hides it in one of its own.
         Driver::Driver(mysql_async::DriverError::UnexpectedPacket { payload }) => match payload.as_slice() {
             [0xff, low, high, text @ ..] => {
                 let (code, text) = (u16::from_le_bytes([*low, *high]), String::from_utf8_lossy(text));
                 match code {
-                    BINLOG_ERROR => refusal(&text).because(e),
+                    code if is_refusal(code) => refusal(code, &text).because(e),
                     _ => Error::transient(format!("{WHAT}: error {code} {text}")).because(e),
                 }
             }
@@ -287,20 +288,24 @@ fn failed(e: Driver) -> Error {
     }
 }
 
+fn is_refusal(code: u16) -> bool {
+    matches!(code, BINLOG_ERROR | SAME_ID)
+}
+
 /// Error 1236 is many things.
-fn refusal(text: &str) -> Error {
-    if text.contains("same server_uuid/server_id") || text.contains("same server_id") {
+fn refusal(code: u16, text: &str) -> Error {
+    if code == SAME_ID || text.contains("same server_uuid/server_id") {
         return Error::refused(format!(
-            "another replica reads the binlog under the same server id as this migration: error 1236 {text}"
+            "another replica reads the binlog under the same server id as this migration: error {code} {text}"
         ))
         .next("end the other one, or see whether another runner has this migration; then run the same command again");
     }
     if text.contains("max_allowed_packet") {
-        return Error::refused(format!("the server cannot send an event of its binlog: error 1236 {text}"))
+        return Error::refused(format!("the server cannot send an event of its binlog: error {code} {text}"))
             .next("SET GLOBAL max_allowed_packet to more, then run the same command again");
     }
     Error::corrupt(format!(
-        "the server cannot send its binlog from where this migration stopped; most likely it was purged meanwhile: error 1236 {text}"
+        "the server cannot send its binlog from where this migration stopped; most likely it was purged meanwhile: error {code} {text}"
     ))
     .next("nothing was swapped; `shadowswap abort`, keep the binlog longer (binlog_expire_logs_seconds), and run again")
 }

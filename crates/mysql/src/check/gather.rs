@@ -63,7 +63,8 @@ pub async fn gather(
     let sentry = crate::cutover::sentry(&name);
     let Tied { keys_out, keys_in, triggers } = tied(conn, &name).await?;
     let views: Vec<String> = conn.exec(VIEWS, (crate::sql::table(&name),)).await.map_err(tell)?;
-    let taken: Vec<String> = conn.exec(TAKEN, (&name.schema, &shadow.name, &old.name, &sentry.name)).await.map_err(tell)?;
+    let taken: Vec<String> =
+        conn.exec(TAKEN, (&name.schema, &shadow.name, &old.name, &sentry.name)).await.map_err(tell)?;
     let text = "select count(*) from information_schema.PROCESSLIST where COMMAND like 'Binlog Dump%'";
     let replicas: Option<u64> = conn.query_first(text).await.map_err(tell)?;
     let is_replica = is_replica(conn, server).await?;

@@ -17,8 +17,10 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Signed,
-    /// Also the number of ENUM and SET.
+    /// Also the bits of SET.
     Unsigned,
+    /// The number of a member.
+    Enum,
     /// The highest byte first.
     Bit,
     Float,
@@ -88,7 +90,7 @@ pub(crate) fn form(column: &Column, wire: Wire) -> Option<Form> {
         "datetime" => time(code::DATETIME2, code::DATETIME, Form::DateTime, Form::OldDateTime),
         "timestamp" => time(code::TIMESTAMP2, code::TIMESTAMP, Form::Timestamp, Form::OldTimestamp),
         "bit" => (wire.code == code::BIT && meta == digits.max(1)).then_some(Form::Bit),
-        "enum" => (wire.code == code::ENUM).then_some(Form::Unsigned),
+        "enum" => (wire.code == code::ENUM).then_some(Form::Enum),
         "set" => (wire.code == code::SET).then_some(Form::Unsigned),
         "char" => text(wire.code == code::STRING && string),
         "varchar" => text(wire.code == code::VARCHAR && string),
@@ -120,6 +122,12 @@ impl Form {
         !matches!(self, Form::Float | Form::Double | Form::Opaque)
     }
 
+    /// Whether a strict session takes the literal. The member 0 of an ENUM, which is what a session that was not strict made of an
+    /// unknown one, can only be copied from row to row.
+    pub(crate) fn is_writable(&self, bytes: &[u8]) -> bool {
+        *self != Form::Enum || bytes.iter().any(|b| *b != 0)
+    }
+
     /// The literal within a key.
     pub(crate) fn push_key(&self, out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), DecodeError> {
         match self {
@@ -147,7 +155,7 @@ impl Form {
                 let unused = 64_usize.saturating_sub(bytes.len() * 8).min(63);
                 push_signed(out, (little_endian(bytes) << unused).cast_signed() >> unused);
             }
-            Form::Unsigned => push_unsigned(out, little_endian(bytes)),
+            Form::Unsigned | Form::Enum => push_unsigned(out, little_endian(bytes)),
             Form::Bit => push_unsigned(out, big_endian(bytes)),
             Form::Float => push_finite(out, f32::from_bits(little_endian(bytes) as u32), push_float)?,
             Form::Double => push_finite(out, f64::from_bits(little_endian(bytes)), push_double)?,

@@ -54,6 +54,9 @@ pub(crate) mod code {
     pub(crate) const GEOMETRY: u8 = 255;
 }
 
+/// The columns' names, in order.
+type Names<'a> = Vec<&'a [u8]>;
+
 /// A TABLE_MAP event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableMap<'a> {
@@ -96,7 +99,7 @@ impl<'a> TableMap<'a> {
     }
 
     /// The columns' types, and their names where the server is set to tell (`binlog_row_metadata=FULL`).
-    pub(crate) fn columns(&self) -> Result<(Vec<Wire>, Option<Vec<&'a [u8]>>), DecodeError> {
+    pub(crate) fn columns(&self) -> Result<(Vec<Wire>, Option<Names<'a>>), DecodeError> {
         let mut bytes = Bytes(self.definition);
         let count = bytes.size()?;
         let codes = bytes.take(count)?;
@@ -114,7 +117,7 @@ impl<'a> TableMap<'a> {
 /// The field of optional metadata that holds the columns' names.
 const COLUMN_NAME: u8 = 4;
 
-fn names(mut bytes: Bytes<'_>) -> Result<Option<Vec<&[u8]>>, DecodeError> {
+fn names(mut bytes: Bytes<'_>) -> Result<Option<Names<'_>>, DecodeError> {
     while !bytes.is_empty() {
         let field = bytes.u8()?;
         let size = bytes.size()?;

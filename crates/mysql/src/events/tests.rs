@@ -1,1 +1,237 @@
+use super::*;
+use crate::catalog::Column;
+use shadowswap_core::Op;
 
+const SOURCE: [u8; 16] = [7; 16];
+
+fn assembly(version: &str, has_gtids: bool, from: &Position, is_whole: bool) -> Assembly {
+    let column = Column {
+        name: "id".into(),
+        data_type: "int".into(),
+        column_type: "int".into(),
+        charset: None,
+        collation: None,
+        nullable: false,
+        default: None,
+        extra: String::new(),
+        generated: false,
+        invisible: false,
+    };
+    let source = Table {
+        schema: "shop".into(),
+        name: "t".into(),
+        engine: "InnoDB".into(),
+        create: String::new(),
+        columns: vec![column],
+        indexes: Vec::new(),
+    };
+    let key = vec!["id".to_owned()];
+    let wanted = Wanted { source, key, rereads: false, control_schema: "shadowswap".into(), migration: 7 };
+    let server = Server::parse(version, has_gtids, 0).expect("a version");
+    Assembly::new(wanted, &server, from, is_whole).expect("an assembly")
+}
+
+fn mysql() -> Assembly {
+    let from = Position { gtids: String::new(), file: "bin.000002".into(), offset: 4 };
+    assembly("9.7.0", true, &from, false)
+}
+
+/// Feeds events as they lie in a file, one after the other.
+struct Feed {
+    assembly: Assembly,
+    end: u64,
+}
+
+impl Feed {
+    fn new(assembly: Assembly, end: u64) -> Feed {
+        Feed { assembly, end }
+    }
+
+    fn give(&mut self, kind: u8, data: &[u8]) -> Result<()> {
+        let size = 19 + data.len() as u32;
+        self.end += u64::from(size);
+        let end_low = self.end as u32;
+        self.assembly.take(&Raw { kind, timestamp: 5, server: 3, size, end_low, flags: 0, data })
+    }
+
+    /// What comes out of a compressed transaction is in no file.
+    fn give_unpacked(&mut self, kind: u8, data: &[u8]) -> Result<()> {
+        let size = 19 + data.len() as u32;
+        self.assembly.take(&Raw { kind, timestamp: 5, server: 3, size, end_low: 0, flags: 0, data })
+    }
+
+    fn seen(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.assembly.pop()).collect()
+    }
+}
+
+fn gtid(number: u64) -> Vec<u8> {
+    [&[0][..], &SOURCE, &number.to_le_bytes()].concat()
+}
+
+fn query(sql: &str) -> Vec<u8> {
+    let mut data = vec![0; 8];
+    data.extend_from_slice(&[4, 0, 0, 0, 0]);
+    data.extend_from_slice(b"shop\0");
+    data.extend_from_slice(sql.as_bytes());
+    data
+}
+
+fn map(table: &str) -> Vec<u8> {
+    let mut data = vec![9, 0, 0, 0, 0, 0, 1, 0, 4];
+    data.extend_from_slice(b"shop\0");
+    data.push(table.len() as u8);
+    data.extend_from_slice(table.as_bytes());
+    data.extend_from_slice(&[0, 1, 3, 0, 0]);
+    data
+}
+
+/// A row of table 9 with this number.
+fn row(id: u8) -> Vec<u8> {
+    vec![9, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, id, 0, 0, 0]
+}
+
+fn insert(feed: &mut Feed, id: u8) -> Result<()> {
+    feed.give(2, &query("BEGIN"))?;
+    feed.give(19, &map("t"))?;
+    feed.give(23, &row(id))
+}
+
+#[test]
+fn a_transaction_is_given_whole_with_its_name_and_position() {
+    let mut feed = Feed::new(mysql(), 4);
+    feed.give(33, &gtid(12)).expect("a GTID");
+    assert_eq!(feed.assembly.position(), None, "within a transaction");
+    insert(&mut feed, 5).expect("a row");
+    feed.give(16, &[0; 8]).expect("XID");
+    let end = feed.end;
+    let events = feed.seen();
+    let [Event::Begin(tx), Event::Change(change), Event::Commit { position, committed }] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!(*tx, Tx::Gtid { source: SOURCE, tag: String::new(), number: 12 });
+    assert_eq!((change.key.0.as_slice(), &change.op), (&b"5"[..], &Op::Upsert(b"5".to_vec())));
+    assert_eq!(position.gtids, "07070707-0707-0707-0707-070707070707:12");
+    assert_eq!((position.offset, *committed), (end, 5_000_000));
+    // The same transaction again is behind us, and one of another table is none of ours.
+    feed.give(33, &gtid(12)).expect("a GTID");
+    insert(&mut feed, 6).expect("a row");
+    feed.give(16, &[0; 8]).expect("XID");
+    feed.give(33, &gtid(13)).expect("a GTID");
+    feed.give(2, &query("BEGIN")).expect("a query");
+    feed.give(19, &map("u")).expect("a map");
+    feed.give(23, &row(5)).expect("a row");
+    feed.give(16, &[0; 8]).expect("XID");
+    assert!(feed.seen().is_empty());
+    assert!(feed.assembly.position().expect("between").gtids.ends_with(":12-13"));
+}
+
+#[test]
+fn a_compressed_transaction_that_was_swallowed_is_noticed() {
+    for next in [33_u8, 40, 16, 27, 4, 15, 3] {
+        let mut feed = Feed::new(mysql(), 4);
+        feed.give(33, &gtid(1)).expect("a GTID");
+        feed.give(40, &[0; 9]).expect("a payload");
+        let e = feed.give(next, &gtid(2)).expect_err("its rows are missing");
+        assert!(e.kind == Kind::Corrupt && e.to_string().contains("compressed"), "{next}: {e}");
+    }
+    let mut feed = Feed::new(mysql(), 4);
+    feed.give(33, &gtid(1)).expect("a GTID");
+    feed.give(40, &[0; 9]).expect("a payload");
+    let end = feed.end;
+    feed.give_unpacked(2, &query("BEGIN")).expect("a query");
+    feed.give_unpacked(19, &map("t")).expect("a map");
+    feed.give_unpacked(23, &row(5)).expect("a row");
+    feed.give_unpacked(16, &[0; 8]).expect("XID");
+    let events = feed.seen();
+    assert!(matches!(&events[2], Event::Commit { position, .. } if position.offset == end), "{events:?}");
+    feed.give(33, &gtid(2)).expect("the next");
+}
+
+#[test]
+fn what_is_rolled_back_after_it_was_given_is_unfit() {
+    for sql in ["ROLLBACK", "ROLLBACK TO `s`"] {
+        let mut feed = Feed::new(mysql(), 4);
+        feed.give(33, &gtid(1)).expect("a GTID");
+        insert(&mut feed, 5).expect("a row");
+        let e = feed.give(2, &query(sql)).expect_err("rows of ours");
+        assert!(e.kind == Kind::Unfit && e.to_string().contains("rolled back"), "{e}");
+        let mut feed = Feed::new(mysql(), 4);
+        feed.give(33, &gtid(1)).expect("a GTID");
+        feed.give(2, &query("BEGIN")).expect("a query");
+        feed.give(2, &query(sql)).expect("nothing of ours");
+        assert!(feed.seen().is_empty());
+    }
+}
+
+#[test]
+fn what_is_not_known_or_out_of_place_stops() {
+    for (kind, data) in [(99_u8, vec![]), (26, vec![1, 0]), (16, vec![0; 8]), (23, row(1)), (19, map("t"))] {
+        let mut feed = Feed::new(mysql(), 4);
+        assert_eq!(feed.give(kind, &data).expect_err("not here").kind, Kind::Corrupt, "{kind}");
+    }
+    let mut feed = Feed::new(mysql(), 4);
+    feed.give(33, &gtid(1)).expect("a GTID");
+    assert_eq!(feed.give(33, &gtid(2)).expect_err("no end").kind, Kind::Corrupt);
+    let mut feed = Feed::new(mysql(), 4);
+    feed.give(33, &gtid(1)).expect("a GTID");
+    feed.give(2, &query("BEGIN")).expect("a query");
+    let e = feed.give(23, &row(1)).expect_err("not announced");
+    assert!(e.kind == Kind::Corrupt && e.to_string().contains("announce"), "{e}");
+    let mut feed = Feed::new(mysql(), 4);
+    let e = feed.give(34, &gtid(0)).expect_err("no GTID");
+    assert!(e.kind == Kind::Refused && e.to_string().contains("gtid_mode"), "{e}");
+    for cut in 0..20 {
+        let mut feed = Feed::new(mysql(), 4);
+        assert!(feed.give(33, &gtid(1)[..cut]).is_err());
+        feed.give(33, &gtid(1)).expect("a GTID");
+        assert!(feed.give(2, &query("")[..cut.min(16)]).is_err());
+    }
+}
+
+#[test]
+fn beyond_4_gib_a_file_is_read_from_its_head_and_what_is_done_left_out() {
+    const FAR: u64 = (1 << 32) - 200;
+    let from = Position { gtids: String::new(), file: "bin.000003".into(), offset: FAR + 300 };
+    let mut feed = Feed::new(assembly("5.6.51", false, &from, true), FAR);
+    for id in 1..=6 {
+        insert(&mut feed, id).expect("a row");
+        feed.give(16, &[0; 8]).expect("XID");
+    }
+    let events = feed.seen();
+    let begins: Vec<_> =
+        events.iter().filter_map(|e| if let Event::Begin(tx) = e { Some(tx) } else { None }).collect();
+    let size = (feed.end - FAR) / 6;
+    let due: Vec<Tx> = (0..6)
+        .map(|n| FAR + n * size)
+        .filter(|o| *o >= from.offset)
+        .map(|offset| Tx::Place { file: 3, offset })
+        .collect();
+    assert!(!due.is_empty() && due.len() < 6);
+    assert_eq!(begins, due.iter().collect::<Vec<_>>());
+    assert_eq!(feed.assembly.position().expect("between").offset, feed.end);
+}
+
+#[test]
+fn mariadbs_transactions_end_as_their_head_says() {
+    let from = Position { gtids: "0-3-11,1-1-4".into(), file: "bin.000002".into(), offset: 4 };
+    let mut feed = Feed::new(assembly("10.11.6-MariaDB", false, &from, false), 4);
+    let head = |sequence: u64, flags: u8| {
+        [&sequence.to_le_bytes()[..], &[0, 0, 0, 0, flags, 0, 0, 0, 0, 0, 0]].concat()
+    };
+    feed.give(162, &head(12, 1)).expect("a GTID");
+    feed.give(2, &query("CREATE TABLE x (a int)")).expect("a query");
+    assert!(feed.assembly.position().is_some());
+    let begin = feed.end;
+    feed.give(162, &head(13, 4)).expect("a GTID");
+    feed.give(160, b"insert into t values (1)").expect("an annotation");
+    feed.give(19, &map("t")).expect("a map");
+    feed.give(23, &row(1)).expect("a row");
+    feed.give(2, &query("COMMIT")).expect("a query");
+    let events = feed.seen();
+    assert_eq!(events[0], Event::Begin(Tx::Place { file: 2, offset: begin }));
+    assert!(
+        matches!(&events[2], Event::Commit { position, .. } if position.gtids == "0-3-13,1-1-4"),
+        "{events:?}"
+    );
+}

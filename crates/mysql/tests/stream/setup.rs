@@ -88,6 +88,11 @@ impl Setup {
             .expect("a stream")
     }
 
+    /// The next stream has the number of the last one.
+    pub fn reuse_server_id(&mut self) {
+        self.next_id -= 1;
+    }
+
     /// What the catalog says of a table.
     pub async fn table(&mut self, name: &str) -> Table {
         let sql = format!(
@@ -200,4 +205,17 @@ pub fn last_position(events: &[Event]) -> Position {
         Event::Begin(_) | Event::Change(_) | Event::Marker(_) | Event::Progress(_) => None,
     };
     events.iter().rev().find_map(of).expect("a transaction")
+}
+
+pub const TABLE: &str = "create table t (id int not null primary key, v varchar(20)) engine = InnoDB";
+
+/// A server with the table `t` and another.
+pub async fn setup(product: Product, settings: &[(&str, &str)]) -> Setup {
+    let mut setup = Setup::new(product, settings).await;
+    setup.run(&[TABLE, "create table other (id int not null primary key) engine = InnoDB"]).await;
+    setup
+}
+
+pub fn both() -> [Product; 2] {
+    Product::ALL
 }

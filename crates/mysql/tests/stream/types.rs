@@ -231,10 +231,8 @@ async fn keys(product: Product) {
     let expressions: Vec<String> = key.iter().map(|c| key_expression(c)).collect();
     let sql = format!("select {} from t order by id", expressions.join(", "));
     let rows: Vec<Row> = setup.conn.query(sql).await.unwrap();
-    let expected: Vec<Vec<Vec<u8>>> = rows
-        .into_iter()
-        .map(|r| r.unwrap().into_iter().map(|v| mysql_async::from_value(v)).collect())
-        .collect();
+    let expected: Vec<Vec<Vec<u8>>> =
+        rows.into_iter().map(|r| r.unwrap().into_iter().map(mysql_async::from_value).collect()).collect();
     let got: Vec<Vec<u8>> = events
         .iter()
         .filter_map(|e| if let Event::Change(c) = e { Some(c.key.0.clone()) } else { None })
