@@ -130,7 +130,7 @@ async fn carry_out(conn: &mut Conn, case: &Case, product: Product, plan: &Plan) 
 async fn every_case(product: Product) {
     let (database, mut conn, control) = start(product).await;
     for case in CASES.iter().filter(|c| is_for(c.only, product)) {
-        for table in ["t", "ref", "_t_shadow"] {
+        for table in ["t", "ref", "_t_shadow", "t_shadow"] {
             run(&mut conn, &format!("drop table if exists `{table}`")).await;
         }
         run(&mut conn, &case.create.replace("{T}", "`t`")).await;

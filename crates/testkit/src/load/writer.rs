@@ -157,9 +157,9 @@ impl Writer {
                 Ok(Err(e)) => {
                     let what = format!("{:?}: {}", step.sql, e.what);
                     if e.is_conflict {
-                        self.meter.conflicted(what)
+                        self.meter.conflicted(what);
                     } else {
-                        self.meter.failed(what)
+                        self.meter.failed(what);
                     }
                     (e.is_broken, e.is_open)
                 }
