@@ -1,7 +1,8 @@
 //! Runs against clients that never rest.
 
+use mysql_async::Conn;
 use shadowswap_testkit::load::{Column, KeyColumn, Ledger, Load, Op, TableShape};
-use shadowswap_testkit::mysql::{Product, shared};
+use shadowswap_testkit::mysql::{Mysql, Product, shared};
 
 use super::{PRODUCTS, traces};
 use crate::operator::{LONG, SOON, run};
@@ -27,13 +28,16 @@ impl Race {
 
     async fn run(self, product: Product) {
         let database = shared(product).await.database().await;
-        let mut conn = database.connect().await;
+        self.run_on(&database.url(), database.connect().await, &format!("{product:?}")).await;
+    }
+
+    async fn run_on(self, url: &str, mut conn: Conn, product: &str) {
         self.shape.create(&mut conn).await;
         let table = self.shape.table().to_owned();
         let ledger = Ledger::fill(&mut conn, self.shape, self.rows, 1).await;
-        let load = Load::new(&database.url()).writers(8).mix(&self.mix).start(ledger).await.unwrap();
+        let load = Load::new(url).writers(8).mix(&self.mix).start(ledger).await.unwrap();
         load.reached(AFTERWARDS, SOON).await;
-        let output = run(&database.url(), &table, self.alter)
+        let output = run(url, &table, self.alter)
             .args(PATIENT)
             .args(["--chunk-time", "20ms"])
             .args(self.more.iter().copied())
@@ -42,9 +46,9 @@ impl Race {
         let output = output.expect_code(0);
         load.reached(AFTERWARDS, SOON).await;
         let (report, ledger) = load.stop().await;
-        assert!(report.is_clean(), "{product:?}: {report}\n{}", output.stderr);
+        assert!(report.is_clean(), "{product}: {report}\n{}", output.stderr);
         let differences = ledger.check(&mut conn, &table).await.unwrap();
-        assert!(differences.is_empty(), "{product:?}: {differences}\n{}{}", output.stdout, output.stderr);
+        assert!(differences.is_empty(), "{product}: {differences}\n{}{}", output.stdout, output.stderr);
         assert_eq!(traces(&mut conn).await, Vec::<String>::new());
     }
 }
@@ -86,4 +90,28 @@ async fn computed_values_are_applied_through_the_projection() {
         ..Race::standard(&Op::MIX)
     })
     .await;
+}
+
+/// Servers that are set up in another way than most.
+#[tokio::test]
+async fn no_write_is_lost_whatever_the_binlog_is_like() {
+    let kinds: [(Product, &[(&str, &str)]); 4] = [
+        // No floor is to be had: chunks lock what they read.
+        (Product::MySql, &[("gtid_mode", "OFF"), ("enforce_gtid_consistency", "OFF")]),
+        (Product::MySql, &[("binlog_transaction_compression", "ON"), ("binlog_row_metadata", "FULL")]),
+        (Product::MySql, &[("binlog_checksum", "NONE")]),
+        (
+            Product::MariaDb,
+            &[("log_bin_compress", "ON"), ("binlog_checksum", "NONE"), ("binlog_row_metadata", "FULL")],
+        ),
+    ];
+    for (product, settings) in kinds {
+        let builder =
+            settings.iter().fold(Mysql::builder(product), |b, (name, value)| b.setting(name, value));
+        let server = builder.start().await;
+        server.create_database("shop").await;
+        let race = Race { rows: 5_000, ..Race::standard(&Op::MIX) };
+        race.run_on(&server.url("shop"), server.connect("shop").await, &format!("{product:?} {settings:?}"))
+            .await;
+    }
 }
