@@ -1,9 +1,9 @@
 //! Kills, stops and aborts in each phase.
 
 use shadowswap_testkit::load::{Ledger, Load, TableShape};
-use shadowswap_testkit::mysql::{Product, shared};
+use shadowswap_testkit::mysql::{Mysql, Product, shared};
 
-use super::{PRODUCTS, phase, reached, sql, texts, traces};
+use super::{PRODUCTS, phase, reached, sql, texts, traces, until_found};
 use crate::operator::{LONG, SOON, run, tell};
 
 /// Slow enough to be met in each phase.
@@ -132,6 +132,79 @@ async fn rows_that_do_not_fit_are_named() {
         .await;
         let output = run(&database.url(), "u", "add unique key (n)").run(LONG).await.expect_code(3);
         assert!(output.stderr.contains("1 and 2"), "{}", output.stderr);
+        assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn server_that_restarts_during_the_copy_is_waited_for() {
+    for product in PRODUCTS {
+        let server = Mysql::start(product).await;
+        server.create_database("shop").await;
+        let url = server.url("shop");
+        let mut conn = server.connect("shop").await;
+        let shape = TableShape::standard("t");
+        shape.create(&mut conn).await;
+        let ledger = Ledger::fill(&mut conn, shape, 20_000, 1).await;
+        let mut migration = run(&url, "t", "modify n bigint").args(SLOW).spawn();
+        reached(&mut conn, &mut migration, &["copy"]).await;
+        let copied = "select 1 from shadowswap.chunk where done having count(*) > 3";
+        until_found(&mut conn, copied, SOON).await;
+        drop(conn);
+        server.restart().await;
+        let output = migration.wait(LONG).await.expect_code(0);
+        let mut conn = server.connect("shop").await;
+        let differences = ledger.check(&mut conn, "t").await.unwrap();
+        assert!(differences.is_empty(), "{product:?}: {differences}\n{}{}", output.stdout, output.stderr);
+        assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn triggers_and_keys_made_during_the_run_end_it() {
+    for product in PRODUCTS {
+        for made in [
+            "create trigger tr before insert on t for each row set new.n = 1",
+            "create table child (t int, foreign key (t) references t (id))",
+        ] {
+            let database = shared(product).await.database().await;
+            let mut conn = database.connect().await;
+            sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)")
+                .await;
+            let mut first =
+                run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
+            reached(&mut conn, &mut first, &["ready"]).await;
+            sql(&mut conn, made).await;
+            tell(&database.url(), "cutover", "t").await;
+            let output = first.wait(LONG).await.expect_code(3);
+            assert!(output.stderr.contains("nothing was swapped"), "{made}: {}", output.stderr);
+            assert_eq!(traces(&mut conn).await, Vec::<String>::new(), "{product:?} {made}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_that_hold_the_table_are_waited_for_and_named() {
+    for product in PRODUCTS {
+        let database = shared(product).await.database().await;
+        let mut conn = database.connect().await;
+        sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)")
+            .await;
+        let mut holder = database.connect().await;
+        let mut migration = run(&database.url(), "t", "modify n bigint")
+            .args(["--cutover", "manual", "--cutover-attempts", "3"])
+            .spawn();
+        reached(&mut conn, &mut migration, &["ready"]).await;
+        sql(&mut holder, "start transaction").await;
+        sql(&mut holder, "update t set n = 5 where id = 1").await;
+        tell(&database.url(), "cutover", "t").await.expect_code(0);
+        let output = migration.wait(LONG).await.expect_code(5);
+        assert!(output.stderr.contains("could not cut over"), "{}", output.stderr);
+        // Nobody waits any more, and nothing is locked.
+        sql(&mut conn, "update t set n = 7 where id = 2").await;
+        sql(&mut holder, "commit").await;
+        run(&database.url(), "t", "modify n bigint").run(LONG).await.expect_code(0);
+        assert_eq!(texts(&mut conn, "select id, n from t order by id").await, ["1|5", "2|7"]);
         assert_eq!(traces(&mut conn).await, Vec::<String>::new());
     }
 }
