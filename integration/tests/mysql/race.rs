@@ -1,10 +1,11 @@
 //! Runs against clients that never rest.
 
+use futures_util::FutureExt;
 use mysql_async::Conn;
 use shadowswap_testkit::load::{Column, KeyColumn, Ledger, Load, Op, TableShape};
 use shadowswap_testkit::mysql::{Mysql, Product, shared};
 
-use super::{PRODUCTS, traces};
+use super::{PRODUCTS, sql, texts, traces};
 use crate::operator::{LONG, SOON, run};
 
 /// Clients on a busy machine with a debug build: the stall is measured elsewhere, here it only must not make us give up.
@@ -113,5 +114,59 @@ async fn no_write_is_lost_whatever_the_binlog_is_like() {
         let race = Race { rows: 5_000, ..Race::standard(&Op::MIX) };
         race.run_on(&server.url("shop"), server.connect("shop").await, &format!("{product:?} {settings:?}"))
             .await;
+    }
+}
+
+/// With a replica that is absent, a commit is in the binlog, and sent to us, before anybody sees its rows. A row that is deleted by such
+/// a commit must not come back with a chunk that still saw it.
+#[tokio::test]
+async fn rows_deleted_by_commits_that_wait_for_a_replica_do_not_come_back() {
+    let kinds = [
+        (Product::MariaDb, "rpl_semi_sync_master", None),
+        (
+            Product::MySql,
+            "rpl_semi_sync_source",
+            Some("install plugin rpl_semi_sync_source soname 'semisync_source.so'"),
+        ),
+    ];
+    for (product, prefix, install) in kinds {
+        let server = Mysql::start(product).await;
+        server.create_database("shop").await;
+        let mut conn = server.connect("shop").await;
+        for text in install {
+            sql(&mut conn, text).await;
+        }
+        let no_replica = if product == Product::MySql { "_wait_no_replica" } else { "_wait_no_slave" };
+        sql(&mut conn, &format!("set global {prefix}_timeout = 60; set global {prefix}{no_replica} = 1"))
+            .await;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let prefix = prefix.to_string();
+        // The server gives up after the timeout, until it is told again.
+        let arming = tokio::spawn(async move {
+            let mut waits = 0;
+            tokio::pin!(stopped);
+            while (&mut stopped).now_or_never().is_none() {
+                sql(&mut conn, &format!("set global {prefix}_enabled = 0; set global {prefix}_enabled = 1"))
+                    .await;
+                tokio::time::sleep(std::time::Duration::from_millis(80)).await;
+                waits += 1;
+            }
+            sql(&mut conn, &format!("set global {prefix}_enabled = 0")).await;
+            let name = format!("{}_no_tx", prefix.replace("rpl_s", "Rpl_s"));
+            (waits, texts(&mut conn, &format!("show global status like '{name}'")).await)
+        });
+        let mix = [(Op::Delete, 6), (Op::Insert, 4), (Op::UpdateOne, 2), (Op::Reinsert, 2)];
+        let race = Race { rows: 5_000, ..Race::standard(&mix) };
+        race.run_on(
+            &server.url("shop"),
+            server.connect("shop").await,
+            &format!("{product:?} semi-synchronous"),
+        )
+        .await;
+        stop.send(()).unwrap();
+        let (armed, unacknowledged) = arming.await.unwrap();
+        assert!(armed > 10, "armed {armed} times");
+        let many = unacknowledged.first().and_then(|t| t.split('|').nth(1)?.parse::<u64>().ok());
+        assert!(many.is_some_and(|n| n > 10), "commits that waited in vain: {unacknowledged:?}");
     }
 }
