@@ -62,6 +62,8 @@ pub struct Session {
 
 /// A statement is cut when it has grown to this size; the server takes 16 MiB and more by default.
 const STATEMENT_BYTES: usize = 1 << 20;
+/// Rows named where values would be rounded.
+const ROWS_NAMED: u32 = 5;
 /// Errors of the server: NULL for a key column, which only the guard of [`Statements`] can bring about.
 const NULL_KEY: u16 = 1048;
 
@@ -168,6 +170,7 @@ impl Session {
             return Err(superseded());
         }
         raise(floor);
+        self.keeps_values(chunk).await?;
         let text = self.statements.copy(chunk.lower.as_ref(), chunk.upper.as_ref())?;
         let rows = self.run(text, "copying a chunk").await?;
         let done = format!(
@@ -305,6 +308,27 @@ impl Session {
         self.run(text, what).await.map(drop)
     }
 
+    /// A value that the server would round or cut without a word is an error, with the rows named.
+    async fn keeps_values(&mut self, chunk: &Chunk) -> Result<()> {
+        let text = self.statements.unfaithful(chunk.lower.as_ref(), chunk.upper.as_ref(), ROWS_NAMED)?;
+        let Some(text) = text else { return Ok(()) };
+        let rows = self.rows(text, "looking for values that the new type cannot keep").await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let keys = rows
+            .iter()
+            .map(|row| Ok(format!("({})", key_of(row, 0)?.join(", "))))
+            .collect::<Result<Vec<_>>>()?;
+        let message = format!(
+            "the new type would round or cut values, among others in the rows with the keys {}",
+            keys.join(", ")
+        );
+        Err(Error::new(Kind::Unfit, message).next(
+            "nothing was swapped, and what was made is removed; if that is wanted, say so by --set 'column=expression', for example round(column)",
+        ))
+    }
+
     async fn sums(&mut self, chunk: &Chunk) -> Result<[(u64, u64); 2]> {
         let (lower, upper) = (chunk.lower.as_ref(), chunk.upper.as_ref());
         let mut sums = [(0, 0); 2];
@@ -329,6 +353,7 @@ impl Session {
             "taking a snapshot",
         )
         .await?;
+        self.keeps_values(chunk).await?;
         let [source, shadow] = self.sums(chunk).await?;
         let mut compared = Compared { rows_source: source.0, rows_shadow: shadow.0, differing: Vec::new() };
         if source != shadow {
@@ -468,7 +493,7 @@ impl CoreSession<MySql> for Session {
     async fn copy_chunk(&mut self, chunk: &Chunk, raise: impl FnOnce(Floor) + Send) -> Result<Copied> {
         let result = self.copy_inner(chunk, raise).await;
         match self.rolled_back(result).await {
-            Err(e) if is_unfit(&e) => {
+            Err(e) if is_unfit(&e) && code(&e).is_some() => {
                 Err(crate::violation::explain(&mut self.conn, &self.statements, chunk, e).await)
             }
             result => result.tried(format_args!("chunk {} ({})", chunk.id, describe(chunk))),

@@ -37,6 +37,8 @@ pub struct Statements {
     shared_unique: Vec<Vec<(String, String)>>,
     /// Read rows with a shared lock: the server gives no floor.
     locks_reads: bool,
+    /// True for a row of the source that keeps every value in types that may round or cut it; `None`: no type can.
+    faithful: Option<String>,
 }
 
 fn list<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) -> String {
@@ -79,6 +81,7 @@ impl Statements {
             key_index: quote(&detail.key_index),
             shared_unique: shared_unique(&link, detail),
             locks_reads: !detail.server.has_gtids,
+            faithful: faithful(&link, detail),
             link,
         })
     }
@@ -184,6 +187,23 @@ impl Statements {
             self.key_index,
             Self::range(&self.source_key(), lower, upper)?,
         ))
+    }
+
+    /// Keys of rows in a range of which the server would round or cut a value without an error, `rows` at most.
+    pub fn unfaithful(
+        &self,
+        lower: Option<&Bound>,
+        upper: Option<&Bound>,
+        rows: u32,
+    ) -> Result<Option<String>> {
+        let Some(faithful) = &self.faithful else { return Ok(None) };
+        Ok(Some(format!(
+            "select {}\nfrom {} force index ({})\nwhere {} and not ({faithful})\nlimit {rows}",
+            self.key_literals.join(", "),
+            self.source,
+            self.key_index,
+            Self::range(&self.source_key(), lower, upper)?,
+        )))
     }
 
     /// The greatest key.
@@ -454,6 +474,44 @@ fn canonical(column: &Column, expression: &str) -> String {
         },
     };
     format!("ifnull({text}, '~')")
+}
+
+/// What a value of the source's column becomes in the shadow's type; `None` where nothing is rounded or cut, or always is.
+fn converted(from: &Column, to: &Column, expression: &str) -> Option<String> {
+    let is_whole = |c: &Column| c.data_type.ends_with("int") || c.data_type == "integer";
+    let is_decimal = |c: &Column| c.data_type == "decimal" || c.data_type == "numeric";
+    let is_text = from.charset.is_some() && !matches!(from.data_type.as_str(), "enum" | "set");
+    let is_time = |c: &Column| matches!(c.data_type.as_str(), "time" | "datetime" | "timestamp" | "date");
+    let rounds = is_decimal(from) || is_text || is_time(from);
+    if is_whole(to) && (is_decimal(from) || is_text) {
+        Some(format!("round({expression})"))
+    } else if is_decimal(to) && rounds {
+        Some(format!("cast({expression} as {})", cast_decimal(&to.column_type)))
+    } else if is_time(to) && rounds {
+        let kind = if to.data_type == "timestamp" { "datetime" } else { to.data_type.as_str() };
+        let digits = if kind == "date" { String::new() } else { format!("({})", digits(&to.column_type)) };
+        Some(format!("cast({expression} as {kind}{digits})"))
+    } else {
+        None
+    }
+}
+
+/// Whether a row keeps its values through conversions that the server makes without an error.
+fn faithful(link: &Link, detail: &Detail) -> Option<String> {
+    let column =
+        |table: &crate::catalog::Table, name: &str| table.columns.iter().find(|c| c.name == name).cloned();
+    let kept = link.columns.iter().filter_map(|m| {
+        let from = column(&detail.source, m.from.as_deref()?)?;
+        let to = column(&detail.shadow, &m.column)?;
+        let plain = quote(&from.name);
+        if m.expression.as_deref() != Some(plain.as_str()) || from.column_type == to.column_type {
+            return None;
+        }
+        let converted = converted(&from, &to, &plain)?;
+        Some(format!("{} <=> {}", canonical(&from, &plain), canonical(&from, &converted)))
+    });
+    let kept: Vec<String> = kept.collect();
+    (!kept.is_empty()).then(|| kept.join(" and "))
 }
 
 fn cast_decimal(column_type: &str) -> String {

@@ -137,6 +137,37 @@ async fn rows_that_do_not_fit_are_named() {
 }
 
 #[tokio::test]
+async fn values_that_would_be_rounded_are_named() {
+    let changes = [
+        ("n decimal(10,2)", "1.00", "2.50", "modify n int"),
+        ("n decimal(10,2)", "1.10", "2.55", "modify n decimal(10,1)"),
+        ("n datetime(6)", "'2020-01-01 00:00:00'", "'2020-01-01 00:00:00.25'", "modify n datetime"),
+        ("n datetime", "'2020-01-01'", "'2020-01-01 01:00:00'", "modify n date"),
+        ("n varchar(20)", "'12'", "' 12'", "modify n int"),
+    ];
+    for product in PRODUCTS {
+        for (column, kept, rounded, change) in changes {
+            let database = shared(product).await.database().await;
+            let mut conn = database.connect().await;
+            let make = format!(
+                "create table t (id int primary key, {column}); insert into t values (1, {kept}), (2, {rounded}), (3, null)"
+            );
+            sql(&mut conn, &make).await;
+            let output = run(&database.url(), "t", change).run(LONG).await.expect_code(3);
+            assert!(
+                output.stderr.contains("(2)") && !output.stderr.contains("(1)"),
+                "{change}: {}",
+                output.stderr
+            );
+            assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+            sql(&mut conn, "delete from t where id = 2").await;
+            run(&database.url(), "t", change).run(LONG).await.expect_code(0);
+            assert_eq!(texts(&mut conn, "select count(*) from t").await, ["2"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn server_that_restarts_during_the_copy_is_waited_for() {
     for product in PRODUCTS {
         let server = Mysql::start(product).await;
