@@ -1,8 +1,9 @@
 //! Runs of the binary, and what they say of themselves.
 
+use crate::server::Server;
 use serde_json::Value;
+use shadowswap_testkit::Binary;
 use shadowswap_testkit::binary::{Output, Run};
-use shadowswap_testkit::{Binary, Postgres};
 use std::time::{Duration, Instant};
 
 /// No run that is measured takes this long.
@@ -12,15 +13,15 @@ pub const LONG: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(10);
 
 /// `shadowswap run` with progress as JSON.
-pub fn run(server: &Postgres, table: &str, change: &str, more: &[&str]) -> Binary {
+pub fn run(server: &Server, table: &str, change: &str, more: &[&str]) -> Binary {
     let args =
         ["run", "--yes", "--json", "--progress", "json", "--drop-old", "--table", table, "--alter", change];
-    Binary::shadowswap().args(args).args(more.iter().copied()).args(["--url", &server.url("postgres")])
+    Binary::shadowswap().args(args).args(more.iter().copied()).args(["--url", &server.url()])
 }
 
 /// Tells a run to swap.
-pub async fn cutover(server: &Postgres, table: &str) {
-    let call = Binary::shadowswap().args(["cutover", "--table", table, "--url", &server.url("postgres")]);
+pub async fn cutover(server: &Server, table: &str) {
+    let call = Binary::shadowswap().args(["cutover", "--table", table, "--url", &server.url()]);
     call.run(LONG).await.expect_code(0);
 }
 
