@@ -19,7 +19,7 @@ const LATER: [&str; 4] = ["ready", "cutover", "guard", "done"];
 pub async fn measure(setting: &Setting) -> Record {
     let server = &setting.server;
     let mut record = Record::new("load", server);
-    let table = &server.table("load");
+    let table = &server.table("loaded");
     let mut client = server.connect().await;
     let mut ledger = client.fill(table::busy(server, table), setting.pick(1_000_000, 20_000)).await;
     let open = |url: &str| Load::new(url).writers(32).rate(RATE);
@@ -62,7 +62,7 @@ async fn one(
     let mut parts = Vec::new();
     for (place, name) in PHASES.iter().enumerate() {
         let later: Vec<&str> = PHASES.iter().skip(place + 1).chain(&LATER).copied().collect();
-        migration::reached(&mut run, |p| p["phase"].as_str().is_some_and(|now| later.contains(&now))).await;
+        migration::in_phases_or_over(&mut run, &later).await;
         parts.push((*name, running.window()));
     }
     let output = run.wait(migration::LONG).await.expect_code(0);

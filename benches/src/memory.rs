@@ -8,7 +8,8 @@ pub async fn measure(setting: &Setting) -> Record {
     let mut record = Record::new("memory", server);
     let table = &server.table("memory");
     let mut client = server.connect().await;
-    let rows = setting.pick(1_000_000, 20_000);
+    // Enough in a smoke run too for the copy to be met.
+    let rows = setting.pick(1_000_000, 200_000);
     client.create_wide(table, rows).await;
     let mut run = migration::run(server, table, &server.change(0), &["--copy-workers", "1"]).spawn();
     migration::in_phase(&mut run, "copy").await;

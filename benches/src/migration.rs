@@ -47,6 +47,18 @@ pub async fn reached(run: &mut Run, is_reached: impl Fn(&Value) -> bool) -> Valu
     }
 }
 
+/// Waits until a run is in one of the phases, or over: a short one may end before it has said so.
+pub async fn in_phases_or_over(run: &mut Run, phases: &[&str]) {
+    let is_there = |stdout: &str| {
+        last(stdout, "progress").is_some_and(|p| p["phase"].as_str().is_some_and(|now| phases.contains(&now)))
+    };
+    let start = Instant::now();
+    while !run.is_over() && !is_there(&run.stdout()) {
+        assert!(start.elapsed() < LONG, "the run took too long\n{}\n{}", run.stdout(), run.stderr());
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 /// Waits until a run is in a phase.
 pub async fn in_phase(run: &mut Run, phase: &str) {
     reached(run, |progress| progress["phase"] == phase).await;
