@@ -1,16 +1,14 @@
 //! The demo: a table of a million rows under eight writers is changed by shadowswap, then its twin by a plain `ALTER TABLE`.
 
+use crate::client::Client;
 use crate::figure::ms;
-use crate::{server, table};
+use crate::server::{Kind, Server};
+use crate::table;
+use shadowswap_testkit::Binary;
 use shadowswap_testkit::load::{Latency, Ledger, Load, Running};
-use shadowswap_testkit::{Binary, Postgres, Version};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use tokio::process::Command;
-use tokio_postgres::Client;
-
-const SOURCE: &str = "public.users";
-const TWIN: &str = "public.users_twin";
 
 /// Writers warm up this long, then are measured this long before a change.
 const CALM: Duration = Duration::from_secs(5);
@@ -25,43 +23,41 @@ struct Felt {
     during: Latency,
     statements_per_second: f64,
     failed: u64,
+    /// Statements that gave way in a deadlock or waited too long for a lock, which clients must expect of MySQL and MariaDB.
+    conflicts: u64,
     is_equal: bool,
     rows: u64,
 }
 
 /// Runs the demo. Fails if a statement failed, or if a table does not hold what the writers were told.
-pub async fn run(is_quick: bool) -> ExitCode {
+pub async fn run(kind: Kind, is_quick: bool) -> ExitCode {
     let rows = if is_quick { 20_000 } else { 1_000_000 };
-    step("starting a private server with wal_level = logical");
-    let server = server(Version::Apt, false).await;
-    let client = server.connect("postgres").await;
-    println!("   PostgreSQL {}, port {}", server.version(), server.port());
+    step(&format!("starting a private server with {}", kind.needs()));
+    let server = Server::start(kind, false).await;
+    let mut client = server.connect().await;
+    println!("   {server}, port {}", server.port());
+    let (source, twin) = (&server.table("users"), &server.table("users_twin"));
 
-    step(&format!("filling {SOURCE}: {rows} rows, a key, a unique index, an index"));
-    let ledger = table::create_busy(&client, SOURCE, rows).await;
-    let sizes = "select pg_size_pretty(pg_table_size($1::text::regclass)), pg_size_pretty(pg_indexes_size($1::text::regclass))";
-    let row = client.query_one(sizes, &[&SOURCE]).await.expect("the table has a size");
-    println!("   {} of rows, {} of indexes", row.get::<_, String>(0), row.get::<_, String>(1));
+    step(&format!("filling {source}: {rows} rows, a key, a unique index, an index"));
+    let ledger = client.fill(table::busy(&server, source), rows).await;
+    let (heap, indexes) = client.sizes(source).await;
+    println!("   {heap} MB of rows, {indexes} MB of indexes");
     step("making its twin");
-    let twin = format!(
-        "create table {TWIN} (like {SOURCE} including all); insert into {TWIN} select * from {SOURCE}"
-    );
-    table::execute(&client, &twin).await;
-    table::settle(&client, TWIN).await;
+    client.twin(source, twin).await;
 
     step("what would happen");
-    let change = table::change(0);
-    let args = ["--table", SOURCE, "--alter", &change, "--url", &server.url("postgres")];
+    let change = server.change(0);
+    let args = ["--table", source, "--alter", &change, "--url", &server.url()];
     said(&["plan"], &args).await;
 
     step("8 writers, closed loop; then the change, while they write");
-    let ours = by_shadowswap(&server, &client, ledger, &args).await;
+    let ours = by_shadowswap(&server, &mut client, source, ledger, &args).await;
     step("the same change with ALTER TABLE on the twin, under the same writers");
-    let ledger = Ledger::adopt(&client, table::busy(TWIN)).await;
-    let theirs = by_alter(&server, &client, ledger, &change).await;
+    let ledger = client.adopt(table::busy(&server, twin)).await;
+    let theirs = by_alter(&server, &mut client, twin, ledger, &change).await;
 
     step("what the writers felt");
-    compare(&ours, &theirs);
+    compare(&ours, &theirs, matches!(server, Server::Mysql(_)));
     let is_good = [&ours, &theirs].iter().all(|felt| felt.failed == 0 && felt.is_equal);
     server.stop().await;
     if is_good {
@@ -94,8 +90,8 @@ fn shown(args: &[&str]) -> String {
     args.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-async fn start(server: &Postgres, ledger: Ledger) -> (Running, Latency) {
-    let load = Load::new(&server.url("postgres")).writers(8);
+async fn start(server: &Server, ledger: Ledger) -> (Running, Latency) {
+    let load = Load::new(&server.url()).writers(8);
     let running = load.start(ledger).await.expect("the load starts");
     tokio::time::sleep(CALM / 2).await;
     running.window();
@@ -105,25 +101,31 @@ async fn start(server: &Postgres, ledger: Ledger) -> (Running, Latency) {
     (running, before)
 }
 
-async fn by_shadowswap(server: &Postgres, client: &Client, ledger: Ledger, args: &[&str]) -> Felt {
+async fn by_shadowswap(
+    server: &Server,
+    client: &mut Client,
+    source: &str,
+    ledger: Ledger,
+    args: &[&str],
+) -> Felt {
     let (running, before) = start(server, ledger).await;
     let start = Instant::now();
     let took = said(&["run", "--yes"], args).await;
-    felt(client, SOURCE, running, before, took, start.elapsed()).await
+    felt(client, source, running, before, took, start.elapsed()).await
 }
 
-async fn by_alter(server: &Postgres, client: &Client, ledger: Ledger, change: &str) -> Felt {
+async fn by_alter(server: &Server, client: &mut Client, twin: &str, ledger: Ledger, change: &str) -> Felt {
     let (running, before) = start(server, ledger).await;
-    let sql = format!("alter table {TWIN} {change}");
+    let sql = server.blocking(twin, change);
     println!("{sql};");
     let start = Instant::now();
-    table::execute(client, &sql).await;
+    client.batch(&sql).await;
     let took = start.elapsed();
-    felt(client, TWIN, running, before, took, took).await
+    felt(client, twin, running, before, took, took).await
 }
 
 async fn felt(
-    client: &Client,
+    client: &mut Client,
     table: &str,
     running: Running,
     before: Latency,
@@ -134,7 +136,7 @@ async fn felt(
     running.reached(8, LIMIT).await;
     let during = running.window();
     let (report, ledger) = running.stop().await;
-    let differences = ledger.check(client, table).await.expect("the table can be read");
+    let differences = client.check(&ledger, table).await;
     if !differences.is_empty() {
         println!("{differences}");
     }
@@ -147,12 +149,13 @@ async fn felt(
         statements_per_second: during.count() as f64 / window.as_secs_f64(),
         during,
         failed: report.failures() + report.violations.len() as u64,
+        conflicts: report.conflicts.values().sum(),
         is_equal: differences.is_empty(),
         rows: differences.rows,
     }
 }
 
-fn compare(ours: &Felt, theirs: &Felt) {
+fn compare(ours: &Felt, theirs: &Felt, has_conflicts: bool) {
     let line = |name: &str, ours: String, theirs: String| println!("  {name:<38}{ours:>16}{theirs:>16}");
     line("", "shadowswap".into(), "ALTER TABLE".into());
     let both = |name: &str, value: fn(&Felt) -> String| line(name, value(ours), value(theirs));
@@ -168,6 +171,9 @@ fn compare(ours: &Felt, theirs: &Felt) {
     both("longest wait before", |felt| format!("{:.1} ms", ms(felt.before.max())));
     both("longest wait during", |felt| format!("{:.1} ms", ms(felt.during.max())));
     both("failed statements", |felt| felt.failed.to_string());
+    if has_conflicts {
+        both("gave way (deadlock, lock wait)", |felt| felt.conflicts.to_string());
+    }
     both("rows compared with what clients were told", |felt| felt.rows.to_string());
     both("equal", |felt| if felt.is_equal { "yes".into() } else { "NO".into() });
 }

@@ -1,7 +1,8 @@
 //! What was measured, as a table and as JSON.
 
+use crate::server::Server;
 use serde::Serialize;
-use shadowswap_testkit::{Postgres, target_dir};
+use shadowswap_testkit::target_dir;
 use std::{fmt, fs, thread, time::Duration};
 
 /// One number.
@@ -21,6 +22,8 @@ pub struct Figure {
 #[derive(Serialize)]
 pub struct Record {
     bench: &'static str,
+    #[serde(skip)]
+    file: String,
     server: String,
     machine: String,
     figures: Vec<Figure>,
@@ -28,9 +31,9 @@ pub struct Record {
 
 impl Record {
     /// Without numbers yet.
-    pub fn new(bench: &'static str, server: &Postgres) -> Record {
-        let server = format!("PostgreSQL {}", server.version());
-        Record { bench, server, machine: machine(), figures: Vec::new() }
+    pub fn new(bench: &'static str, server: &Server) -> Record {
+        let file = format!("{bench}-{}", server.short_name());
+        Record { bench, file, server: server.to_string(), machine: machine(), figures: Vec::new() }
     }
 
     /// A number without a target.
@@ -85,9 +88,8 @@ impl Record {
     pub fn save(&self, is_quick: bool) {
         let dir = target_dir().join("bench");
         fs::create_dir_all(&dir).expect("the target folder can be written");
-        let major = self.server.trim_start_matches("PostgreSQL ").split('.').next().unwrap_or("0");
         let quick = if is_quick { "-quick" } else { "" };
-        let path = dir.join(format!("{}-postgres{major}{quick}.json", self.bench));
+        let path = dir.join(format!("{}{quick}.json", self.file));
         let json = serde_json::to_string_pretty(self).expect("numbers and texts can be written");
         fs::write(&path, json + "\n").expect("the target folder can be written");
         println!("  {}\n", path.display());

@@ -5,8 +5,6 @@ use crate::{Setting, migration, table};
 use shadowswap_testkit::load::{Ledger, Load};
 use std::time::{Duration, Instant};
 
-const TABLE: &str = "public.load";
-
 /// Statements a second in open loop.
 const RATE: f64 = 2_000.0;
 
@@ -21,19 +19,20 @@ const LATER: [&str; 4] = ["ready", "cutover", "guard", "done"];
 pub async fn measure(setting: &Setting) -> Record {
     let server = &setting.server;
     let mut record = Record::new("load", server);
-    let client = server.connect("postgres").await;
-    let mut ledger = table::create_busy(&client, TABLE, setting.pick(1_000_000, 20_000)).await;
+    let table = &server.table("loaded");
+    let mut client = server.connect().await;
+    let mut ledger = client.fill(table::busy(server, table), setting.pick(1_000_000, 20_000)).await;
     let open = |url: &str| Load::new(url).writers(32).rate(RATE);
-    let url = server.url("postgres");
+    let url = server.url();
     let kinds: [(&str, Load, &[&str], Option<f64>); 3] = [
         ("8 closed-loop writers", Load::new(&url).writers(8), &[], None),
         ("2,000/s, defaults", open(&url), &[], Some(1.3)),
         ("2,000/s, gentle", open(&url), &GENTLE, Some(1.3)),
     ];
     for (round, (name, load, more, target)) in kinds.into_iter().enumerate() {
-        ledger = one(setting, &mut record, ledger, round, name, load, more, target).await;
+        ledger = one(setting, &mut record, table, ledger, round, name, load, more, target).await;
     }
-    let differences = ledger.check(&client, TABLE).await.expect("the table can be read");
+    let differences = client.check(&ledger, table).await;
     assert!(differences.is_empty(), "{differences}");
     record.note("rows compared with what clients were told", differences.rows as f64, "");
     record
@@ -43,6 +42,7 @@ pub async fn measure(setting: &Setting) -> Record {
 async fn one(
     setting: &Setting,
     record: &mut Record,
+    table: &str,
     ledger: Ledger,
     round: usize,
     name: &str,
@@ -58,11 +58,11 @@ async fn one(
     tokio::time::sleep(calm).await;
     let before = running.window();
     let start = Instant::now();
-    let mut run = migration::run(&setting.server, TABLE, &table::change(round), more).spawn();
+    let mut run = migration::run(&setting.server, table, &setting.server.change(round), more).spawn();
     let mut parts = Vec::new();
     for (place, name) in PHASES.iter().enumerate() {
         let later: Vec<&str> = PHASES.iter().skip(place + 1).chain(&LATER).copied().collect();
-        migration::reached(&mut run, |p| p["phase"].as_str().is_some_and(|now| later.contains(&now))).await;
+        migration::in_phases_or_over(&mut run, &later).await;
         parts.push((*name, running.window()));
     }
     let output = run.wait(migration::LONG).await.expect_code(0);
@@ -86,6 +86,7 @@ async fn one(
         None => record.note(format!("{name}: p99 during / before"), ratio, ""),
     }
     record.at_most(format!("{name}: failed statements"), report.failures() as f64, "", 0.0);
+    setting.conflicts(record, &format!("{name}: "), &report);
     record.memory(format!("{name}: peak memory"), output.peak_rss_bytes);
     ledger
 }

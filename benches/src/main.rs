@@ -4,18 +4,22 @@
 //! one run on one server: what is compared stood side by side. Only the built binary is measured, never the crates behind it.
 
 mod apply;
+mod client;
 mod demo;
 mod figure;
 mod load;
 mod memory;
 mod migration;
+mod server;
 mod stall;
 mod table;
 mod total;
 
 use clap::{Parser, ValueEnum};
 use figure::Record;
-use shadowswap_testkit::{Postgres, Version};
+use server::{Kind, Server};
+use shadowswap_testkit::load::Report;
+use shadowswap_testkit::{Product, Version};
 use std::process::ExitCode;
 
 /// Measure shadowswap beside what it replaces, on private servers.
@@ -29,9 +33,9 @@ struct Cli {
     #[arg(long)]
     quick: bool,
     /// Which server
-    #[arg(long, value_enum, default_value_t = Server::Apt)]
-    server: Server,
-    /// The server's own default settings, but for logical decoding, in place of an operator's
+    #[arg(long, value_enum, default_value_t = Choice::Apt)]
+    server: Choice,
+    /// The server's own default settings, but for what decoding its log needs and for syncing, in place of an operator's
     #[arg(long)]
     stock: bool,
 }
@@ -53,18 +57,34 @@ enum Bench {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Server {
-    /// The distribution's
+enum Choice {
+    /// The distribution's PostgreSQL
     Apt,
-    /// 18, from the wheel
+    /// PostgreSQL 18, from the wheel
     Pip,
-    /// One after the other
+    /// One PostgreSQL after the other
     All,
+    /// MySQL
+    Mysql,
+    /// The distribution's MariaDB
+    Mariadb,
+}
+
+impl Choice {
+    fn kinds(self) -> Vec<Kind> {
+        match self {
+            Choice::Apt => vec![Kind::Postgres(Version::Apt)],
+            Choice::Pip => vec![Kind::Postgres(Version::Pip)],
+            Choice::All => vec![Kind::Postgres(Version::Apt), Kind::Postgres(Version::Pip)],
+            Choice::Mysql => vec![Kind::Mysql(Product::MySql)],
+            Choice::Mariadb => vec![Kind::Mysql(Product::MariaDb)],
+        }
+    }
 }
 
 /// What every bench gets.
 struct Setting {
-    server: Postgres,
+    server: Server,
     is_quick: bool,
 }
 
@@ -73,19 +93,14 @@ impl Setting {
     fn pick<T>(&self, full: T, quick: T) -> T {
         if self.is_quick { quick } else { full }
     }
-}
 
-/// A server as an operator would run it on this machine: it syncs, and checkpoints do not come thick and fast.
-async fn server(version: Version, is_stock: bool) -> Postgres {
-    let settings: &[(&str, &str)] = &[
-        ("shared_buffers", "1GB"),
-        ("max_wal_size", "8GB"),
-        ("maintenance_work_mem", "256MB"),
-        ("checkpoint_timeout", "15min"),
-    ];
-    let settings = if is_stock { &settings[..0] } else { settings };
-    let builder = Postgres::builder(version).fsync(true);
-    settings.iter().fold(builder, |builder, (name, value)| builder.setting(name, value)).start().await
+    /// Statements that gave way in a deadlock or waited too long for a lock: where they happen, clients must expect them of the server.
+    fn conflicts(&self, record: &mut Record, prefix: &str, report: &Report) {
+        if matches!(self.server, Server::Mysql(_)) {
+            let many: u64 = report.conflicts.values().sum();
+            record.note(format!("{prefix}statements that gave way"), many as f64, "");
+        }
+    }
 }
 
 async fn measure(bench: Bench, setting: &Setting) -> Record {
@@ -103,19 +118,20 @@ async fn measure(bench: Bench, setting: &Setting) -> Record {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.names.contains(&Bench::Demo) {
-        return demo::run(cli.quick).await;
+        return match cli.server.kinds()[..] {
+            [kind] => demo::run(kind, cli.quick).await,
+            _ => {
+                eprintln!("bench: the demo runs on one server");
+                ExitCode::FAILURE
+            }
+        };
     }
     let all = vec![Bench::Stall, Bench::Total, Bench::Apply, Bench::Load, Bench::Memory];
     let benches = if cli.names.is_empty() { all } else { cli.names };
-    let versions = match cli.server {
-        Server::Apt => vec![Version::Apt],
-        Server::Pip => vec![Version::Pip],
-        Server::All => vec![Version::Apt, Version::Pip],
-    };
     let mut are_met = true;
-    for version in versions {
+    for kind in cli.server.kinds() {
         for bench in &benches {
-            let setting = Setting { server: server(version, cli.stock).await, is_quick: cli.quick };
+            let setting = Setting { server: Server::start(kind, cli.stock).await, is_quick: cli.quick };
             let record = measure(*bench, &setting).await;
             println!("{record}");
             record.save(cli.quick);

@@ -1,8 +1,9 @@
 //! Runs of the binary, and what they say of themselves.
 
+use crate::server::Server;
 use serde_json::Value;
+use shadowswap_testkit::Binary;
 use shadowswap_testkit::binary::{Output, Run};
-use shadowswap_testkit::{Binary, Postgres};
 use std::time::{Duration, Instant};
 
 /// No run that is measured takes this long.
@@ -12,15 +13,15 @@ pub const LONG: Duration = Duration::from_secs(900);
 const POLL: Duration = Duration::from_millis(10);
 
 /// `shadowswap run` with progress as JSON.
-pub fn run(server: &Postgres, table: &str, change: &str, more: &[&str]) -> Binary {
+pub fn run(server: &Server, table: &str, change: &str, more: &[&str]) -> Binary {
     let args =
         ["run", "--yes", "--json", "--progress", "json", "--drop-old", "--table", table, "--alter", change];
-    Binary::shadowswap().args(args).args(more.iter().copied()).args(["--url", &server.url("postgres")])
+    Binary::shadowswap().args(args).args(more.iter().copied()).args(["--url", &server.url()])
 }
 
 /// Tells a run to swap.
-pub async fn cutover(server: &Postgres, table: &str) {
-    let call = Binary::shadowswap().args(["cutover", "--table", table, "--url", &server.url("postgres")]);
+pub async fn cutover(server: &Server, table: &str) {
+    let call = Binary::shadowswap().args(["cutover", "--table", table, "--url", &server.url()]);
     call.run(LONG).await.expect_code(0);
 }
 
@@ -42,6 +43,18 @@ pub async fn reached(run: &mut Run, is_reached: impl Fn(&Value) -> bool) -> Valu
         }
         let problem = if is_over { "ended" } else { "took too long" };
         assert!(!is_over && start.elapsed() < LONG, "the run {problem}\n{}\n{}", run.stdout(), run.stderr());
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until a run is in one of the phases, or over: a short one may end before it has said so.
+pub async fn in_phases_or_over(run: &mut Run, phases: &[&str]) {
+    let is_there = |stdout: &str| {
+        last(stdout, "progress").is_some_and(|p| p["phase"].as_str().is_some_and(|now| phases.contains(&now)))
+    };
+    let start = Instant::now();
+    while !run.is_over() && !is_there(&run.stdout()) {
+        assert!(start.elapsed() < LONG, "the run took too long\n{}\n{}", run.stdout(), run.stderr());
         tokio::time::sleep(POLL).await;
     }
 }

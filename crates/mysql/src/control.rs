@@ -14,12 +14,12 @@ use shadowswap_core::{
     plan::Plan,
     progress::Progress,
 };
-use std::time::Duration;
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
 /// One connection to the control tables. It holds the migration's named lock once that is taken.
 pub struct Control {
-    conn: Mutex<Conn>,
+    conn: Arc<Mutex<Conn>>,
     /// The control database, unquoted.
     name: String,
     /// The same, quoted.
@@ -32,6 +32,16 @@ const LOCK_SECONDS: u32 = 1;
 const EVENTS_SHOWN: u32 = 10;
 /// How long the sessions of a dead runner may take to end after they were told to.
 const ORPHANS_END_WITHIN: Duration = Duration::from_secs(30);
+
+/// Runs a statement to its end even if the caller is dropped meanwhile. The runner ends its tasks at any time, and the driver cannot
+/// use a connection again on which an answer was left unread; this one cannot be replaced, for the migration's lock hangs on it.
+async fn finished<T: Send + 'static>(
+    statement: impl Future<Output = mysql_async::Result<T>> + Send + 'static,
+    what: &str,
+) -> Result<T> {
+    let ended = tokio::spawn(statement).await;
+    ended.map_err(|e| Error::corrupt(format!("{what}: {e}")))?.map_err(|e| server(e, what))
+}
 
 /// The name of the lock that a runner of this table holds; the server allows 64 characters.
 pub fn lock_name(control: &str, table: &TableName) -> String {
@@ -71,7 +81,7 @@ impl Control {
             .await
             .map_err(|e| server(e, "reading the control tables' version"))?;
         match version.flatten() {
-            Some(SCHEMA_VERSION) => Ok(Control { conn: Mutex::new(conn), name: name.to_string(), schema }),
+            Some(SCHEMA_VERSION) => Ok(Control { conn: Arc::new(Mutex::new(conn)), name: name.to_string(), schema }),
             other => Err(Error::refused(format!(
                 "the control tables in database {name} have version {other:?}; this program writes version {SCHEMA_VERSION}"
             ))
@@ -80,13 +90,20 @@ impl Control {
     }
 
     async fn rows(&self, text: String, params: impl Into<Params> + Send, what: &str) -> Result<Vec<Row>> {
-        self.conn.lock().await.exec(text, params).await.map_err(|e| server(e, what))
+        let params = params.into();
+        let conn = Arc::clone(&self.conn);
+        finished(async move { conn.lock().await.exec(text, params).await }, what).await
     }
 
     async fn run(&self, text: String, params: impl Into<Params> + Send, what: &str) -> Result<u64> {
-        let mut conn = self.conn.lock().await;
-        conn.exec_drop(text, params).await.map_err(|e| server(e, what))?;
-        Ok(conn.affected_rows())
+        let params = params.into();
+        let conn = Arc::clone(&self.conn);
+        let statement = async move {
+            let mut conn = conn.lock().await;
+            conn.exec_drop(text, params).await?;
+            Ok(conn.affected_rows())
+        };
+        finished(statement, what).await
     }
 
     /// Takes the named lock, or says who has it.

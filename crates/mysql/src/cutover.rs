@@ -269,11 +269,14 @@ pub async fn settle_old(conn: &mut Conn, plan: &Plan) -> Result<()> {
 }
 
 impl Locked {
-    /// Lets go of everything, as far as the connections answer; closing them does the same.
+    /// Lets go of everything. The session with the lock is ended from outside: it may be in the middle of a statement whose answer nobody
+    /// waits for any more, and it is not needed again.
     async fn let_go(&mut self) {
         let all = async {
-            drop(self.session.conn().query_drop("rollback; unlock tables; set autocommit = 1").await);
-            self.session.set_locked(false);
+            let text = format!("kill {}", self.session.id());
+            if self.killer.query_drop(text).await.is_err() {
+                drop(self.session.conn().query_drop("rollback; unlock tables").await);
+            }
             if self.renamer.is_some() {
                 drop(remove_sentry(&mut self.killer, &self.plan).await);
             }

@@ -65,8 +65,10 @@ pub async fn gather(
     let views: Vec<String> = conn.exec(VIEWS, (crate::sql::table(&name),)).await.map_err(tell)?;
     let taken: Vec<String> =
         conn.exec(TAKEN, (&name.schema, &shadow.name, &old.name, &sentry.name)).await.map_err(tell)?;
-    let text = "select count(*) from information_schema.PROCESSLIST where COMMAND like 'Binlog Dump%'";
-    let replicas: Option<u64> = conn.query_first(text).await.map_err(tell)?;
+    // Not from information_schema.PROCESSLIST: MySQL fails there (3854) as long as any statement has a character of four bytes in it.
+    let sessions: Vec<Row> = conn.query("show processlist").await.map_err(tell)?;
+    let command = |row: &Row| row.get::<Option<String>, _>("Command").flatten().unwrap_or_default();
+    let replicas = sessions.iter().filter(|row| command(row).starts_with("Binlog Dump")).count() as u64;
     let is_replica = is_replica(conn, server).await?;
     let filters = filters(conn, server).await?;
     Ok(Facts {
@@ -87,7 +89,7 @@ pub async fn gather(
         keys_in,
         triggers,
         views,
-        replicas: replicas.unwrap_or(0),
+        replicas,
         is_replica,
         filters,
         taken,
