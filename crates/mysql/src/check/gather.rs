@@ -72,8 +72,10 @@ pub async fn gather(
     let triggers = triggers.into_iter().filter(|t| t.1 == name.name).map(|t| t.0).collect();
     let views: Vec<String> = conn.exec(VIEWS, (crate::sql::table(&name),)).await.map_err(tell)?;
     let taken: Vec<String> = conn.exec(TAKEN, (&name.schema, &shadow.name, &old.name)).await.map_err(tell)?;
-    let text = "select count(*) from information_schema.PROCESSLIST where COMMAND like 'Binlog Dump%'";
-    let replicas: Option<u64> = conn.query_first(text).await.map_err(tell)?;
+    // MySQL fails to read the PROCESSLIST table while some session's statement holds bytes that are no utf8: error 3854.
+    let sessions: Vec<Row> = conn.query("show processlist").await.map_err(tell)?;
+    let command = |row: &Row| row.get_opt::<String, _>("Command").and_then(Result::ok).unwrap_or_default();
+    let replicas = sessions.iter().filter(|row| command(row).starts_with("Binlog Dump")).count();
     let is_replica = is_replica(conn, server).await?;
     let filters = filters(conn, server).await?;
     Ok(Facts {
@@ -93,7 +95,7 @@ pub async fn gather(
         keys_in,
         triggers,
         views,
-        replicas: replicas.unwrap_or(0),
+        replicas: replicas as u64,
         is_replica,
         filters,
         taken,

@@ -96,8 +96,10 @@ impl MysqlBuilder {
 
     fn file(&self, dir: &TempDir) -> String {
         let dir = dir.path().display();
-        let mut text =
-            format!("[mysqld]\ndatadir = {dir}/data\nsocket = {dir}/socket\npid_file = {dir}/pid\n");
+        // A server that starts removes the temporary tables that it finds, also those of a server with which it shares the folder.
+        let mut text = format!(
+            "[mysqld]\ndatadir = {dir}/data\nsocket = {dir}/socket\npid_file = {dir}/pid\ntmpdir = {dir}\n"
+        );
         // A replica's number must not be another's; of so many, no two are the same.
         text.push_str(&format!("server_id = {}\n", rand::rng().random_range(1..=u32::MAX)));
         text.push_str(SETTINGS);
