@@ -102,28 +102,3 @@ pub async fn whole(client: &Client) -> BTreeSet<String> {
     all.extend(texts(client, "select 'publication ' || pubname from pg_publication").await);
     all
 }
-
-/// What is only here and what is only there, for people; nothing if they are equal.
-pub fn difference<'a>(
-    here: impl IntoIterator<Item = &'a String>,
-    there: impl IntoIterator<Item = &'a String>,
-) -> Option<String> {
-    const SHOWN: usize = 8;
-    let mut balance = std::collections::BTreeMap::<&str, i64>::new();
-    here.into_iter().for_each(|line| *balance.entry(line).or_default() += 1);
-    there.into_iter().for_each(|line| *balance.entry(line).or_default() -= 1);
-    balance.retain(|_, count| *count != 0);
-    if balance.is_empty() {
-        return None;
-    }
-    let line = |(line, count): (&&str, &i64)| match *count {
-        1 => format!("  + {line}"),
-        -1 => format!("  - {line}"),
-        n => format!("  {n:+} times {line}"),
-    };
-    let mut shown: Vec<String> = balance.iter().take(SHOWN).map(line).collect();
-    if balance.len() > SHOWN {
-        shown.push(format!("  and {} more", balance.len() - SHOWN));
-    }
-    Some(shown.join("\n"))
-}

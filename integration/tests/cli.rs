@@ -8,7 +8,8 @@ use shadowswap_testkit::{Binary, Database, Postgres, Version, shared};
 use tempfile::TempDir;
 use tokio_postgres::Client;
 
-use crate::catalog::{difference, traces, whole};
+use crate::case::difference;
+use crate::catalog::{traces, whole};
 use crate::operator::{LONG, SOON, is_true, line, printed, shadowswap, sql};
 
 const TABLE: &str = "create table t (id bigint primary key, email text unique, n integer not null default 3);

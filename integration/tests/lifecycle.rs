@@ -9,7 +9,8 @@ use shadowswap_testkit::load::{Ledger, Load, Running, TableShape};
 use shadowswap_testkit::{Binary, Postgres, Signal, Version};
 use tokio_postgres::Client;
 
-use crate::catalog::{difference, traces, whole};
+use crate::case::difference;
+use crate::catalog::{traces, whole};
 use crate::operator::{
     LONG, SOON, is_true, line, phase, printed, reached, run, seen, shadowswap, sql, status, tell, texts,
     until_true,

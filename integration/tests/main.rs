@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod case;
 mod cases;
 mod catalog;
 mod cli;

@@ -244,6 +244,10 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
 
     /// Where this engine differs in kind.
     fn caps(&self) -> Caps;
+    /// The schema that names without one are in, where that is known before the server is asked.
+    fn home(&self) -> Option<&str> {
+        None
+    }
     /// Opens the control tables (made if absent and `create`), without taking the migration's lock.
     fn control(&self, create: bool) -> impl Future<Output = Result<Self::Control>> + Send;
     /// Looks at everything and says what would be done. Changes nothing.

@@ -60,27 +60,18 @@ fn digest(text: &str) -> String {
 impl Control {
     /// Opens the tables, making them where `create` is set.
     pub async fn open(mut conn: Conn, name: &str, create: bool) -> Result<Control> {
-        let found: Option<u8> = conn
-            .exec_first(
-                "select 1 from information_schema.tables where table_schema = ? and table_name = 'version'",
-                (name,),
-            )
-            .await
-            .map_err(|e| server(e, format_args!("looking for the control tables in database {name}")))?;
         let schema = quote(name);
-        if found.is_none() {
+        let mut version = written_version(&mut conn, name).await?;
+        if version.is_none() {
             if !create {
                 return Err(Error::refused(format!(
                     "there are no control tables in database {name}: nothing was ever run here"
                 )));
             }
             make(&mut conn, name).await?;
+            version = written_version(&mut conn, name).await?;
         }
-        let version: Option<Option<i32>> = conn
-            .query_first(format!("select max(version) from {schema}.version"))
-            .await
-            .map_err(|e| server(e, "reading the control tables' version"))?;
-        match version.flatten() {
+        match version {
             Some(SCHEMA_VERSION) => Ok(Control { conn: Arc::new(Mutex::new(conn)), name: name.to_string(), schema }),
             other => Err(Error::refused(format!(
                 "the control tables in database {name} have version {other:?}; this program writes version {SCHEMA_VERSION}"
@@ -290,6 +281,25 @@ impl Control {
             rows.iter().rev().map(|r| Ok(LoggedEvent { at: get(r, 0)?, who: get(r, 1)?, what: get(r, 2)? }));
         events.collect()
     }
+}
+
+/// The version of the control tables; `None`: there are none, or another first run is making them, whose version comes last.
+async fn written_version(conn: &mut Conn, name: &str) -> Result<Option<i32>> {
+    let found: Option<u8> = conn
+        .exec_first(
+            "select 1 from information_schema.tables where table_schema = ? and table_name = 'version'",
+            (name,),
+        )
+        .await
+        .map_err(|e| server(e, format_args!("looking for the control tables in database {name}")))?;
+    if found.is_none() {
+        return Ok(None);
+    }
+    let version: Option<Option<i32>> = conn
+        .query_first(format!("select max(version) from {}.version", quote(name)))
+        .await
+        .map_err(|e| server(e, "reading the control tables' version"))?;
+    Ok(version.flatten())
 }
 
 async fn make(conn: &mut Conn, name: &str) -> Result<()> {

@@ -111,6 +111,10 @@ impl Engine for MySql {
         }
     }
 
+    fn home(&self) -> Option<&str> {
+        self.options.database.as_deref()
+    }
+
     async fn control(&self, create: bool) -> Result<Control> {
         Control::open(self.connect("control").await?, &self.control_schema, create).await
     }

@@ -40,8 +40,8 @@ pub async fn unfinished<E: Engine>(engine: &E, table: Option<&str>) -> Result<(E
         )
     };
     let control = control.ok_or_else(none)?;
-    let found =
-        only(engine.caps().spelling, all.into_iter().filter(|s| !s.phase.is_over()).collect(), table)?;
+    let open = all.into_iter().filter(|s| !s.phase.is_over()).collect();
+    let found = only(engine.caps().spelling, engine.home(), open, table)?;
     Ok((control, found.ok_or_else(none)?))
 }
 
@@ -49,8 +49,13 @@ pub async fn unfinished<E: Engine>(engine: &E, table: Option<&str>) -> Result<(E
 ///
 /// # Errors
 /// `Refused` with the candidates.
-pub fn only(spelling: Spelling, all: Vec<Status>, table: Option<&str>) -> Result<Option<Status>> {
-    let matching = all.into_iter().filter(|s| table.is_none_or(|t| names(spelling, t, &s.table)));
+pub fn only(
+    spelling: Spelling,
+    home: Option<&str>,
+    all: Vec<Status>,
+    table: Option<&str>,
+) -> Result<Option<Status>> {
+    let matching = all.into_iter().filter(|s| table.is_none_or(|t| names(spelling, home, t, &s.table)));
     let mut found: Vec<Status> = Vec::new();
     for status in matching {
         if found.iter().all(|f| f.table != status.table) {
@@ -67,10 +72,14 @@ pub fn only(spelling: Spelling, all: Vec<Status>, table: Option<&str>) -> Result
     }
 }
 
-/// Whether the text means this table: `orders`, `sales.orders`, `"Sales"."Orders"`. Without a schema, any schema will do.
-pub fn names(spelling: Spelling, text: &str, table: &TableName) -> bool {
+/// Whether the text means this table: `orders`, `sales.orders`, `"Sales"."Orders"`. Without a schema it is in `home`; where
+/// that is not known, any schema will do.
+pub fn names(spelling: Spelling, home: Option<&str>, text: &str, table: &TableName) -> bool {
     match parts(spelling, text).as_deref() {
-        Some([name]) => *name == table.name,
+        // Some servers store a schema's name in lower case, whatever the address says.
+        Some([name]) => {
+            *name == table.name && home.is_none_or(|home| home.eq_ignore_ascii_case(&table.schema))
+        }
         Some([schema, name]) => *schema == table.schema && *name == table.name,
         Some(_) | None => false,
     }
@@ -113,14 +122,14 @@ mod tests {
     fn names_are_compared_as_the_catalog_spells_them() {
         let orders = TableName::new("sales", "orders");
         for text in ["orders", "Orders", "sales.orders", "\"sales\".\"orders\"", " SALES.orders "] {
-            assert!(names(PLAIN, text, &orders), "{text}");
+            assert!(names(PLAIN, None, text, &orders), "{text}");
         }
         for text in
             ["order", "public.orders", "\"Orders\"", "\"sales.orders\"", "\"orders", "a.sales.orders", ""]
         {
-            assert!(!names(PLAIN, text, &orders), "{text}");
+            assert!(!names(PLAIN, None, text, &orders), "{text}");
         }
-        assert!(names(PLAIN, "\"a\"\"b.c\"", &TableName::new("x", "a\"b.c")));
+        assert!(names(PLAIN, None, "\"a\"\"b.c\"", &TableName::new("x", "a\"b.c")));
         assert!(is_qualified(PLAIN, "a.b") && !is_qualified(PLAIN, "b") && !is_qualified(PLAIN, "\"a.b\""));
     }
 
@@ -128,19 +137,26 @@ mod tests {
     fn spelling_is_the_engines() {
         let mysql = Spelling { quote: '`', folds: false };
         let table = TableName::new("Shop", "Or`ders.x");
-        assert!(names(mysql, "Shop.`Or``ders.x`", &table) && !names(mysql, "shop.`Or``ders.x`", &table));
-        assert!(names(mysql, "Orders", &TableName::new("s", "Orders")));
-        assert!(!names(mysql, "orders", &TableName::new("s", "Orders")));
-        assert!(names(mysql, "a\"b", &TableName::new("s", "a\"b")));
+        assert!(
+            names(mysql, None, "Shop.`Or``ders.x`", &table)
+                && !names(mysql, None, "shop.`Or``ders.x`", &table)
+        );
+        assert!(names(mysql, None, "Orders", &TableName::new("s", "Orders")));
+        assert!(!names(mysql, None, "orders", &TableName::new("s", "Orders")));
+        assert!(names(mysql, None, "a\"b", &TableName::new("s", "a\"b")));
     }
 
     #[test]
     fn one_table_is_never_taken_for_another() {
         let all = || vec![fake::status("a", "orders", Phase::Copy), fake::status("b", "orders", Phase::Copy)];
-        assert_eq!(only(PLAIN, all(), Some("orders")).unwrap_err().kind, Kind::Refused);
-        assert!(only(PLAIN, all(), None).is_err());
-        assert_eq!(only(PLAIN, all(), Some("b.orders")).unwrap().unwrap().table.schema, "b");
-        assert!(only(PLAIN, all(), Some("customers")).unwrap().is_none());
+        assert_eq!(only(PLAIN, None, all(), Some("orders")).unwrap_err().kind, Kind::Refused);
+        assert!(only(PLAIN, None, all(), None).is_err());
+        assert_eq!(only(PLAIN, None, all(), Some("b.orders")).unwrap().unwrap().table.schema, "b");
+        assert!(only(PLAIN, None, all(), Some("customers")).unwrap().is_none());
+        let here = only(PLAIN, Some("b"), all(), Some("orders")).unwrap().unwrap();
+        assert_eq!(here.table.schema, "b");
+        assert!(only(PLAIN, Some("c"), all(), Some("orders")).unwrap().is_none());
+        assert_eq!(only(PLAIN, Some("c"), all(), Some("a.orders")).unwrap().unwrap().table.schema, "a");
     }
 
     #[tokio::test]

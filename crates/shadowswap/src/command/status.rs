@@ -13,7 +13,7 @@ use shadowswap_core::Engine;
 /// Whatever keeps the control tables from being read.
 pub async fn execute<E: Engine>(engine: &E, table: Option<&str>, output: Output) -> Ended {
     let (_, mut all) = find::all(engine).await?;
-    all.retain(|s| table.is_none_or(|t| find::names(engine.caps().spelling, t, &s.table)));
+    all.retain(|s| table.is_none_or(|t| find::names(engine.caps().spelling, engine.home(), t, &s.table)));
     if output.json {
         output::out(&json::named("status", &all));
     } else {

@@ -96,6 +96,7 @@ impl MysqlBuilder {
 
     fn file(&self, dir: &TempDir) -> String {
         let dir = dir.path().display();
+        // A server that starts removes the temporary tables that it finds, also those of a server with which it shares the folder.
         let mut text = format!(
             "[mysqld]\ndatadir = {dir}/data\nsocket = {dir}/socket\npid_file = {dir}/pid\ntmpdir = {dir}\n"
         );

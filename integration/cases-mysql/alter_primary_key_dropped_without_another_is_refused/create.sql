@@ -1,0 +1,2 @@
+create table orders (id int primary key, n int);
+insert into orders values (1, 5);

@@ -1,0 +1,3 @@
+insert into orders values (10 + {n}, st_geomfromtext('POINT(5 {n})'), {n})
+update orders set spot = st_geomfromtext('POINT(7 {n})') where id = {n} % 2 + 1
+delete from orders where id = 8 + {n}

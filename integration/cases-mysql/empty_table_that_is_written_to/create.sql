@@ -1,0 +1,1 @@
+create table t (id int auto_increment primary key, n int);

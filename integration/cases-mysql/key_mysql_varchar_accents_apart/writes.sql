@@ -1,0 +1,6 @@
+update t set n = n + 1 where k = 'A'
+update t set n = n + 1 where k = 'Ä'
+update t set k = 'X' where k = 'Z'
+update t set k = 'z' where k = 'x'
+update t set k = 'A ' where k = 'a '
+update t set k = 'a ' where k = 'A '

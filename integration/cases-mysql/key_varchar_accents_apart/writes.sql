@@ -1,0 +1,6 @@
+update t set n = n + 1 where k = 'a'
+update t set n = n + 1 where k = 'Ä'
+update t set k = 'X' where k = 'A'
+update t set k = 'x' where k = 'á'
+update t set k = 'A' where k = 'X'
+update t set k = 'á' where k = 'x'

@@ -1,0 +1,4 @@
+update `tttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttt` set `cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc` = concat('it''s ', {n}), n = n + 1 where `iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii` = {n} % 100 + 1
+insert into `tttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttt` (`iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii`) values (1000 + {n})
+delete from `tttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttt` where `iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii` = 1000 + {n} - 3
+update `tttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttt` set `iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii` = 500000 + {n} where `iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii` = 1000 + {n}-1
