@@ -91,8 +91,8 @@ pub async fn rows(conn: &mut Conn, table: &str, without: &[String]) -> Vec<Strin
     let shown = columns.iter().filter(|column| !without.contains(&column[0])).map(|column| {
         let name = quote(&column[0]);
         let value = match column[1].as_str() {
-            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "double" | "date" | "time"
-            | "datetime" | "timestamp" | "year" => format!("cast({name} as char)"),
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "decimal" | "double" | "date"
+            | "time" | "datetime" | "timestamp" | "year" => format!("cast({name} as char)"),
             // As text, a float has six digits.
             "float" => format!("cast({name} + 0e0 as char)"),
             "bit" => format!("cast({name} as unsigned)"),

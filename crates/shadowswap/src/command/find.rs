@@ -137,7 +137,10 @@ mod tests {
     fn spelling_is_the_engines() {
         let mysql = Spelling { quote: '`', folds: false };
         let table = TableName::new("Shop", "Or`ders.x");
-        assert!(names(mysql, None, "Shop.`Or``ders.x`", &table) && !names(mysql, None, "shop.`Or``ders.x`", &table));
+        assert!(
+            names(mysql, None, "Shop.`Or``ders.x`", &table)
+                && !names(mysql, None, "shop.`Or``ders.x`", &table)
+        );
         assert!(names(mysql, None, "Orders", &TableName::new("s", "Orders")));
         assert!(!names(mysql, None, "orders", &TableName::new("s", "Orders")));
         assert!(names(mysql, None, "a\"b", &TableName::new("s", "a\"b")));
