@@ -41,6 +41,9 @@ pub trait Home: Send + Sync + 'static {
     /// How it is spoken to.
     type Session: Session;
 
+    /// Arguments of every run here.
+    const ARGS: &'static [&'static str] = &[];
+
     /// What the binary is told.
     fn address(&self) -> String;
 
@@ -255,9 +258,10 @@ async fn carry_out<H: Home, F: Future<Output = H> + Send>(
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
-fn binary(case: &Case, url: &str) -> Binary {
+fn binary<H: Home>(case: &Case, url: &str) -> Binary {
     let file = case.dir.join("change.toml").display().to_string();
-    let mut call = shadowswap(url).args(["run", "--yes", "--json", "-f", &file]);
+    let mut call =
+        shadowswap(url).args(["run", "--yes", "--json", "-f", &file]).args(H::ARGS.iter().copied());
     if case.change.strategy.is_none() {
         call = call.args(["--strategy", "shadow"]);
     }
@@ -271,7 +275,7 @@ async fn success<H: Home>(
     writer: Option<Writer>,
 ) -> Result<(Output, Vec<String>), String> {
     let url = home.address();
-    let call = binary(case, &url);
+    let call = binary::<H>(case, &url);
     let Some(writer) = writer else { return Ok((ended(case, call.run(LONG).await)?, Vec::new())) };
     if case.expect.writes_until == "ready" {
         let mut run = call.args(["--cutover", "manual"]).spawn();
@@ -339,7 +343,7 @@ async fn refusal<H: Home>(case: &Case, home: &H, client: &mut H::Session) -> Res
     let table = &case.change.table;
     let (before, rows_before) = (client.whole().await, client.rows(table, &[]).await);
     let traces_before = client.traces().await;
-    ended(case, binary(case, &home.address()).run(LONG).await)?;
+    ended(case, binary::<H>(case, &home.address()).run(LONG).await)?;
     let mut wrong = Vec::new();
     if let Some(text) = difference(&client.whole().await, &before) {
         wrong.push(format!("refused, but the catalog changed (+ after, - before):\n{text}"));

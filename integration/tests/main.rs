@@ -1,6 +1,6 @@
 //! Conformance tests: the built binary against real servers, judged from outside.
 //!
-//! `cases` compares a table after a migration with an identical one that the server altered in place. `race` judges by a ledger of
+//! `cases` and `mysql::cases` compare a table after a migration with an identical one that the server altered in place. `race` judges by a ledger of
 //! acknowledged writes, or by a table that had the same statements. `lifecycle` kills, stops, aborts and obstructs runs in each phase.
 //! `plans` counts scans. `cli` holds what scripts rely on. Nothing here waits for a time: everything waits for a condition, with a deadline.
 //!

@@ -137,6 +137,8 @@ async fn one(conn: &mut Conn, name: &TableName, twin: &TableName, m: &Mapped) ->
         return refused(e, &what, twin, name, "write it over the present row's columns");
     }
     let column_type = column_type(m);
+    // MariaDB writes such a text down without escaping the quotes in it, and cannot read that (error 1064). This session speaks utf8mb4.
+    let expression = &expression.replace("_utf8mb4'", "'").replace("_utf8mb4\"", "\"");
     let probe = |kind: &str| {
         format!(
             "{MARK} alter table {} add {} {column_type} generated always as ({expression}) {kind}",
