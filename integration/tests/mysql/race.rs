@@ -133,7 +133,7 @@ async fn rows_deleted_by_commits_that_wait_for_a_replica_do_not_come_back() {
         let server = Mysql::start(product).await;
         server.create_database("shop").await;
         let mut conn = server.connect("shop").await;
-        for text in install {
+        if let Some(text) = install {
             sql(&mut conn, text).await;
         }
         let no_replica = if product == Product::MySql { "_wait_no_replica" } else { "_wait_no_slave" };
