@@ -27,6 +27,8 @@ use std::{
 const LOCK_SHARE: f64 = 0.5;
 /// Less than this is not worth trying to rename.
 const SWAP_MIN: Duration = Duration::from_millis(2);
+/// Between two interruptions of the same statement.
+const KILL_EVERY: Duration = Duration::from_millis(20);
 /// The comment by which a sentry table is known as ours.
 const SENTRY: &str = "shadowswap: keeps a swap from happening too early";
 /// The state of a RENAME that waits for a table.
@@ -117,11 +119,7 @@ async fn watched(
     let mut statement = std::pin::pin!(statement);
     let ended = tokio::select! {
         ended = &mut statement => ended,
-        () = tokio::time::sleep(limit) => {
-            // It may have ended by itself meanwhile; what it says counts.
-            drop(killer.query_drop(format!("kill query {id}")).await);
-            statement.await
-        }
+        () = tokio::time::sleep(limit) => interrupted(statement.as_mut(), killer, id).await,
     };
     ended.map_err(|e| {
         let error = server(e, what);
@@ -134,6 +132,27 @@ async fn watched(
     })
 }
 
+/// Interrupts a statement until it ends: an interruption that meets a session between two statements is forgotten by the server. It may
+/// have ended by itself meanwhile; what it says counts.
+async fn interrupted<S>(
+    mut statement: std::pin::Pin<&mut S>,
+    killer: &mut Conn,
+    id: u32,
+) -> mysql_async::Result<()>
+where
+    S: Future<Output = mysql_async::Result<()>>,
+{
+    loop {
+        // Without a watchdog the server's own timeouts are all there is.
+        if killer.query_drop(format!("kill query {id}")).await.is_err() {
+            return statement.await;
+        }
+        if let Ok(ended) = tokio::time::timeout(KILL_EVERY, statement.as_mut()).await {
+            return ended;
+        }
+    }
+}
+
 /// Takes the lock. `ready` comes just before anybody waits.
 pub async fn lock(
     request: Request<'_>,
@@ -141,7 +160,7 @@ pub async fn lock(
     ready: impl Future<Output = Result<()>>,
 ) -> Result<Locked> {
     let Request { plan, detail, control, migration, epoch, budget } = request;
-    let Sessions { mut lock, marker, mut killer, renamer } = sessions;
+    let Sessions { mut lock, marker, mut killer, mut renamer } = sessions;
     still_fits(&mut killer, plan).await?;
     lock.stage().await?;
     let counts =
@@ -162,7 +181,13 @@ pub async fn lock(
         run(&mut killer, &make, "making the sentry table").await?;
         text.push_str(&format!(", {name} write"));
     }
-    run(lock.conn(), "set autocommit = 0", "setting up the cutover").await?;
+    // Whatever becomes of us, the server lets go by itself.
+    let seconds = budget.as_secs() + 1;
+    let limits = format!("set session lock_wait_timeout = {seconds}, wait_timeout = {}", 2 * seconds);
+    run(lock.conn(), &format!("set autocommit = 0; {limits}"), "setting up the cutover").await?;
+    if let Some(renamer) = &mut renamer {
+        run(renamer, &format!("set session lock_wait_timeout = {seconds}"), "setting up the cutover").await?;
+    }
     ready.await?;
     let since = Instant::now();
     let what = format!("locking {}", plan.source);
@@ -365,7 +390,7 @@ impl Locked {
         let look = format!("select coalesce(state, '') from information_schema.processlist where id = {id}");
         // What it waits for is asked until it is the source. Each answer takes a round trip, so this is no busy loop of ours alone.
         loop {
-            let state: Option<String> = tokio::select! {
+            let state: mysql_async::Result<Option<String>> = tokio::select! {
                 biased;
                 ended = &mut rename => {
                     // With the sentry there it can only have failed.
@@ -374,14 +399,21 @@ impl Locked {
                         Ok(()) => Err(Error::corrupt("the tables were swapped before the lock was let go")),
                     };
                 }
-                state = self.killer.query_first(&look) => state.map_err(|e| server(e, "looking whether the swap waits"))?,
+                state = self.killer.query_first(&look) => state,
+            };
+            let state = match state {
+                Ok(state) => state,
+                Err(e) => {
+                    // The RENAME must be over before the lock is let go and the sentry removed.
+                    drop(interrupted(rename.as_mut(), self.marker.conn(), id).await);
+                    return Err(server(e, "looking whether the swap waits"));
+                }
             };
             if state.as_deref() == Some(WAITING) {
                 break;
             }
             if Instant::now() >= deadline {
-                drop(self.killer.query_drop(format!("kill query {id}")).await);
-                drop(rename.await);
+                drop(interrupted(rename.as_mut(), &mut self.killer, id).await);
                 return Err(Error::new(
                     Kind::Budget,
                     "the swap could not be shown to be the next in line within the stall budget",
@@ -482,8 +514,9 @@ pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) 
 /// Whether the swap took place: the shadow's name is gone then, and the source is what the change makes of it.
 pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
     // A RENAME that is still on its way holds both names; asking for their definitions waits for it.
-    let has_shadow = exists(conn, &plan.shadow).await?.is_some();
+    // The source first: a RENAME that ends in between must not look as if it had not begun.
     let has_source = exists(conn, &plan.source).await?.is_some();
+    let has_shadow = exists(conn, &plan.shadow).await?.is_some();
     let kept = exists(conn, &sentry(&plan.source)).await?.is_some_and(|comment| comment != SENTRY);
     let has_old = kept || exists(conn, &plan.old).await?.is_some();
     match (has_source, has_shadow, has_old) {
@@ -498,8 +531,19 @@ pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
 }
 
 /// The old table's present name, quoted, if it is there.
+///
+/// # Errors
+/// `Refused` if its final name was taken by somebody else during the run.
 pub async fn old_table(conn: &mut Conn, plan: &Plan) -> Result<Option<String>> {
     settle_old(conn, plan).await?;
+    let swapped = sentry(&plan.source);
+    if exists(conn, &swapped).await?.is_some_and(|comment| comment != SENTRY) {
+        return Err(Error::refused(format!(
+            "the tables are swapped, but a table {} was made during the run: the old one is kept as {swapped}",
+            plan.old
+        ))
+        .next(format!("rename {} away, then run the same command again", plan.old)));
+    }
     Ok(exists(conn, &plan.old)
         .await?
         .map(|_| format!("{}.{}", quote(&plan.old.schema), quote(&plan.old.name))))

@@ -18,6 +18,8 @@ const LOOK_FIRST: Duration = Duration::from_millis(5);
 const LOOK_MAX: Duration = Duration::from_millis(500);
 /// The event that says that a table of the shadow's name is ours from now on.
 const MAKING: &str = "making the shadow";
+/// How long prepared XA transactions may take to be decided.
+const PREPARED_END_WITHIN: Duration = Duration::from_secs(30);
 /// Rows named where an index finds duplicates.
 const ROWS_NAMED: u32 = 5;
 
@@ -45,6 +47,7 @@ pub async fn prepare(
         // The GTIDs are asked for after the place, and may be ahead of it; of this one they are not.
         let end = Changes::start_position(conn, &detail.server).await?;
         all_before_are_visible(conn, &detail.server, &end).await?;
+        none_is_prepared(conn).await?;
         let text = format!(
             "update {control}.checkpoint set position = {} where migration = {migration} and position is null",
             literal(&position.to_string())
@@ -73,6 +76,35 @@ async fn all_before_are_visible(conn: &mut Conn, product: &Server, position: &Po
                 if (file, offset) < (reading::file_number(&position.file)?, position.offset) => {}
             // With GTIDs the position is what is visible; without, reads wait for what is not.
             Floor::Place { .. } | Floor::Gtids(_) | Floor::All => return Ok(()),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_MAX);
+    }
+}
+
+/// An XA transaction that is prepared now is in the binlog already and in no table yet: neither the stream nor the copy would have it.
+async fn none_is_prepared(conn: &mut Conn) -> Result<()> {
+    let mut pause = LOOK_FIRST;
+    let deadline = tokio::time::Instant::now() + PREPARED_END_WITHIN;
+    loop {
+        match conn.query::<Row, _>("xa recover").await {
+            Ok(found) if found.is_empty() => return Ok(()),
+            Ok(_) if tokio::time::Instant::now() < deadline => {}
+            Ok(found) => {
+                return Err(Error::refused(format!(
+                    "{} XA transactions are prepared and not decided",
+                    found.len()
+                ))
+                .next("commit or roll them back (XA RECOVER shows them), and run again"));
+            }
+            // MySQL shows them only to who may end them.
+            Err(mysql_async::Error::Server(_)) => {
+                tracing::warn!(
+                    "prepared XA transactions cannot be seen (XA_RECOVER_ADMIN); there must be none with rows of this table"
+                );
+                return Ok(());
+            }
+            Err(e) => return Err(server(e, "looking for prepared XA transactions")),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_MAX);

@@ -58,14 +58,16 @@ pub struct Session {
     care: Care,
     /// Holds `LOCK TABLES`: `START TRANSACTION` would let go of them.
     is_locked: bool,
+    /// Functions give text, as an operator's session has it; else bytes, as raw images need it.
+    is_text: bool,
 }
 
 /// A statement is cut when it has grown to this size; the server takes 16 MiB and more by default.
 const STATEMENT_BYTES: usize = 1 << 20;
 /// Rows named where values would be rounded.
 const ROWS_NAMED: u32 = 5;
-/// Errors of the server: NULL for a key column, which only the guard of [`Statements`] can bring about.
-const NULL_KEY: u16 = 1048;
+/// The server's answer to the guard of [`Statements`]: a subquery with more than one row.
+const OTHER_KEY: u16 = 1242;
 
 impl Session {
     /// A session on an open connection, which is noted so that whoever takes over can end it.
@@ -98,6 +100,7 @@ impl Session {
             is_check_staged: false,
             care: Care::Plain,
             is_locked: false,
+            is_text: false,
         })
     }
 
@@ -129,6 +132,20 @@ impl Session {
         let text: Vec<u8> = text.into();
         self.conn.query_drop(text).await.map_err(|e| server(e, what))?;
         Ok(self.conn.affected_rows())
+    }
+
+    /// Statements with expressions of the plan run in text mode: `hex(n)`, say, gives text there, and bytes in a session that speaks bytes.
+    async fn speak_text(&mut self, is_text: bool) -> Result<()> {
+        if self.is_text != is_text {
+            let text = if is_text {
+                "set collation_connection = utf8mb4_general_ci"
+            } else {
+                "set collation_connection = binary"
+            };
+            self.run(text, "setting the character set of expressions").await?;
+            self.is_text = is_text;
+        }
+        Ok(())
     }
 
     async fn rows(&mut self, text: String, what: &str) -> Result<Vec<Row>> {
@@ -170,6 +187,7 @@ impl Session {
             return Err(superseded());
         }
         raise(floor);
+        self.speak_text(true).await?;
         self.keeps_values(chunk).await?;
         let text = self.statements.copy(chunk.lower.as_ref(), chunk.upper.as_ref())?;
         let rows = self.run(text, "copying a chunk").await?;
@@ -257,6 +275,7 @@ impl Session {
                     self.run(text, "removing rows that must give way").await?;
                 }
             }
+            self.speak_text(true).await?;
             self.run(statements.write_again(overwrites), "writing rows that were read again").await?;
         }
         if rows.is_empty() {
@@ -268,6 +287,7 @@ impl Session {
         self.run(statements.empty("_row"), "emptying a staging table").await?;
         self.listed(&statements.stage_rows(), &rows, ("(", ")"), "", "sending rows to a staging table")
             .await?;
+        self.speak_text(true).await?;
         self.run(statements.write_staged(overwrites), "writing rows").await.map(drop)
     }
 
@@ -286,6 +306,7 @@ impl Session {
         tail: &str,
         what: &str,
     ) -> Result<()> {
+        self.speak_text(false).await?;
         let mut text: Vec<u8> = Vec::with_capacity(STATEMENT_BYTES.min(items.len() * 64) + 1024);
         for item in items {
             if text.len() + item.len() > STATEMENT_BYTES && !text.is_empty() {
@@ -347,6 +368,7 @@ impl Session {
     }
 
     async fn compare_inner(&mut self, chunk: &Chunk, limit: usize) -> Result<Compared> {
+        self.speak_text(true).await?;
         // One snapshot for both tables.
         self.run(
             "set transaction isolation level repeatable read;\nstart transaction with consistent snapshot, read only",
@@ -396,6 +418,7 @@ impl Session {
         let head = self.statements.stage_keys("_again");
         let keys: Vec<&[u8]> = suspects.iter().map(|s| s.key.0.as_slice()).collect();
         self.listed(&head, &keys, ("(", ")"), "", "sending keys to a staging table").await?;
+        self.speak_text(true).await?;
         self.run(self.statements.fill_check(), "computing rows as they should be").await?;
         let found = self.rows(self.statements.recheck(), "looking at rows again").await?;
         let mut still = Vec::with_capacity(found.len());
@@ -452,7 +475,7 @@ impl Apply<MySql> for Session {
         loop {
             let result = self.apply_inner(batch, checkpoint.as_deref(), care).await;
             let result = self.rolled_back(result).await;
-            let collides = |e: &Error| matches!(code(e), Some(DUPLICATE | NULL_KEY));
+            let collides = |e: &Error| matches!(code(e), Some(DUPLICATE | OTHER_KEY));
             care = match (care, &result) {
                 (Care::Plain, Err(e)) if collides(e) => Care::DeletesFirst,
                 (Care::DeletesFirst, Err(e)) if collides(e) => {

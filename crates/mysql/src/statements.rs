@@ -129,7 +129,8 @@ impl Statements {
         list(&self.filled, |(_, expression, _)| expression.clone())
     }
 
-    /// The row of another key is never written to: an assignment of NULL to a key column is an error.
+    /// The row of another key is never written to: a subquery of two rows is an error, and is only looked at then. (NULL for the key would
+    /// be one too, but not where the key is AUTO_INCREMENT: it becomes 0 there.)
     fn guard(&self) -> String {
         let key = &self.link.key;
         let same = key.iter().map(|k| {
@@ -138,7 +139,7 @@ impl Statements {
         });
         let same = same.collect::<Vec<_>>().join(" and ");
         let first = key.first().map(|k| quote(&k.to)).unwrap_or_default();
-        format!("{}.{first} = if({same}, {}.{first}, null)", self.shadow, self.shadow)
+        format!("{}.{first} = if({same}, {}.{first}, (select 1 union select 2))", self.shadow, self.shadow)
     }
 
     fn overwrite(&self) -> String {
@@ -210,10 +211,11 @@ impl Statements {
     pub fn last_key(&self) -> String {
         let order = list(self.source_key(), |k| format!("{k} desc"));
         format!(
-            "select {}\nfrom {} force index ({})\norder by {order}\nlimit 1",
+            "select {}\nfrom {} force index ({})\norder by {order}\nlimit 1{}",
             self.key_literals.join(", "),
             self.source,
-            self.key_index
+            self.key_index,
+            self.lock(),
         )
     }
 

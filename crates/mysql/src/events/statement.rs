@@ -115,16 +115,28 @@ impl Statement<'_> {
             "DROP" => definition(self.drops()),
             "CREATE" => definition(self.creates()),
             "ALTER" => definition(self.alters()),
+            // MariaDB logs the statement behind the settings with them.
+            "SET" if self.is(1, "statement") => definition(self.is_named()),
             // They change no row and no definition, or only that of users, sessions and the server.
             "ANALYZE" | "CHECK" | "FLUSH" | "GRANT" | "OPTIMIZE" | "RELEASE" | "REPAIR" | "REVOKE"
             | "SAVEPOINT" | "SET" | "START" | "USE" | "XA" => Meaning::Other,
             _ if self.is_named() => Meaning::Writes,
+            // By way of a view or a trigger it may write to the table without naming it.
+            "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "WITH" | "CALL" if self.is_in_schema() => {
+                Meaning::Writes
+            }
             _ => Meaning::Other,
         }
     }
 
     fn is(&self, at: usize, keyword: &str) -> bool {
         self.tokens.get(at).is_some_and(|t| t.is(keyword))
+    }
+
+    /// Whether the statement runs in the source's database, or names it.
+    fn is_in_schema(&self) -> bool {
+        let names_it = |t: &Token| t.name().is_some_and(|name| self.names.same(&self.names.schema, name));
+        self.names.same(&self.names.schema, self.database) || self.tokens.iter().any(names_it)
     }
 
     fn is_tables(&self, at: usize) -> bool {
@@ -362,6 +374,32 @@ mod tests {
     }
 
     #[test]
+    fn statements_that_may_write_by_way_of_a_view_or_a_trigger_are_writes() {
+        for sql in [
+            "INSERT INTO notes VALUES ('shop.orders', \"orders\", 'it\\'s orders')",
+            "UPDATE a_view SET x = 1",
+            "CALL p()",
+        ] {
+            assert_eq!(of(sql), Meaning::Writes, "{sql}");
+            assert_eq!(of_database(sql, "elsewhere"), Meaning::Other, "{sql}");
+        }
+        assert_eq!(of_database("DELETE FROM shop.x", "elsewhere"), Meaning::Writes);
+    }
+
+    #[test]
+    fn settings_in_front_hide_nothing() {
+        for sql in [
+            "set statement lock_wait_timeout=5 for truncate table orders",
+            "SET STATEMENT max_statement_time=0 FOR ALTER TABLE shop.orders ADD COLUMN x int",
+            "set statement binlog_format='STATEMENT' for update orders set v = 1",
+        ] {
+            assert_eq!(of(sql), Meaning::Definition, "{sql}");
+        }
+        assert_eq!(of("SET STATEMENT max_statement_time=0 FOR ANALYZE TABLE x"), Meaning::Other);
+        assert_eq!(of("SET @x = 'orders'"), Meaning::Other);
+    }
+
+    #[test]
     fn statements_about_others_do_not_matter() {
         for sql in [
             "ALTER TABLE orders2 ADD COLUMN orders int",
@@ -380,9 +418,6 @@ mod tests {
             "GRANT SELECT ON orders TO x",
             "FLUSH TABLES orders",
             "DROP DATABASE shop2",
-            "INSERT INTO other.orders VALUES (1)",
-            "INSERT INTO notes VALUES ('shop.orders', \"orders\", 'it\\'s orders')",
-            "INSERT INTO x VALUES (1) /* orders */",
             "RENAME TABLE shop.orders TO shop._orders_old /* shadowswap */",
             "",
         ] {

@@ -126,15 +126,6 @@ impl Setup {
         }
     }
 
-    /// [`Setup::drain`] while this session does not write rows.
-    pub async fn drain_statement(&mut self, changes: &mut Changes) -> Vec<Event> {
-        let conn = session(&self.mysql).await;
-        let writer = std::mem::replace(&mut self.conn, conn);
-        let events = self.drain(changes).await;
-        self.conn = writer;
-        events
-    }
-
     /// Puts a marker into the binlog, and gives everything that comes before it.
     pub async fn drain(&mut self, changes: &mut Changes) -> Vec<Event> {
         self.token += 1;
