@@ -117,13 +117,24 @@ pub struct Applier<E: Engine> {
 struct Ahead<T> {
     records: VecDeque<(Record<T>, usize)>,
     bytes: usize,
+    /// The last of our markers that was in one of them.
+    marker: u64,
 }
 
 impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
     fn push(&mut self, record: &[u8]) -> Result<()> {
-        self.records.push_back((Record::decode(record)?, record.len()));
-        self.bytes += record.len();
+        let bytes = record.len();
+        let record = Record::decode(record)?;
+        if let Record::Part { markers, .. } = &record {
+            self.marker = markers.iter().copied().fold(self.marker, u64::max);
+        }
+        self.records.push_back((record, bytes));
+        self.bytes += bytes;
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes < BATCH_BYTES && self.records.len() < BATCH_KEYS
     }
 
     fn pop(&mut self) -> Option<Record<T>> {
@@ -134,7 +145,7 @@ impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
 
     /// Takes what the log has now, about a batch of it: done while the server is busy with the batch before.
     async fn read(&mut self, log: &mut Reader) -> Result<()> {
-        while self.bytes < BATCH_BYTES && self.records.len() < BATCH_KEYS {
+        while self.has_room() {
             let Some(record) = log.try_next()? else { return Ok(()) };
             self.push(&record)?;
             if self.records.len().is_multiple_of(READ_AT_ONCE) {
@@ -162,7 +173,7 @@ impl<E: Engine> Applier<E> {
             end: None,
             marker: 0,
             committed: 0,
-            ahead: Ahead { records: VecDeque::new(), bytes: 0 },
+            ahead: Ahead { records: VecDeque::new(), bytes: 0, marker: 0 },
         }
     }
 
@@ -173,7 +184,8 @@ impl<E: Engine> Applier<E> {
     pub async fn drain(&mut self, target: &mut impl Apply<E>, marker: u64) -> Result<()> {
         let mut pause = RECHECK_FIRST;
         while self.applied.borrow().marker < marker {
-            if self.is_idle() {
+            // Everything that is left goes into one transaction: each commit takes the server as long as its disk does.
+            while self.ahead.marker < marker && self.ahead.has_room() {
                 self.wait().await?;
             }
             if self.step(target).await? {

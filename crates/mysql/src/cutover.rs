@@ -9,9 +9,12 @@
 use crate::{
     Floor, MySql, Position,
     error::{QUERY_INTERRUPTED, server},
+    flavor::Server,
+    marks::{Mark, Marks},
     plan::Detail,
     session::Session,
     sql::{NAME_BYTES_MAX, quote, table},
+    stream::Changes,
 };
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_core::{
@@ -20,6 +23,7 @@ use shadowswap_core::{
 };
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -46,6 +50,8 @@ pub struct Locked {
     migration: i64,
     epoch: i64,
     counts: bool,
+    marks: Arc<Marks>,
+    server: Server,
 }
 
 /// What the lock needs to know.
@@ -62,6 +68,8 @@ pub struct Request<'a> {
     pub epoch: i64,
     /// The stall budget.
     pub budget: Duration,
+    /// Where the stream is asked for markers.
+    pub marks: Arc<Marks>,
 }
 
 /// The sessions of a cutover.
@@ -159,7 +167,7 @@ pub async fn lock(
     sessions: Sessions,
     ready: impl Future<Output = Result<()>>,
 ) -> Result<Locked> {
-    let Request { plan, detail, control, migration, epoch, budget } = request;
+    let Request { plan, detail, control, migration, epoch, budget, marks } = request;
     let Sessions { mut lock, marker, mut killer, mut renamer } = sessions;
     still_fits(&mut killer, plan).await?;
     lock.stage().await?;
@@ -203,6 +211,8 @@ pub async fn lock(
         migration,
         epoch,
         counts,
+        marks,
+        server: detail.server.clone(),
     };
     locked_now.session.set_locked(true);
     match locked {
@@ -442,6 +452,12 @@ impl Locked {
     }
 }
 
+impl Drop for Locked {
+    fn drop(&mut self) {
+        self.marks.withdraw(self.migration);
+    }
+}
+
 impl Apply<MySql> for Locked {
     async fn floor(&mut self) -> Result<Floor> {
         // A snapshot in the session with the lock would let go of it.
@@ -452,8 +468,15 @@ impl Apply<MySql> for Locked {
         self.session.apply(batch, checkpoint).await
     }
 
+    /// Under the lock nobody writes the source any more, and what was written is in the binlog: its end is a marker.
     async fn mark(&mut self, token: u64) -> Result<()> {
-        self.marker.mark(token).await
+        if !self.marks.may_ask() {
+            return self.marker.mark(token).await;
+        }
+        let (file, offset) = Changes::end(self.marker.conn(), &self.server).await?;
+        let file = crate::position::file_number(&file)?;
+        self.marks.ask(Mark { migration: self.migration, file, offset, token });
+        Ok(())
     }
 }
 

@@ -200,9 +200,14 @@ impl Assembly {
                 self.pass(raw);
                 Ok(())
             }
-            // Between transactions: heartbeats (27, 41), the transactions of former files (35, MariaDB 163), which files a
-            // recovery needs (MariaDB 161), how the file is encrypted on the server's disk (MariaDB 164).
-            27 | 35 | 41 | 161 | 163 | 164 => Ok(()),
+            // Between transactions: heartbeats (27, 41).
+            27 | 41 => Ok(()),
+            // The transactions of former files (35, MariaDB 163), which files a recovery needs (MariaDB 161), how the file is encrypted
+            // on the server's disk (MariaDB 164).
+            35 | 161 | 163 | 164 => {
+                self.pass_between(raw);
+                Ok(())
+            }
             kind => Err(Error::corrupt(format!(
                 "the binlog has an event of type {kind}, which is not known here"
             ))
@@ -214,6 +219,23 @@ impl Assembly {
     fn pass(&mut self, raw: &Raw<'_>) -> u64 {
         let is_in_file = raw.end_low != 0 && raw.flags & ARTIFICIAL == 0;
         if is_in_file { self.place.pass(raw.size, raw.end_low) } else { self.place.offset }
+    }
+
+    fn pass_between(&mut self, raw: &Raw<'_>) {
+        if self.group.is_none() && raw.end_low != 0 && raw.flags & ARTIFICIAL == 0 {
+            self.place.pass_between(raw.size, raw.end_low);
+        }
+    }
+
+    /// Gives the marker if everything before this place has come, and no transaction is open.
+    pub(crate) fn mark(&mut self, file: u64, offset: u64, token: u64) -> bool {
+        let is_there = self.group.is_none() && self.place.has_reached(file, offset);
+        if is_there {
+            let position = self.position_now();
+            let commit = Event::Commit { position, committed: 0 };
+            self.ready.extend([Event::Begin(Tx::Mark), Event::Marker(token), commit]);
+        }
+        is_there
     }
 
     fn begin(&mut self, raw: &Raw<'_>) -> Result<()> {
@@ -411,6 +433,7 @@ impl Assembly {
                 )));
             }
         }
+        self.pass_between(raw);
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub enum Tx {
         /// Bytes from the file's beginning.
         offset: u64,
     },
+    /// No transaction: a marker that is a place in the binlog. It touches no row.
+    Mark,
 }
 
 impl shadowswap_core::TxId for Tx {}
@@ -45,6 +47,7 @@ pub enum Floor {
 impl shadowswap_core::Floor<Tx> for Floor {
     fn includes(&self, tx: &Tx) -> bool {
         match (self, tx) {
+            (_, Tx::Mark) => true,
             (Floor::All, Tx::Gtid { .. } | Tx::Place { .. }) => true,
             (Floor::Gtids(set), Tx::Gtid { source, tag, number }) => set.contains(source, tag, *number),
             (Floor::Place { file, offset }, Tx::Place { file: tx_file, offset: tx_offset }) => {
@@ -80,5 +83,6 @@ mod tests {
         assert!(!floor.includes(&tx("", 6)) && !floor.includes(&tx("t", 5)));
         assert!(!floor.includes(&Tx::Place { file: 0, offset: 0 }));
         assert!(Floor::All.includes(&tx("", 6)));
+        assert!(floor.includes(&Tx::Mark));
     }
 }

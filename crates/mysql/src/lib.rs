@@ -16,6 +16,7 @@ pub mod floor;
 pub mod gtid;
 pub mod lacks;
 pub mod literal;
+pub mod marks;
 pub mod plan;
 pub mod position;
 mod prepare;
@@ -36,6 +37,7 @@ pub use tail::Stream;
 
 use crate::{
     connect::{Charset, ConnectOptions},
+    marks::Marks,
     plan::Detail,
     session::Writer,
     sql::quote,
@@ -58,6 +60,7 @@ pub struct MySql {
     control_schema: Arc<str>,
     /// Kept open for readings that are taken every second.
     probe: Arc<Mutex<Option<Conn>>>,
+    marks: Arc<Marks>,
 }
 
 impl std::fmt::Debug for MySql {
@@ -74,7 +77,12 @@ impl MySql {
     pub fn open(url: &str, control_schema: &str) -> Result<MySql> {
         let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let options = ConnectOptions::gather(url, &environment)?;
-        Ok(MySql { options: Arc::new(options), control_schema: control_schema.into(), probe: Arc::default() })
+        Ok(MySql {
+            options: Arc::new(options),
+            control_schema: control_schema.into(),
+            probe: Arc::default(),
+            marks: Arc::default(),
+        })
     }
 
     async fn connect(&self, role: &str) -> Result<Conn> {
@@ -156,7 +164,7 @@ impl Engine for MySql {
             Some(&from),
         )
         .await?;
-        Ok(Stream::new(changes))
+        Ok(Stream::new(changes.with_marks(Arc::clone(&self.marks))))
     }
 
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
@@ -205,7 +213,9 @@ impl Engine for MySql {
             killer: self.connect("watchdog").await?,
             renamer,
         };
-        let request = cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget };
+        let marks = Arc::clone(&self.marks);
+        let request =
+            cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget, marks };
         cutover::lock(request, sessions, ready).await
     }
 

@@ -63,7 +63,7 @@ pub struct Session {
 }
 
 /// A statement is cut when it has grown to this size; the server takes 16 MiB and more by default.
-const STATEMENT_BYTES: usize = 1 << 20;
+const STATEMENT_BYTES: usize = 256 << 10;
 /// Rows named where values would be rounded.
 const ROWS_NAMED: u32 = 5;
 /// The server's answer to the guard of [`Statements`]: a subquery with more than one row.

@@ -6,6 +6,7 @@ use crate::{
     events::{Assembly, Event, Raw, Wanted},
     flavor::Server,
     gtid::GtidSet,
+    marks::Marks,
     position::Position,
 };
 use futures_util::{FutureExt, StreamExt};
@@ -19,6 +20,7 @@ use mysql_common::{
 use shadowswap_core::{Error, Result};
 use std::{
     panic::AssertUnwindSafe,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -37,11 +39,14 @@ const BINLOG_ERROR: u16 = 1236;
 /// MariaDB: another replica has the same server id. MySQL says it with [`BINLOG_ERROR`].
 const SAME_ID: u16 = 4052;
 const CHECKSUM_BYTES: usize = 4;
+const ASKING: &str = "could not ask the server for its binlog's position";
 
 /// An open change stream.
 pub struct Changes {
     binlog: BinlogStream,
     assembly: Assembly,
+    marks: Arc<Marks>,
+    migration: i64,
     /// Since when the server has been silent while we listened.
     silent_since: Instant,
     asked_at: Instant,
@@ -57,27 +62,34 @@ impl Changes {
     /// # Errors
     /// `Refused` if the server writes none, or if the user may not ask.
     pub async fn start_position(conn: &mut Conn, server: &Server) -> Result<Position> {
-        const WHAT: &str = "could not ask the server for its binlog's position";
-        let show = if !server.is_mariadb() && server.version >= (8, 2, 0) {
-            "SHOW BINARY LOG STATUS"
-        } else {
-            "SHOW MASTER STATUS"
-        };
-        let row: Option<Row> = conn.query_first(show).await.map_err(|e| error::server(e, WHAT))?;
-        let place = row.and_then(|row| Some((row.get::<String, _>(0)?, row.get::<u64, _>(1)?)));
-        let (file, offset) = place.ok_or_else(|| {
-            Error::refused("the server writes no binlog").next("start it with log_bin, and binlog_format=ROW")
-        })?;
+        let (file, offset) = Changes::end(conn, server).await?;
         // Only after the place: everything that these leave out begins behind it.
         let variable = match (server.is_mariadb(), server.has_gtids) {
             (true, _) => "SELECT @@global.gtid_binlog_pos",
             (false, true) => "SELECT @@global.gtid_executed",
             (false, false) => return Ok(Position { gtids: String::new(), file, offset }),
         };
-        let gtids: Option<String> = conn.query_first(variable).await.map_err(|e| error::server(e, WHAT))?;
+        let gtids: Option<String> = conn.query_first(variable).await.map_err(|e| error::server(e, ASKING))?;
         let gtids = gtids.unwrap_or_default();
         let gtids = if server.is_mariadb() { gtids } else { gtids.parse::<GtidSet>()?.to_string() };
         Ok(Position { gtids, file, offset })
+    }
+
+    /// The binlog's present file and where it ends.
+    ///
+    /// # Errors
+    /// `Refused` if the server writes none, or if the user may not ask.
+    pub async fn end(conn: &mut Conn, server: &Server) -> Result<(String, u64)> {
+        let show = if !server.is_mariadb() && server.version >= (8, 2, 0) {
+            "SHOW BINARY LOG STATUS"
+        } else {
+            "SHOW MASTER STATUS"
+        };
+        let row: Option<Row> = conn.query_first(show).await.map_err(|e| error::server(e, ASKING))?;
+        let place = row.and_then(|row| Some((row.get::<String, _>(0)?, row.get::<u64, _>(1)?)));
+        place.ok_or_else(|| {
+            Error::refused("the server writes no binlog").next("start it with log_bin, and binlog_format=ROW")
+        })
     }
 
     /// Opens the stream behind `from`; none: at the present end. `key` are the columns that name rows, in order; with `rereads`, changes
@@ -132,12 +144,21 @@ impl Changes {
         Ok(Changes {
             binlog,
             assembly: Assembly::new(wanted, server, &from, is_whole)?,
+            marks: Arc::default(),
+            migration,
             silent_since: now,
             asked_at: now,
             told_at: None,
             has_news: false,
             saw_head: false,
         })
+    }
+
+    /// Gives these markers too, when it has come by their places.
+    #[must_use]
+    pub fn with_marks(mut self, marks: Arc<Marks>) -> Changes {
+        self.marks = marks;
+        self
     }
 
     /// The next event. Waits; cancel-safe.
@@ -155,6 +176,11 @@ impl Changes {
             if let Some(event) = self.assembly.pop() {
                 return Ok(event);
             }
+            let assembly = &mut self.assembly;
+            self.marks.give(self.migration, |m| assembly.mark(m.file, m.offset, m.token));
+            if let Some(event) = self.assembly.pop() {
+                return Ok(event);
+            }
             if self.has_news
                 && self.saw_head
                 && self.told_at.is_none_or(|at| at.elapsed() >= PROGRESS_EVERY)
@@ -163,19 +189,24 @@ impl Changes {
                 (self.told_at, self.has_news) = (Some(Instant::now()), false);
                 return Ok(Event::Progress(position));
             }
-            let event = self.receive().await?;
+            let Some(event) = self.receive().await? else { continue };
             (self.silent_since, self.asked_at) = (Instant::now(), Instant::now());
             self.take(&event)?;
             self.has_news = true;
         }
     }
 
-    /// The driver's next event. It panics on a packet that is shorter than it says, which must not end the program.
-    async fn receive(&mut self) -> Result<Binlog> {
+    /// The driver's next event; none: a marker was asked for. The driver panics on a packet that is shorter than it says, which must not
+    /// end the program.
+    async fn receive(&mut self) -> Result<Option<Binlog>> {
         let deadline = tokio::time::Instant::from_std(self.silent_since + SILENCE_MAX);
         let event = AssertUnwindSafe(self.binlog.next()).catch_unwind();
-        match tokio::time::timeout_at(deadline, event).await {
-            Ok(Ok(Some(Ok(event)))) => Ok(event),
+        let event = tokio::select! {
+            event = tokio::time::timeout_at(deadline, event) => event,
+            () = self.marks.news() => return Ok(None),
+        };
+        match event {
+            Ok(Ok(Some(Ok(event)))) => Ok(Some(event)),
             Ok(Ok(Some(Err(e)))) => Err(failed(e)),
             Ok(Ok(None)) => Err(Error::transient("the server ended the change stream")),
             Ok(Err(_panic)) => Err(Error::corrupt("the driver could not read an event of the binlog")),

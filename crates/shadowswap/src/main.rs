@@ -8,6 +8,7 @@
 mod args;
 mod command;
 mod config;
+mod environment;
 mod exit;
 mod file;
 mod output;
@@ -30,6 +31,7 @@ use tracing_subscriber::EnvFilter;
 const THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    environment::settle();
     let cli = Cli::parse();
     let output = Output::new(cli.common.json);
     log(cli.common.verbose, output);

@@ -1,8 +1,8 @@
 //! Where in the binlog the stream is, in 64 bits.
 //!
 //! An event says where it ends in 32 bits, and a file may be longer: one transaction is never cut. Every event's size is known, so
-//! the place is counted; what an event says corrects it (a server leaves events out that it need not send). Only events of
-//! transactions are counted: others, at a file's head or between, come although they lie before the place where the stream goes on.
+//! the place is counted; what an event says corrects it (a server leaves events out that it need not send). In the file that the
+//! stream began with only events of transactions are counted: others, at its head or between, come although they lie before the place.
 
 use crate::position::file_number;
 use shadowswap_core::Result;
@@ -61,6 +61,20 @@ impl Place {
     }
 }
 
+impl Place {
+    /// An event between transactions says that it ends here. In the file that the stream began with it may lie before the place.
+    pub(crate) fn pass_between(&mut self, size: u32, end_low: u32) {
+        if self.known.is_none_or(|(number, _)| number != self.number) {
+            self.pass(size, end_low);
+        }
+    }
+
+    /// Whether everything before this point has come.
+    pub(crate) fn has_reached(&self, number: u64, offset: u64) -> bool {
+        (self.number, self.offset) >= (number, offset)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +89,17 @@ mod tests {
         assert_eq!((place.offset, place.number), (0x1_0000_0068, 7));
         place.rotate("bin.000008", 4).expect("a file");
         assert_eq!((place.offset, place.number), (4, 8));
+    }
+
+    #[test]
+    fn events_between_transactions_count_behind_the_first_file_only() {
+        let mut place = Place::new("bin.000001", 5000).expect("a file");
+        place.pass_between(100, 104);
+        assert!(place.has_reached(1, 5000) && !place.has_reached(1, 5001));
+        place.rotate("bin.000002", 4).expect("a file");
+        assert!(place.has_reached(1, 9000) && place.has_reached(2, 4));
+        place.pass_between(100, 104);
+        assert!(place.has_reached(2, 104) && !place.has_reached(2, 105) && !place.has_reached(3, 4));
     }
 
     #[test]
