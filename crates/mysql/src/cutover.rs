@@ -465,7 +465,15 @@ impl Apply<MySql> for Locked {
     }
 
     async fn apply(&mut self, batch: &Batch, checkpoint: Option<&Position>) -> Result<u64> {
-        self.session.apply(batch, checkpoint).await
+        let began = Instant::now();
+        let applied = self.session.apply(batch, checkpoint).await;
+        tracing::debug!(
+            keys = batch.keys(),
+            since_lock_ms = (began - self.since).as_secs_f64() * 1e3,
+            took_ms = began.elapsed().as_secs_f64() * 1e3,
+            "applied under the lock"
+        );
+        applied
     }
 
     /// Under the lock nobody writes the source any more, and what was written is in the binlog: its end is a marker.

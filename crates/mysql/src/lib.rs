@@ -61,6 +61,7 @@ pub struct MySql {
     /// Kept open for readings that are taken every second.
     probe: Arc<Mutex<Option<Conn>>>,
     marks: Arc<Marks>,
+    collisions: Arc<session::Collisions>,
 }
 
 impl std::fmt::Debug for MySql {
@@ -82,6 +83,7 @@ impl MySql {
             control_schema: control_schema.into(),
             probe: Arc::default(),
             marks: Arc::default(),
+            collisions: Arc::default(),
         })
     }
 
@@ -174,7 +176,9 @@ impl Engine for MySql {
         let name = self.control_schema.to_string();
         let writer = Writer { control: self.control_name(), name, migration, epoch };
         let source = detail.source.columns.clone().into();
-        let session = Session::new(conn, statements, source, detail.server, writer).await?;
+        let session =
+            Session::new(conn, statements, source, detail.server, writer, Arc::clone(&self.collisions))
+                .await?;
         Ok(session.careful(detail.rereads))
     }
 

@@ -20,6 +20,8 @@ const LOOK_MAX: Duration = Duration::from_millis(500);
 const MAKING: &str = "making the shadow";
 /// How long prepared XA transactions may take to be decided.
 const PREPARED_END_WITHIN: Duration = Duration::from_secs(30);
+/// Memory of the server's that building indexes may take, in bytes.
+const DDL_BUFFER_BYTES: u32 = 64 << 20;
 /// Rows named where an index finds duplicates.
 const ROWS_NAMED: u32 = 5;
 
@@ -175,6 +177,15 @@ pub async fn finish_shadow(
     let mut steps: Vec<Vec<&LateIndex>> = apart.into_iter().map(|l| vec![l]).collect();
     if !together.is_empty() {
         steps.insert(0, together);
+    }
+    // Only MySQL has these. With its own megabyte the sort makes many runs, which it reads and writes again.
+    let threads = if gently { 1 } else { 2 };
+    for setting in [
+        format!("innodb_ddl_buffer_size = {DDL_BUFFER_BYTES}"),
+        format!("innodb_ddl_threads = {threads}"),
+        format!("innodb_parallel_read_threads = {threads}"),
+    ] {
+        drop(conn.query_drop(format!("set session {setting}")).await);
     }
     for step in steps {
         report(format!("building {}", step.iter().map(|l| l.name.as_str()).collect::<Vec<_>>().join(", ")));

@@ -16,7 +16,13 @@ use shadowswap_core::{
     Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried, batch::Batch,
     engine::Session as CoreSession,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 /// What identifies the writer to the control tables.
 #[derive(Clone, Debug)]
@@ -58,8 +64,30 @@ pub struct Session {
     care: Care,
     /// Holds `LOCK TABLES`: `START TRANSACTION` would let go of them.
     is_locked: bool,
-    /// Functions give text, as an operator's session has it; else bytes, as raw images need it.
-    is_text: bool,
+    /// Functions give text, as an operator's session has it; else bytes, as raw images need it. `None`: not known.
+    is_text: Option<bool>,
+    /// Statements that are sent together with the next one whose answer matters.
+    before: Vec<u8>,
+    collisions: Arc<Collisions>,
+}
+
+/// What the sessions of one engine know of each other's collisions. Where rows swap unique values all the time, trying the fast way
+/// first makes every batch cost twice.
+#[derive(Debug, Default)]
+pub struct Collisions(AtomicU32);
+
+/// So many batches delete first after one that met a collision.
+const CAREFUL_BATCHES: u32 = 64;
+
+impl Collisions {
+    fn happened(&self) {
+        self.0.store(CAREFUL_BATCHES, Ordering::Relaxed);
+    }
+
+    /// Whether the next batch is to delete first.
+    fn expects_one(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+    }
 }
 
 /// A statement is cut when it has grown to this size; the server takes 16 MiB and more by default.
@@ -77,6 +105,7 @@ impl Session {
         source: Arc<[crate::catalog::Column]>,
         server_: Server,
         writer: Writer,
+        collisions: Arc<Collisions>,
     ) -> Result<Session> {
         let id = conn.id();
         let lock = session_lock(&writer.name, id);
@@ -100,7 +129,9 @@ impl Session {
             is_check_staged: false,
             care: Care::Plain,
             is_locked: false,
-            is_text: false,
+            is_text: Some(false),
+            before: Vec::new(),
+            collisions,
         })
     }
 
@@ -128,33 +159,59 @@ impl Session {
         self.is_locked = is_locked;
     }
 
+    /// Sends this statement together with the next one. For statements that hardly ever fail and whose answer nobody needs: a round
+    /// trip takes longer than they do.
+    fn then(&mut self, text: &str) {
+        self.before.extend_from_slice(text.as_bytes());
+        self.before.extend_from_slice(b";\n");
+    }
+
+    fn with_those_before(&mut self, text: impl Into<Vec<u8>>) -> Vec<u8> {
+        let mut text: Vec<u8> = text.into();
+        if self.before.is_empty() {
+            return text;
+        }
+        let mut all = std::mem::take(&mut self.before);
+        all.append(&mut text);
+        all
+    }
+
     async fn run(&mut self, text: impl Into<Vec<u8>> + Send, what: &str) -> Result<u64> {
-        let text: Vec<u8> = text.into();
+        let text = self.with_those_before(text);
         self.conn.query_drop(text).await.map_err(|e| server(e, what))?;
         Ok(self.conn.affected_rows())
     }
 
     /// Statements with expressions of the plan run in text mode: `hex(n)`, say, gives text there, and bytes in a session that speaks bytes.
-    async fn speak_text(&mut self, is_text: bool) -> Result<()> {
-        if self.is_text != is_text {
-            let text = if is_text {
+    fn speak_text(&mut self, is_text: bool) {
+        if self.is_text != Some(is_text) {
+            self.then(if is_text {
                 "set collation_connection = utf8mb4_general_ci"
             } else {
                 "set collation_connection = binary"
-            };
-            self.run(text, "setting the character set of expressions").await?;
-            self.is_text = is_text;
+            });
+            self.is_text = Some(is_text);
         }
-        Ok(())
     }
 
     async fn rows(&mut self, text: String, what: &str) -> Result<Vec<Row>> {
-        self.conn.query(text).await.map_err(|e| server(e, what))
+        let text = self.with_those_before(text);
+        let failed = |e| server(e, what);
+        let mut result = self.conn.query_iter(text).await.map_err(failed)?;
+        // Those before have no columns.
+        while result.columns_ref().is_empty() && !result.is_empty() {
+            result.collect::<Row>().await.map_err(failed)?;
+        }
+        let rows = result.collect().await.map_err(failed)?;
+        result.drop_result().await.map_err(failed)?;
+        Ok(rows)
     }
 
     /// Rolls back after an error, keeping the error; a session that cannot even roll back is useless, which its next use will tell.
     async fn rolled_back<T>(&mut self, result: Result<T>) -> Result<T> {
         if result.is_err() {
+            self.before.clear();
+            self.is_text = None;
             drop(self.conn.query_drop("rollback").await);
         }
         result
@@ -178,7 +235,7 @@ impl Session {
         let Writer { control, migration, epoch, .. } = self.writer.clone();
         // Where a floor needs a transaction of its own it comes first; it only becomes older by that.
         let floor = crate::reading::floor(&mut self.conn, &self.server).await?;
-        self.run("start transaction", "beginning a transaction").await?;
+        self.then("start transaction");
         let fence = format!(
             "select 1 from {control}.chunk where migration = {migration} and id = {} and epoch = {epoch} and attempt = {} and not done for update",
             chunk.id, chunk.attempt
@@ -187,7 +244,7 @@ impl Session {
             return Err(superseded());
         }
         raise(floor);
-        self.speak_text(true).await?;
+        self.speak_text(true);
         self.keeps_values(chunk).await?;
         let text = self.statements.copy(chunk.lower.as_ref(), chunk.upper.as_ref())?;
         let rows = self.run(text, "copying a chunk").await?;
@@ -195,7 +252,7 @@ impl Session {
             "update {control}.chunk set done = true, copied = {rows} where migration = {migration} and id = {}",
             chunk.id
         );
-        self.run(done, "marking the chunk done").await?;
+        self.then(&done);
         self.run("commit", "committing a chunk (it may have taken effect; the control row tells)").await?;
         Ok(Copied { rows })
     }
@@ -210,7 +267,7 @@ impl Session {
             return Ok(batch.changes());
         }
         let Writer { control, migration, epoch, .. } = self.writer.clone();
-        self.run("start transaction", "beginning a transaction").await?;
+        self.then("start transaction");
         // The first transaction takes the turn at applying: it waits for what a former session still writes, and fences it out.
         if self.turn.is_none() {
             let text = format!(
@@ -237,7 +294,7 @@ impl Session {
             "update {control}.checkpoint set position = {position}, changes = changes + {}, applied_at = utc_timestamp(3) where migration = {migration}",
             batch.changes()
         );
-        self.run(text, "saving the checkpoint").await?;
+        self.then(&text);
         self.run("commit", "committing a batch (it may have taken effect; the control row tells)").await?;
         self.turn = Some(turn);
         Ok(batch.changes())
@@ -275,7 +332,7 @@ impl Session {
                     self.run(text, "removing rows that must give way").await?;
                 }
             }
-            self.speak_text(true).await?;
+            self.speak_text(true);
             self.run(statements.write_again(overwrites), "writing rows that were read again").await?;
         }
         if rows.is_empty() {
@@ -284,15 +341,16 @@ impl Session {
         if let Some((head, tail)) = statements.straight(overwrites) {
             return self.listed(&head, &rows, ("(", ")"), &tail, "writing rows").await;
         }
-        self.run(statements.empty("_row"), "emptying a staging table").await?;
+        self.then(&statements.empty("_row"));
         self.listed(&statements.stage_rows(), &rows, ("(", ")"), "", "sending rows to a staging table")
             .await?;
-        self.speak_text(true).await?;
+        self.speak_text(true);
         self.run(statements.write_staged(overwrites), "writing rows").await.map(drop)
     }
 
     async fn stage_keys(&mut self, name: &str, keys: &[&[u8]]) -> Result<()> {
-        self.run(self.statements.empty(name), "emptying a staging table").await?;
+        let empty = self.statements.empty(name);
+        self.then(&empty);
         let head = self.statements.stage_keys(name);
         self.listed(&head, keys, ("(", ")"), "", "sending keys to a staging table").await
     }
@@ -306,7 +364,7 @@ impl Session {
         tail: &str,
         what: &str,
     ) -> Result<()> {
-        self.speak_text(false).await?;
+        self.speak_text(false);
         let mut text: Vec<u8> = Vec::with_capacity(STATEMENT_BYTES.min(items.len() * 64) + 1024);
         for item in items {
             if text.len() + item.len() > STATEMENT_BYTES && !text.is_empty() {
@@ -368,7 +426,7 @@ impl Session {
     }
 
     async fn compare_inner(&mut self, chunk: &Chunk, limit: usize) -> Result<Compared> {
-        self.speak_text(true).await?;
+        self.speak_text(true);
         // One snapshot for both tables.
         self.run(
             "set transaction isolation level repeatable read;\nstart transaction with consistent snapshot, read only",
@@ -418,7 +476,7 @@ impl Session {
         let head = self.statements.stage_keys("_again");
         let keys: Vec<&[u8]> = suspects.iter().map(|s| s.key.0.as_slice()).collect();
         self.listed(&head, &keys, ("(", ")"), "", "sending keys to a staging table").await?;
-        self.speak_text(true).await?;
+        self.speak_text(true);
         self.run(self.statements.fill_check(), "computing rows as they should be").await?;
         let found = self.rows(self.statements.recheck(), "looking at rows again").await?;
         let mut still = Vec::with_capacity(found.len());
@@ -472,12 +530,18 @@ impl Apply<MySql> for Session {
     async fn apply(&mut self, batch: &Batch, checkpoint: Option<&Position>) -> Result<u64> {
         let checkpoint = checkpoint.map(ToString::to_string);
         let mut care = self.care;
+        if care == Care::Plain && self.collisions.expects_one() {
+            care = Care::DeletesFirst;
+        }
         loop {
             let result = self.apply_inner(batch, checkpoint.as_deref(), care).await;
             let result = self.rolled_back(result).await;
             let collides = |e: &Error| matches!(code(e), Some(DUPLICATE | OTHER_KEY));
             care = match (care, &result) {
-                (Care::Plain, Err(e)) if collides(e) => Care::DeletesFirst,
+                (Care::Plain, Err(e)) if collides(e) => {
+                    self.collisions.happened();
+                    Care::DeletesFirst
+                }
                 (Care::DeletesFirst, Err(e)) if collides(e) => {
                     if batch.iter().any(|(_, op)| matches!(op, Op::Reread)) {
                         Care::GivesWay
