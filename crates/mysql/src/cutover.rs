@@ -2,7 +2,7 @@
 //!
 //! Where the server renames under `LOCK TABLES` (MySQL 8.0.13 and later) one session does everything. Elsewhere a second session's
 //! RENAME waits for the first one's lock on the source; the lock is let go only when that wait is proven, and the RENAME then goes before
-//! every client's statement. A sentry table keeps it from doing anything if the first session dies before. Proof: RENAME takes the
+//! every client's read or write (what else may have queued before it: `queued.rs`). A sentry table keeps it from doing anything if the first session dies before. Proof: RENAME takes the
 //! tables' locks in the order of their names, and the source's is the first of them; so a RENAME that waits for a table at all waits for
 //! the source, before it has any other. For that the shadow's and the sentry's names must sort behind the source's.
 
@@ -10,6 +10,7 @@ use crate::{
     Floor, MySql, Position,
     error::{QUERY_INTERRUPTED, server},
     plan::Detail,
+    queued,
     session::Session,
     sql::{NAME_BYTES_MAX, quote, table},
 };
@@ -334,6 +335,7 @@ impl Locked {
         if self.counts {
             self.carry_counter_locked().await?;
         }
+        mutations::hold(&mut self.killer).await;
         let limit = left("renaming")?;
         match self.renamer.take() {
             None => self.rename_under_lock(limit).await,
@@ -392,13 +394,7 @@ impl Locked {
         loop {
             let state: mysql_async::Result<Option<String>> = tokio::select! {
                 biased;
-                ended = &mut rename => {
-                    // With the sentry there it can only have failed.
-                    return match ended {
-                        Err(e) => Err(server(e, "swapping the tables")),
-                        Ok(()) => Err(Error::corrupt("the tables were swapped before the lock was let go")),
-                    };
-                }
+                ended = &mut rename => return Err(too_early(ended)),
                 state = self.killer.query_first(&look) => state,
             };
             let state = match state {
@@ -420,6 +416,16 @@ impl Locked {
                 ));
             }
         }
+        // Whatever queues from now on is behind the RENAME, so this one look is enough; see the head of `queued.rs`.
+        let first = tokio::select! {
+            biased;
+            ended = &mut rename => return Err(too_early(ended)),
+            first = queued::none_before(&mut self.killer, source, id) => first,
+        };
+        if let Err(e) = first {
+            drop(interrupted(rename.as_mut(), self.marker.conn(), id).await);
+            return Err(e);
+        }
         let proven = Instant::now();
         let go = format!("drop table {sentry} /* shadowswap */; unlock tables; set autocommit = 1");
         let gone = self.session.conn().query_drop(go).await;
@@ -440,6 +446,32 @@ impl Locked {
             (Ok(()), Err(e)) => Err(Error { kind: Kind::Ambiguous, ..e }),
         }
     }
+}
+
+/// With the sentry there a RENAME can only have failed.
+fn too_early(ended: mysql_async::Result<()>) -> Error {
+    match ended {
+        Err(e) => server(e, "swapping the tables"),
+        Ok(()) => Error::corrupt("the tables were swapped before the lock was let go"),
+    }
+}
+
+/// A place where tests hold a cutover up, by a lock of this name; compiled in for tests only.
+mod mutations {
+    use mysql_async::Conn;
+
+    #[cfg(feature = "mutations")]
+    pub(super) async fn hold(conn: &mut Conn) {
+        use mysql_async::prelude::Queryable;
+        if std::env::var_os("SHADOWSWAP_TEST_HOLD_SWAP").is_some() {
+            let text = "do get_lock('shadowswap test', 60); do release_lock('shadowswap test')";
+            drop(conn.query_drop(text).await);
+        }
+    }
+
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_async, reason = "as the other one")]
+    pub(super) async fn hold(_: &mut Conn) {}
 }
 
 impl Apply<MySql> for Locked {

@@ -19,6 +19,7 @@ pub mod literal;
 pub mod plan;
 pub mod position;
 mod prepare;
+mod queued;
 mod reading;
 mod session;
 pub mod sql;
