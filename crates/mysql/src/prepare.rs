@@ -5,6 +5,7 @@ use crate::{
     error::{DUPLICATE, code, server},
     flavor::Server,
     plan::{Detail, LateIndex},
+    position::file_number,
     reading,
     sql::{literal, quote, table},
     stream::Changes,
@@ -43,7 +44,10 @@ pub async fn prepare(
         .next("rename the table to a shorter name first"));
     }
     if begins_at(conn, control, migration).await?.is_none() {
-        let position = Changes::start_position(conn, &detail.server).await?;
+        let mut position = Changes::start_position(conn, &detail.server).await?;
+        if !detail.server.has_gtids {
+            position.gtids = reading::identity(conn).await?;
+        }
         // The GTIDs are asked for after the place, and may be ahead of it; of this one they are not.
         let end = Changes::start_position(conn, &detail.server).await?;
         all_before_are_visible(conn, &detail.server, &end).await?;
@@ -73,7 +77,7 @@ async fn all_before_are_visible(conn: &mut Conn, product: &Server, position: &Po
     loop {
         match reading::floor(conn, product).await? {
             Floor::Place { file, offset }
-                if (file, offset) < (reading::file_number(&position.file)?, position.offset) => {}
+                if (file, offset) < (file_number(&position.file)?, position.offset) => {}
             // With GTIDs the position is what is visible; without, reads wait for what is not.
             Floor::Place { .. } | Floor::Gtids(_) | Floor::All => return Ok(()),
         }

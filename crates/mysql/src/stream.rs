@@ -106,6 +106,7 @@ impl Changes {
             Some(from) => from.clone(),
             None => Changes::start_position(&mut conn, server).await?,
         };
+        crate::reading::is_same_server(&mut conn, &from).await?;
         for statement in settings(server, &from) {
             conn.query_drop(statement).await.map_err(|e| error::server(e, WHAT))?;
         }
