@@ -82,6 +82,13 @@ impl MySql {
         self.options.connect(role, Charset::Utf8).await
     }
 
+    /// A connection that whoever takes over ends before anything else.
+    async fn connect_noted(&self, role: &str, migration: i64) -> Result<Conn> {
+        let mut conn = self.connect(role).await?;
+        control::note_session(&mut conn, &self.control_schema, &self.control_name(), migration).await?;
+        Ok(conn)
+    }
+
     fn control_name(&self) -> String {
         quote(&self.control_schema)
     }
@@ -198,12 +205,15 @@ impl Engine for MySql {
     ) -> Result<Locked> {
         let detail = Detail::of(plan)?;
         let control = self.control_name();
-        let renamer =
-            if detail.server.renames_under_lock() { None } else { Some(self.connect("swap").await?) };
+        let renamer = if detail.server.renames_under_lock() {
+            None
+        } else {
+            Some(self.connect_noted("swap", migration).await?)
+        };
         let sessions = cutover::Sessions {
             lock: self.session(plan, migration, epoch, "cutover").await?,
             marker: self.session(plan, migration, epoch, "marker").await?,
-            killer: self.connect("watchdog").await?,
+            killer: self.connect_noted("watchdog", migration).await?,
             renamer,
         };
         let request = cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget };

@@ -6,7 +6,7 @@
 
 use crate::{
     Floor, MySql, Position,
-    control::session_lock,
+    control::note_session,
     error::{DUPLICATE, code, server, superseded},
     flavor::Server,
     statements::{Statements, literals},
@@ -80,13 +80,7 @@ impl Session {
         server_: Server,
         writer: Writer,
     ) -> Result<Session> {
-        let id = conn.id();
-        let lock = session_lock(&writer.name, id);
-        let text = format!(
-            "do get_lock('{lock}', 0);\nreplace into {}.session (connection, migration) values ({id}, {})",
-            writer.control, writer.migration
-        );
-        conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))?;
+        note_session(&mut conn, &writer.name, &writer.control, writer.migration).await?;
         if server_.is_mariadb() {
             // A long list of keys is looked up as it stands.
             drop(conn.query_drop("set session in_predicate_conversion_threshold = 0").await);

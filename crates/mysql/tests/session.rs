@@ -1,4 +1,5 @@
-//! Rows of two times that want one unique value: a chunk is copied later than the position that is applied.
+//! Sessions step by step: rows of two times that want one unique value (a chunk is copied later than the position that is applied), and
+//! what a runner leaves behind.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +16,7 @@ use shadowswap_testkit::mysql::{Database, Product, shared};
 
 /// A migration that goes on step by step.
 struct Steps {
-    _database: Database,
+    database: Database,
     conn: Conn,
     engine: MySql,
     control: shadowswap_mysql::Control,
@@ -47,7 +48,7 @@ impl Steps {
         let (migration, epoch) = (taken.id, taken.epoch);
         engine.prepare(&plan, migration).await.unwrap();
         let session = engine.session(&plan, migration, epoch, "test").await.unwrap();
-        Steps { _database: database, conn, engine, control, plan, migration, epoch, session, chunks: 0 }
+        Steps { database, conn, engine, control, plan, migration, epoch, session, chunks: 0 }
     }
 
     async fn sql(&mut self, text: &str) {
@@ -141,5 +142,32 @@ async fn rows_of_an_older_chunk_give_way_to_a_chunk_that_brings_their_unique_val
         steps.apply(&[("1,1", "1,1,99"), ("2,1", "2,1,10")]).await.unwrap();
         steps.index().await.unwrap();
         assert_eq!(steps.shadow().await, [(1, 1, 99), (2, 1, 10), (3, 1, 30)]);
+    }
+}
+
+/// Above all the session whose RENAME may still wait.
+#[tokio::test]
+async fn every_session_of_a_cutover_is_ended_by_who_takes_over() {
+    for product in Product::ALL {
+        let mut steps = Steps::new(product, ONE_KEY, "add column z int", &[]).await;
+        let (plan, migration, epoch) = (steps.plan.clone(), steps.migration, steps.epoch);
+        let budget = std::time::Duration::from_secs(20);
+        let ready = std::future::ready(Ok(()));
+        let locked = steps.engine.lock(&plan, migration, epoch, budget, ready).await.unwrap();
+        let control = format!("{}_control", steps.database.name());
+        let ours = format!("select connection from {control}.session where migration = {migration}");
+        let noted: Vec<u64> = steps.conn.query(&ours).await.unwrap();
+        // The test's own, the one with the lock, the marker's, the watchdog's, and where another renames that one's.
+        assert_eq!(noted.len(), if product == Product::MariaDb { 5 } else { 4 });
+        // The runner is gone, and its sessions hang.
+        drop(steps.control);
+        let taken = steps.engine.control(false).await.unwrap().take(&plan, "another").await.unwrap();
+        assert_eq!((taken.id, taken.epoch), (migration, epoch + 1));
+        let list = noted.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let left = format!("select id from information_schema.processlist where id in ({list})");
+        assert_eq!(steps.conn.query::<u64, _>(left).await.unwrap(), Vec::<u64>::new(), "{product}");
+        assert_eq!(steps.conn.query::<u64, _>(&ours).await.unwrap(), Vec::<u64>::new());
+        steps.conn.query_drop("set lock_wait_timeout = 1; insert into t values (3, 30, 3)").await.unwrap();
+        drop(locked);
     }
 }
