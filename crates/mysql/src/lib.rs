@@ -140,12 +140,11 @@ impl Engine for MySql {
 
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Position>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
+        let mut conn = self.connect("checkpoint").await?;
+        let fears_xa = prepare::fears_xa(&mut conn, &self.control_name(), migration).await?;
         let from = match from {
             Some(from) => Some(from.clone()),
-            None => {
-                let mut conn = self.connect("checkpoint").await?;
-                prepare::begins_at(&mut conn, &self.control_name(), migration).await?
-            }
+            None => prepare::begins_at(&mut conn, &self.control_name(), migration).await?,
         };
         let from =
             from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
@@ -164,7 +163,7 @@ impl Engine for MySql {
             Some(&from),
         )
         .await?;
-        Ok(Stream::new(changes))
+        Ok(Stream::new(changes.fearing_xa(fears_xa)))
     }
 
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {

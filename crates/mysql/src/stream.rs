@@ -141,6 +141,15 @@ impl Changes {
         })
     }
 
+    /// From now on the commit of an XA transaction whose preparation was not seen stops the run.
+    #[must_use]
+    pub fn fearing_xa(mut self, fears: bool) -> Changes {
+        if fears {
+            self.assembly.fear_xa();
+        }
+        self
+    }
+
     /// The next event. Waits; cancel-safe.
     ///
     /// # Errors

@@ -319,3 +319,24 @@ async fn run_without_gtids_does_not_go_on_in_the_binlog_of_another_server() {
     run(&url, "t", "modify n bigint").run(LONG).await.expect_code(0);
     assert_eq!(texts(&mut conn, "select id from t order by id").await, ["1", "2", "3"]);
 }
+
+/// Who may not see which XA transactions are prepared must not overlook one: its rows are in neither the copy nor the stream.
+#[tokio::test]
+async fn commit_of_an_xa_transaction_that_could_not_be_seen_ends_the_run() {
+    let server = Mysql::start(Product::MySql).await;
+    server.create_database("shop").await;
+    let mut conn = server.connect("shop").await;
+    let grants =
+        ["all on shop.*", "all on shadowswap.*", "replication slave, replication client, process on *.*"];
+    server.create_user("app", "secret1", &grants).await;
+    let url = server.url_as("app", "secret1", "shop");
+    sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)").await;
+    let mut client = server.connect("shop").await;
+    sql(&mut client, "xa start 'x'; insert into t values (3, 3); xa end 'x'; xa prepare 'x'").await;
+    let mut migration = run(&url, "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
+    reached(&mut conn, &mut migration, &["ready"]).await;
+    sql(&mut client, "xa commit 'x'").await;
+    let output = migration.wait(LONG).await.expect_code(3);
+    assert!(output.stderr.contains("XA_RECOVER_ADMIN"), "{}", output.stderr);
+    assert_eq!(texts(&mut conn, "show tables").await, ["t"]);
+}

@@ -236,3 +236,43 @@ fn mariadbs_transactions_end_as_their_head_says() {
         "{events:?}"
     );
 }
+
+/// An XA transaction of this name: its rows, and its preparation.
+fn prepared(feed: &mut Feed, number: u64, table: &str, xid: &str) -> Result<()> {
+    feed.give(33, &gtid(number))?;
+    feed.give(2, &query(&format!("XA START {xid}")))?;
+    feed.give(19, &map(table))?;
+    feed.give(23, &row(1))?;
+    feed.give(2, &query(&format!("XA END {xid}")))?;
+    feed.give(38, &[0, 1, 0, 0, 0])
+}
+
+fn decided(feed: &mut Feed, number: u64, statement: &str) -> Result<()> {
+    feed.give(33, &gtid(number))?;
+    feed.give(2, &query(statement))
+}
+
+#[test]
+fn commit_of_an_xa_transaction_that_was_prepared_before_the_stream_began_stops() {
+    let (mine, other) = ("X'01',X'',1", "X'02',X'',1");
+    let mut feed = Feed::new(mysql(), 4);
+    feed.assembly.fear_xa();
+    prepared(&mut feed, 1, "u", mine).expect("another table");
+    decided(&mut feed, 2, &format!("XA ROLLBACK {other}")).expect("nothing came of it");
+    decided(&mut feed, 3, &format!("XA COMMIT {mine}")).expect("its preparation was seen");
+    assert!(feed.assembly.position().expect("between").gtids.ends_with(":1-3"));
+    // Done before: whoever did it has judged it.
+    decided(&mut feed, 3, &format!("XA COMMIT {other}")).expect("behind us");
+    for xid in [mine, other] {
+        let mut feed = Feed::new(mysql(), 4);
+        feed.assembly.fear_xa();
+        prepared(&mut feed, 1, "u", "X'03',X'',1").expect("another table");
+        let e = decided(&mut feed, 2, &format!("XA COMMIT {xid}")).expect_err("its rows are nowhere");
+        assert!(e.kind == Kind::Unfit && e.to_string().contains("XA"), "{e}");
+    }
+    // None was prepared when the stream began: whatever is committed was seen, or is in the copy.
+    let mut feed = Feed::new(mysql(), 4);
+    decided(&mut feed, 1, &format!("XA COMMIT {mine}")).expect("in the copy");
+    let e = prepared(&mut feed, 2, "t", other).expect_err("rows of ours");
+    assert!(e.kind == Kind::Unfit, "{e}");
+}
