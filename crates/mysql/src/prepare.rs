@@ -310,25 +310,8 @@ pub async fn direct(
     detail: &Detail,
     budget: Duration,
 ) -> Result<()> {
-    let id = conn.id();
     for text in crate::plan::direct(plan, detail)? {
-        let mut change = std::pin::pin!(conn.query_drop(text));
-        let ended = tokio::select! {
-            ended = &mut change => ended,
-            () = tokio::time::sleep(budget) => {
-                drop(killer.query_drop(format!("kill query {id}")).await);
-                change.await
-            }
-        };
-        ended.map_err(|e| {
-            let error = server(e, "changing the table in place");
-            match code(&error) {
-                Some(crate::error::QUERY_INTERRUPTED | crate::error::LOCK_WAIT_TIMEOUT) => {
-                    Error { kind: Kind::Budget, ..error }
-                }
-                Some(_) | None => error,
-            }
-        })?;
+        cutover::bounded(conn, killer, &text, budget, "changing the table in place").await?;
     }
     Ok(())
 }
