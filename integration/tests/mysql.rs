@@ -2,6 +2,7 @@
 
 mod cases;
 mod catalog;
+mod cutover;
 mod lifecycle;
 mod race;
 

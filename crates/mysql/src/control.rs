@@ -49,8 +49,21 @@ pub fn lock_name(control: &str, table: &TableName) -> String {
 }
 
 /// The name of the lock that one of our sessions holds as a sign of life.
-pub fn session_lock(control: &str, connection: u32) -> String {
+fn session_lock(control: &str, connection: u32) -> String {
     format!("shadowswap:{}:{connection}", &digest(control)[..16])
+}
+
+/// Notes a session, so that whoever takes over can end it. `control` is the quoted name of the control database.
+///
+/// # Errors
+/// The server's.
+pub async fn note_session(conn: &mut Conn, name: &str, control: &str, migration: i64) -> Result<()> {
+    let id = conn.id();
+    let lock = session_lock(name, id);
+    let text = format!(
+        "do get_lock('{lock}', 0);\nreplace into {control}.session (connection, migration) values ({id}, {migration})"
+    );
+    conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))
 }
 
 fn digest(text: &str) -> String {

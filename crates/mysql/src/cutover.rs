@@ -2,18 +2,20 @@
 //!
 //! Where the server renames under `LOCK TABLES` (MySQL 8.0.13 and later) one session does everything. Elsewhere a second session's
 //! RENAME waits for the first one's lock on the source; the lock is let go only when that wait is proven, and the RENAME then goes before
-//! every client's statement. A sentry table keeps it from doing anything if the first session dies before. Proof: RENAME takes the
+//! every client's read or write (what else may have queued before it: `queued.rs`). A sentry table keeps it from doing anything if the first session dies before. Proof: RENAME takes the
 //! tables' locks in the order of their names, and the source's is the first of them; so a RENAME that waits for a table at all waits for
 //! the source, before it has any other. For that the shadow's and the sentry's names must sort behind the source's.
 
 use crate::{
     Floor, MySql, Position,
+    catalog::counter,
     error::{QUERY_INTERRUPTED, server},
     flavor::Server,
     marks::{Mark, Marks},
     plan::Detail,
+    queued,
     session::Session,
-    sql::{NAME_BYTES_MAX, quote, table},
+    sql::{NAME_BYTES_MAX, table},
     stream::Changes,
 };
 use mysql_async::{Conn, prelude::Queryable};
@@ -33,6 +35,8 @@ const LOCK_SHARE: f64 = 0.5;
 const SWAP_MIN: Duration = Duration::from_millis(2);
 /// Between two interruptions of the same statement.
 const KILL_EVERY: Duration = Duration::from_millis(20);
+/// What is tried.
+const CARRYING: &str = "carrying the counter of AUTO_INCREMENT over";
 /// The comment by which a sentry table is known as ours.
 const SENTRY: &str = "shadowswap: keeps a swap from happening too early";
 /// The state of a RENAME that waits for a table.
@@ -112,7 +116,13 @@ async fn run(conn: &mut Conn, text: &str, what: &str) -> Result<()> {
 }
 
 /// Runs a statement that may wait; after `limit` it is interrupted. An interrupted one is a matter of the budget.
-async fn bounded(conn: &mut Conn, killer: &mut Conn, text: &str, limit: Duration, what: &str) -> Result<()> {
+pub async fn bounded(
+    conn: &mut Conn,
+    killer: &mut Conn,
+    text: &str,
+    limit: Duration,
+    what: &str,
+) -> Result<()> {
     let id = conn.id();
     watched(conn.query_drop(text), killer, id, limit, what).await
 }
@@ -172,10 +182,9 @@ pub async fn lock(
     still_fits(&mut killer, plan).await?;
     lock.stage().await?;
     let counts =
-        detail.source.columns.iter().any(|c| c.extra.to_ascii_lowercase().contains("auto_increment"))
-            && detail.shadow.columns.iter().any(|c| c.extra.to_ascii_lowercase().contains("auto_increment"));
-    if counts {
-        carry_counter(&mut killer, plan).await?;
+        [&detail.source, &detail.shadow].iter().all(|t| t.columns.iter().any(|c| c.is_auto_increment()));
+    if counts && let Some(text) = carry_counter(&mut killer, plan).await? {
+        run(&mut killer, &text, CARRYING).await?;
     }
     let (source, shadow) = (table(&plan.source), table(&plan.shadow));
     let mut text = format!("lock tables {source} write, {shadow} write");
@@ -242,30 +251,12 @@ async fn still_fits(conn: &mut Conn, plan: &Plan) -> Result<()> {
     unfit(format!("made on {} during the run: {}", plan.source, all.join(", ")))
 }
 
-/// The next number that AUTO_INCREMENT would give.
-async fn counter(conn: &mut Conn, name: &TableName) -> Result<Option<u64>> {
-    let text =
-        "select auto_increment from information_schema.tables where table_schema = ? and table_name = ?";
-    let found: Option<Option<u64>> = conn
-        .exec_first(text, (&name.schema, &name.name))
-        .await
-        .map_err(|e| server(e, "reading a counter"))?;
-    Ok(found.flatten())
-}
-
-/// The shadow goes on counting where the source is.
-async fn carry_counter(conn: &mut Conn, plan: &Plan) -> Result<()> {
-    // MySQL answers from a cache otherwise; MariaDB has no such setting.
-    drop(conn.query_drop("set session information_schema_stats_expiry = 0").await);
-    let (Some(source), shadow) = (counter(conn, &plan.source).await?, counter(conn, &plan.shadow).await?)
-    else {
-        return Ok(());
-    };
-    if shadow.is_none_or(|shadow| shadow < source) {
-        let text = format!("alter table {} auto_increment = {source} /* shadowswap */", table(&plan.shadow));
-        run(conn, &text, "carrying the counter of AUTO_INCREMENT over").await?;
-    }
-    Ok(())
+/// What makes the shadow go on counting where the source is; `None`: it does so already.
+async fn carry_counter(conn: &mut Conn, plan: &Plan) -> Result<Option<String>> {
+    let Some(source) = counter(conn, &plan.source).await? else { return Ok(None) };
+    let is_behind = counter(conn, &plan.shadow).await?.is_none_or(|shadow| shadow < source);
+    Ok(is_behind
+        .then(|| format!("alter table {} auto_increment = {source} /* shadowswap */", table(&plan.shadow))))
 }
 
 async fn exists(conn: &mut Conn, name: &TableName) -> Result<Option<String>> {
@@ -288,18 +279,6 @@ pub async fn remove_sentry(conn: &mut Conn, plan: &Plan) -> Result<()> {
             Err(Error::refused(format!("there is a table {sentry}, whose name is needed for the swap"))
                 .next("rename or drop it, and run again"))
         }
-    }
-}
-
-/// Gives the former source its final name, where the swap had to use another one.
-pub async fn settle_old(conn: &mut Conn, plan: &Plan) -> Result<()> {
-    let swapped = sentry(&plan.source);
-    match exists(conn, &swapped).await? {
-        Some(comment) if comment != SENTRY && exists(conn, &plan.old).await?.is_none() => {
-            let text = format!("rename table {} to {} /* shadowswap */", table(&swapped), table(&plan.old));
-            run(conn, &text, "giving the old table its name").await
-        }
-        Some(_) | None => Ok(()),
     }
 }
 
@@ -341,9 +320,13 @@ impl Locked {
         };
         left("the swap")?;
         self.check_epoch().await?;
-        if self.counts {
-            self.carry_counter_locked().await?;
+        // Under the lock nobody counts any more.
+        if self.counts
+            && let Some(text) = carry_counter(&mut self.killer, &self.plan).await?
+        {
+            run(self.session.conn(), &text, CARRYING).await?;
         }
+        mutations::hold(&mut self.killer).await;
         let limit = left("renaming")?;
         match self.renamer.take() {
             None => self.rename_under_lock(limit).await,
@@ -355,26 +338,10 @@ impl Locked {
         }
     }
 
-    /// Under the lock nobody counts any more.
-    async fn carry_counter_locked(&mut self) -> Result<()> {
-        let source = counter(&mut self.killer, &self.plan.source).await?;
-        let shadow = counter(&mut self.killer, &self.plan.shadow).await?;
-        if let (Some(source), shadow) = (source, shadow.unwrap_or(0))
-            && shadow < source
-        {
-            let text = format!(
-                "alter table {} auto_increment = {source} /* shadowswap */",
-                table(&self.plan.shadow)
-            );
-            run(self.session.conn(), &text, "carrying the counter of AUTO_INCREMENT over").await?;
-        }
-        Ok(())
-    }
-
     async fn rename_under_lock(&mut self, limit: Duration) -> Result<()> {
         let Plan { source, shadow, old, .. } = &self.plan;
         let text = format!(
-            "rename table {0} to {1}, {2} to {0} /* shadowswap */; unlock tables; set autocommit = 1",
+            "rename table {0} to {1}, {2} to {0} /* shadowswap */; unlock tables",
             table(source),
             table(old),
             table(shadow)
@@ -402,13 +369,7 @@ impl Locked {
         loop {
             let state: mysql_async::Result<Option<String>> = tokio::select! {
                 biased;
-                ended = &mut rename => {
-                    // With the sentry there it can only have failed.
-                    return match ended {
-                        Err(e) => Err(server(e, "swapping the tables")),
-                        Ok(()) => Err(Error::corrupt("the tables were swapped before the lock was let go")),
-                    };
-                }
+                ended = &mut rename => return Err(too_early(ended)),
                 state = self.killer.query_first(&look) => state,
             };
             let state = match state {
@@ -430,8 +391,18 @@ impl Locked {
                 ));
             }
         }
+        // Whatever queues from now on is behind the RENAME, so this one look is enough; see the head of `queued.rs`.
+        let first = tokio::select! {
+            biased;
+            ended = &mut rename => return Err(too_early(ended)),
+            first = queued::none_before(&mut self.killer, source, id) => first,
+        };
+        if let Err(e) = first {
+            drop(interrupted(rename.as_mut(), self.marker.conn(), id).await);
+            return Err(e);
+        }
         let proven = Instant::now();
-        let go = format!("drop table {sentry} /* shadowswap */; unlock tables; set autocommit = 1");
+        let go = format!("drop table {sentry} /* shadowswap */; unlock tables");
         let gone = self.session.conn().query_drop(go).await;
         let let_go = Instant::now();
         let left = deadline.saturating_duration_since(Instant::now()).max(SWAP_MIN);
@@ -456,6 +427,32 @@ impl Drop for Locked {
     fn drop(&mut self) {
         self.marks.withdraw(self.migration);
     }
+}
+
+/// With the sentry there a RENAME can only have failed.
+fn too_early(ended: mysql_async::Result<()>) -> Error {
+    match ended {
+        Err(e) => server(e, "swapping the tables"),
+        Ok(()) => Error::corrupt("the tables were swapped before the lock was let go"),
+    }
+}
+
+/// A place where tests hold a cutover up, by a lock of this name; compiled in for tests only.
+mod mutations {
+    use mysql_async::Conn;
+
+    #[cfg(feature = "mutations")]
+    pub(super) async fn hold(conn: &mut Conn) {
+        use mysql_async::prelude::Queryable;
+        if std::env::var_os("SHADOWSWAP_TEST_HOLD_SWAP").is_some() {
+            let text = "do get_lock('shadowswap test', 60); do release_lock('shadowswap test')";
+            drop(conn.query_drop(text).await);
+        }
+    }
+
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_async, reason = "as the other one")]
+    pub(super) async fn hold(_: &mut Conn) {}
 }
 
 impl Apply<MySql> for Locked {
@@ -497,14 +494,11 @@ impl CoreLocked<MySql> for Locked {
         let swapped = self.swap_inner(Instant::now() + deadline).await;
         match swapped {
             Ok(()) => Ok(()),
-            Err(e) if e.kind == Kind::Budget || e.kind == Kind::Superseded => {
-                // The RENAME was not sent, or waited with the sentry in its way.
-                self.let_go().await;
-                Err(e)
-            }
             Err(e) => {
                 self.let_go().await;
-                Err(Error { kind: Kind::Ambiguous, ..e })
+                // Of these kinds: the RENAME was not sent, or waited with the sentry in its way.
+                let is_known = matches!(e.kind, Kind::Budget | Kind::Superseded);
+                Err(if is_known { e } else { Error { kind: Kind::Ambiguous, ..e } })
             }
         }
     }
@@ -561,23 +555,26 @@ pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
     }
 }
 
-/// The old table's present name, quoted, if it is there.
+/// The old table's name, quoted, if it is there. Gives it that name where the swap had to use another one.
 ///
 /// # Errors
 /// `Refused` if its final name was taken by somebody else during the run.
 pub async fn old_table(conn: &mut Conn, plan: &Plan) -> Result<Option<String>> {
-    settle_old(conn, plan).await?;
-    let swapped = sentry(&plan.source);
-    if exists(conn, &swapped).await?.is_some_and(|comment| comment != SENTRY) {
+    let (swapped, old) = (sentry(&plan.source), table(&plan.old));
+    let is_kept = exists(conn, &swapped).await?.is_some_and(|comment| comment != SENTRY);
+    let has_old = exists(conn, &plan.old).await?.is_some();
+    if is_kept && has_old {
         return Err(Error::refused(format!(
             "the tables are swapped, but a table {} was made during the run: the old one is kept as {swapped}",
             plan.old
         ))
         .next(format!("rename {} away, then run the same command again", plan.old)));
     }
-    Ok(exists(conn, &plan.old)
-        .await?
-        .map(|_| format!("{}.{}", quote(&plan.old.schema), quote(&plan.old.name))))
+    if is_kept {
+        let text = format!("rename table {} to {old} /* shadowswap */", table(&swapped));
+        run(conn, &text, "giving the old table its name").await?;
+    }
+    Ok((is_kept || has_old).then_some(old))
 }
 
 #[cfg(test)]

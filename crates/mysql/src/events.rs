@@ -24,7 +24,7 @@ use place::Place;
 use query::Query;
 use shadowswap_core::{Change, Error, Kind, Result};
 use statement::{Meaning, Names};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// What comes out of the change stream, in commit order; the core's own event without an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,14 @@ pub(crate) struct Assembly {
     plan: Option<(Vec<u8>, Plan)>,
     group: Option<Group>,
     ready: VecDeque<Event>,
+    /// XA transactions may have been prepared before the stream began and be undecided yet: nobody could look.
+    fears_xa: bool,
+    /// Those that were prepared since, with nothing of ours.
+    prepared: HashSet<Vec<u8>>,
 }
+
+/// So many prepared XA transactions are remembered.
+const PREPARED_MAX: usize = 10_000;
 
 /// What a table's number stands for, within a transaction.
 enum Mapped {
@@ -102,6 +109,8 @@ struct Group {
     gtid: gtids::Gtid,
     shape: Shape,
     committed: i64,
+    /// Its name, if it is an XA transaction.
+    xid: Option<Vec<u8>>,
     /// Something of ours was given.
     gave: bool,
     /// It was done before: nothing of it is given.
@@ -143,7 +152,15 @@ impl Assembly {
             plan: None,
             group: None,
             ready: VecDeque::new(),
+            fears_xa: false,
+            prepared: HashSet::new(),
         })
+    }
+
+    /// From now on the commit of an XA transaction whose preparation was not seen stops the run: its rows are in neither the stream nor
+    /// the copy.
+    pub(crate) fn fear_xa(&mut self) {
+        self.fears_xa = true;
     }
 
     /// The next finished event.
@@ -252,7 +269,8 @@ impl Assembly {
         let is_done = |(number, before)| self.place.number == number && offset < before;
         let skipped = self.done_before.is_some_and(is_done) || self.gtids.has(&gtid);
         self.maps.clear();
-        self.group = Some(Group { tx, gtid, shape, committed, gave: false, skipped, packed: false });
+        self.group =
+            Some(Group { tx, gtid, shape, committed, xid: None, gave: false, skipped, packed: false });
     }
 
     fn query(&mut self, raw: &Raw<'_>) -> Result<()> {
@@ -294,6 +312,13 @@ impl Assembly {
                 )));
             }
             Meaning::Writes if !skipped => return Err(self.in_statement_format(&query)),
+            Meaning::XaEnd => group.xid = Some(statement::xid(&query.sql)),
+            Meaning::XaCommit if self.fears_xa => {
+                let is_harmless = self.prepared.remove(&statement::xid(&query.sql));
+                if !is_harmless && !skipped {
+                    return Err(self.unseen_xa(&query));
+                }
+            }
             _ => {}
         }
         if is_single { self.end() } else { Ok(()) }
@@ -325,7 +350,21 @@ impl Assembly {
                 self.name()
             )));
         }
+        let xid = self.group.as_mut().and_then(|g| g.xid.take());
+        if self.fears_xa && self.prepared.len() < PREPARED_MAX {
+            self.prepared.extend(xid);
+        }
         self.end()
+    }
+
+    fn unseen_xa(&self, query: &Query<'_>) -> Error {
+        self.unfit(format!(
+            "an XA transaction was committed that may have been prepared before the changes were followed ({}): if it has rows of {}, \
+             they would be missing",
+            query.excerpt(),
+            self.name()
+        ))
+        .next("nothing was swapped; grant XA_RECOVER_ADMIN, so that it can be seen whether any is prepared, and run again")
     }
 
     fn map(&mut self, raw: &Raw<'_>) -> Result<()> {

@@ -20,6 +20,7 @@ pub mod marks;
 pub mod plan;
 pub mod position;
 mod prepare;
+mod queued;
 mod reading;
 mod session;
 pub mod sql;
@@ -91,6 +92,13 @@ impl MySql {
         self.options.connect(role, Charset::Utf8).await
     }
 
+    /// A connection that whoever takes over ends before anything else.
+    async fn connect_noted(&self, role: &str, migration: i64) -> Result<Conn> {
+        let mut conn = self.connect(role).await?;
+        control::note_session(&mut conn, &self.control_schema, &self.control_name(), migration).await?;
+        Ok(conn)
+    }
+
     fn control_name(&self) -> String {
         quote(&self.control_schema)
     }
@@ -142,12 +150,11 @@ impl Engine for MySql {
 
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Position>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
+        let mut conn = self.connect("checkpoint").await?;
+        let fears_xa = prepare::fears_xa(&mut conn, &self.control_name(), migration).await?;
         let from = match from {
             Some(from) => Some(from.clone()),
-            None => {
-                let mut conn = self.connect("checkpoint").await?;
-                prepare::begins_at(&mut conn, &self.control_name(), migration).await?
-            }
+            None => prepare::begins_at(&mut conn, &self.control_name(), migration).await?,
         };
         let from =
             from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
@@ -166,7 +173,7 @@ impl Engine for MySql {
             Some(&from),
         )
         .await?;
-        Ok(Stream::new(changes.with_marks(Arc::clone(&self.marks))))
+        Ok(Stream::new(changes.with_marks(Arc::clone(&self.marks)).fearing_xa(fears_xa)))
     }
 
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
@@ -209,12 +216,15 @@ impl Engine for MySql {
     ) -> Result<Locked> {
         let detail = Detail::of(plan)?;
         let control = self.control_name();
-        let renamer =
-            if detail.server.renames_under_lock() { None } else { Some(self.connect("swap").await?) };
+        let renamer = if detail.server.renames_under_lock() {
+            None
+        } else {
+            Some(self.connect_noted("swap", migration).await?)
+        };
         let sessions = cutover::Sessions {
             lock: self.session(plan, migration, epoch, "cutover").await?,
             marker: self.session(plan, migration, epoch, "marker").await?,
-            killer: self.connect("watchdog").await?,
+            killer: self.connect_noted("watchdog", migration).await?,
             renamer,
         };
         let marks = Arc::clone(&self.marks);

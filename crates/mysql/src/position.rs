@@ -8,7 +8,8 @@ use std::{fmt, str::FromStr};
 /// Its text is `gtids|file:offset`. With GTIDs a stream goes on by them, and file and offset only say where that was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    /// MySQL: the executed set. MariaDB: the last transaction of each domain. Empty without GTIDs.
+    /// MySQL: the executed set. MariaDB: the last transaction of each domain. Without GTIDs: `@` and the UUID of the server whose files
+    /// these are; empty where that was not noted.
     pub gtids: String,
     /// The binlog file: `bin.000012`.
     pub file: String,
@@ -56,9 +57,12 @@ mod tests {
 
     #[test]
     fn positions_survive_their_text() {
-        for (gtids, file, offset) in
-            [("0-1-155,1-2-7", "bin.000012", 4), ("", "a|b:c.000001", 5_000_000_000), ("u:1-5,v:t:1", "", 0)]
-        {
+        for (gtids, file, offset) in [
+            ("0-1-155,1-2-7", "bin.000012", 4),
+            ("", "a|b:c.000001", 5_000_000_000),
+            ("u:1-5,v:t:1", "", 0),
+            ("@9a1b-2", "bin.000001", 4),
+        ] {
             let position = Position { gtids: gtids.into(), file: file.into(), offset };
             assert_eq!(position.to_string().parse::<Position>().expect("its own text"), position);
         }

@@ -5,6 +5,7 @@ use crate::{
     error::{DUPLICATE, code, server},
     flavor::Server,
     plan::{Detail, LateIndex},
+    position::file_number,
     reading,
     sql::{literal, quote, table},
     stream::Changes,
@@ -18,6 +19,8 @@ const LOOK_FIRST: Duration = Duration::from_millis(5);
 const LOOK_MAX: Duration = Duration::from_millis(500);
 /// The event that says that a table of the shadow's name is ours from now on.
 const MAKING: &str = "making the shadow";
+/// The event that says that XA transactions may have been prepared when the stream began.
+const UNSEEN_XA: &str = "prepared XA transactions could not be seen";
 /// How long prepared XA transactions may take to be decided.
 const PREPARED_END_WITHIN: Duration = Duration::from_secs(30);
 /// Memory of the server's that building indexes may take, in bytes.
@@ -45,11 +48,16 @@ pub async fn prepare(
         .next("rename the table to a shorter name first"));
     }
     if begins_at(conn, control, migration).await?.is_none() {
-        let position = Changes::start_position(conn, &detail.server).await?;
+        let mut position = Changes::start_position(conn, &detail.server).await?;
+        if !detail.server.has_gtids {
+            position.gtids = reading::identity(conn).await?;
+        }
         // The GTIDs are asked for after the place, and may be ahead of it; of this one they are not.
         let end = Changes::start_position(conn, &detail.server).await?;
         all_before_are_visible(conn, &detail.server, &end).await?;
-        none_is_prepared(conn).await?;
+        if !none_is_prepared(conn).await? {
+            note(conn, control, migration, UNSEEN_XA).await?;
+        }
         let text = format!(
             "update {control}.checkpoint set position = {} where migration = {migration} and position is null",
             literal(&position.to_string())
@@ -57,6 +65,31 @@ pub async fn prepare(
         run(conn, &text).await?;
     }
     make_shadow(conn, plan, detail, control, migration).await
+}
+
+async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<()> {
+    let text = format!(
+        "insert into {control}.event (migration, at, who, what) values ({migration}, utc_timestamp(3), 'runner', {})",
+        literal(what)
+    );
+    run(conn, &text).await
+}
+
+async fn is_noted(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<bool> {
+    let text = format!(
+        "select 1 from {control}.event where migration = {migration} and what = {} limit 1",
+        literal(what)
+    );
+    let found: Option<u8> = conn.query_first(text).await.map_err(|e| server(e, "reading events"))?;
+    Ok(found.is_some())
+}
+
+/// Whether XA transactions may have been prepared when the stream began.
+///
+/// # Errors
+/// The server's.
+pub async fn fears_xa(conn: &mut Conn, control: &str, migration: i64) -> Result<bool> {
+    is_noted(conn, control, migration, UNSEEN_XA).await
 }
 
 /// The position of the checkpoint.
@@ -75,7 +108,7 @@ async fn all_before_are_visible(conn: &mut Conn, product: &Server, position: &Po
     loop {
         match reading::floor(conn, product).await? {
             Floor::Place { file, offset }
-                if (file, offset) < (reading::file_number(&position.file)?, position.offset) => {}
+                if (file, offset) < (file_number(&position.file)?, position.offset) => {}
             // With GTIDs the position is what is visible; without, reads wait for what is not.
             Floor::Place { .. } | Floor::Gtids(_) | Floor::All => return Ok(()),
         }
@@ -85,12 +118,13 @@ async fn all_before_are_visible(conn: &mut Conn, product: &Server, position: &Po
 }
 
 /// An XA transaction that is prepared now is in the binlog already and in no table yet: neither the stream nor the copy would have it.
-async fn none_is_prepared(conn: &mut Conn) -> Result<()> {
+/// (One that is decided from the position on until now is in the copy.) False: it cannot be seen.
+async fn none_is_prepared(conn: &mut Conn) -> Result<bool> {
     let mut pause = LOOK_FIRST;
     let deadline = tokio::time::Instant::now() + PREPARED_END_WITHIN;
     loop {
         match conn.query::<Row, _>("xa recover").await {
-            Ok(found) if found.is_empty() => return Ok(()),
+            Ok(found) if found.is_empty() => return Ok(true),
             Ok(_) if tokio::time::Instant::now() < deadline => {}
             Ok(found) => {
                 return Err(Error::refused(format!(
@@ -102,9 +136,9 @@ async fn none_is_prepared(conn: &mut Conn) -> Result<()> {
             // MySQL shows them only to who may end them.
             Err(mysql_async::Error::Server(_)) => {
                 tracing::warn!(
-                    "prepared XA transactions cannot be seen (XA_RECOVER_ADMIN); there must be none with rows of this table"
+                    "prepared XA transactions cannot be seen (XA_RECOVER_ADMIN); the commit of one that may have rows of this table will stop the run"
                 );
-                return Ok(());
+                return Ok(false);
             }
             Err(e) => return Err(server(e, "looking for prepared XA transactions")),
         }
@@ -130,26 +164,20 @@ async fn make_shadow(
     migration: i64,
 ) -> Result<()> {
     let shadow = table(&plan.shadow);
-    let noted =
-        format!("select count(*) from {control}.event where migration = {migration} and what = '{MAKING}'");
-    let noted: Option<u64> = conn.query_first(noted).await.map_err(|e| server(e, "reading events"))?;
+    let is_ours = is_noted(conn, control, migration, MAKING).await?;
     if has(conn, &plan.shadow.schema, &plan.shadow.name).await? {
         let row: Option<Row> = conn
             .query_first(format!("select 1 from {shadow} limit 1"))
             .await
             .map_err(|e| server(e, "looking at the shadow"))?;
-        if noted.unwrap_or(0) == 0 || row.is_some() {
+        if !is_ours || row.is_some() {
             return Err(Error::refused(format!("there is a table {} already", plan.shadow))
                 .next("rename or drop it if nobody needs it, and run again"));
         }
         // An earlier try ended half way; nothing was copied yet.
         run(conn, &format!("drop table {shadow} /* shadowswap */")).await?;
     }
-    run(
-        conn,
-        &format!("insert into {control}.event (migration, at, who, what) values ({migration}, utc_timestamp(3), 'runner', '{MAKING}')"),
-    )
-    .await?;
+    note(conn, control, migration, MAKING).await?;
     for statement in &detail.create {
         run(conn, statement).await?;
     }
@@ -278,10 +306,7 @@ async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()> {
 
 /// Removes everything that was made, and leaves the source as it was.
 pub async fn abort(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<()> {
-    let noted =
-        format!("select count(*) from {control}.event where migration = {migration} and what = '{MAKING}'");
-    let noted: Option<u64> = conn.query_first(noted).await.map_err(|e| server(e, "reading events"))?;
-    if noted.unwrap_or(0) > 0 {
+    if is_noted(conn, control, migration, MAKING).await? {
         cutover::remove_sentry(conn, plan).await?;
         run(conn, &format!("drop table if exists {} /* shadowswap */", table(&plan.shadow))).await?;
     }
@@ -296,25 +321,8 @@ pub async fn direct(
     detail: &Detail,
     budget: Duration,
 ) -> Result<()> {
-    let id = conn.id();
     for text in crate::plan::direct(plan, detail)? {
-        let mut change = std::pin::pin!(conn.query_drop(text));
-        let ended = tokio::select! {
-            ended = &mut change => ended,
-            () = tokio::time::sleep(budget) => {
-                drop(killer.query_drop(format!("kill query {id}")).await);
-                change.await
-            }
-        };
-        ended.map_err(|e| {
-            let error = server(e, "changing the table in place");
-            match code(&error) {
-                Some(crate::error::QUERY_INTERRUPTED | crate::error::LOCK_WAIT_TIMEOUT) => {
-                    Error { kind: Kind::Budget, ..error }
-                }
-                Some(_) | None => error,
-            }
-        })?;
+        cutover::bounded(conn, killer, &text, budget, "changing the table in place").await?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! What a new reader is sure to see, now.
+//! What a new reader is sure to see, now; and on which server.
 
-use crate::{Floor, error::server, flavor::Server, gtid::GtidSet};
+use crate::{Floor, Position, error::server, flavor::Server, gtid::GtidSet, position::file_number};
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_core::{Error, Result};
 
@@ -63,12 +63,39 @@ pub async fn snapshot(conn: &mut Conn) -> Result<(String, u64)> {
     }
 }
 
-/// `bin.000012` is 12.
+/// Which server's binlog a position without GTIDs speaks of: `@` and its UUID. Empty where the server has none.
 ///
 /// # Errors
-/// `Corrupt` if the name has no number.
-pub fn file_number(name: &str) -> Result<u64> {
-    name.rsplit_once('.')
-        .and_then(|(_, number)| number.parse().ok())
-        .ok_or_else(|| Error::corrupt(format!("a binlog file is called {name}, without a number")))
+/// The server's.
+pub async fn identity(conn: &mut Conn) -> Result<String> {
+    let found: Option<(String, String)> = conn
+        .query_first("show global variables like 'server_uuid'")
+        .await
+        .map_err(|e| server(e, "asking the server for its UUID"))?;
+    Ok(found.map_or_else(String::new, |(_, uuid)| format!("@{uuid}")))
+}
+
+/// A place in another server's binlog means nothing here: a replica that took over numbers its files in its own way.
+///
+/// # Errors
+/// `Refused` if this is not the server that the position is of.
+pub async fn is_same_server(conn: &mut Conn, from: &Position) -> Result<()> {
+    // Noted by an older version: nothing to compare.
+    if !from.gtids.starts_with('@') {
+        return Ok(());
+    }
+    let now = identity(conn).await?;
+    if now == from.gtids {
+        return Ok(());
+    }
+    let uuid = |identity: &str| identity.trim_start_matches('@').to_string();
+    Err(Error::refused(format!(
+        "this is another server than the one where the migration began: its UUID is {}, that one's {}; without GTIDs a place in the \
+         binlog ({}:{}) means nothing on another server",
+        uuid(&now),
+        uuid(&from.gtids),
+        from.file,
+        from.offset
+    ))
+    .next("nothing was swapped; go on where the migration began, or `shadowswap abort` here and run again (with gtid_mode=ON it could go on)"))
 }

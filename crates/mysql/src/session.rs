@@ -6,7 +6,7 @@
 
 use crate::{
     Floor, MySql, Position,
-    control::session_lock,
+    control::note_session,
     error::{DUPLICATE, code, server, superseded},
     flavor::Server,
     statements::{Statements, literals},
@@ -44,9 +44,9 @@ enum Care {
     Plain,
     /// Before that, deletes every touched key: two rows may have swapped a unique value.
     DeletesFirst,
-    /// Before that, removes rows that own a unique value which a row that is read again brings.
+    /// After that, removes rows that own a unique value which an image or a row that is read again brings: they are of another time.
     GivesWay,
-    /// Deletes first, and lets the server say which value is there twice.
+    /// All of it, and lets the server say which value is there twice.
     Bare,
 }
 
@@ -94,6 +94,8 @@ impl Collisions {
 const STATEMENT_BYTES: usize = 256 << 10;
 /// Rows named where values would be rounded.
 const ROWS_NAMED: u32 = 5;
+/// So often a chunk makes way for itself: rows may bring new values between its reads.
+const WAYS_MAX: u32 = 3;
 /// The server's answer to the guard of [`Statements`]: a subquery with more than one row.
 const OTHER_KEY: u16 = 1242;
 
@@ -107,13 +109,7 @@ impl Session {
         writer: Writer,
         collisions: Arc<Collisions>,
     ) -> Result<Session> {
-        let id = conn.id();
-        let lock = session_lock(&writer.name, id);
-        let text = format!(
-            "do get_lock('{lock}', 0);\nreplace into {}.session (connection, migration) values ({id}, {})",
-            writer.control, writer.migration
-        );
-        conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))?;
+        note_session(&mut conn, &writer.name, &writer.control, writer.migration).await?;
         if server_.is_mariadb() {
             // A long list of keys is looked up as it stands.
             drop(conn.query_drop("set session in_predicate_conversion_threshold = 0").await);
@@ -231,8 +227,18 @@ impl Session {
         Ok(())
     }
 
-    async fn copy_inner(&mut self, chunk: &Chunk, raise: impl FnOnce(Floor) + Send) -> Result<Copied> {
+    /// `raise` is gone after the first try: the floor of that is part of every later one. With `makes_way` rows that own a unique value
+    /// of the chunk's rows are removed before.
+    async fn copy_inner(
+        &mut self,
+        chunk: &Chunk,
+        raise: &mut Option<impl FnOnce(Floor) + Send>,
+        makes_way: bool,
+    ) -> Result<Copied> {
         let Writer { control, migration, epoch, .. } = self.writer.clone();
+        if makes_way {
+            self.stage().await?;
+        }
         // Where a floor needs a transaction of its own it comes first; it only becomes older by that.
         let floor = crate::reading::floor(&mut self.conn, &self.server).await?;
         self.then("start transaction");
@@ -243,9 +249,19 @@ impl Session {
         if self.rows(fence, "locking the chunk's control row").await?.is_empty() {
             return Err(superseded());
         }
-        raise(floor);
+        if let Some(raise) = raise.take() {
+            raise(floor);
+        }
         self.speak_text(true);
         self.keeps_values(chunk).await?;
+        if makes_way {
+            self.run(self.statements.empty("_row"), "emptying a staging table").await?;
+            let colliding = self.statements.stage_colliding(chunk.lower.as_ref(), chunk.upper.as_ref())?;
+            for text in colliding {
+                self.run(text, "looking for rows that must give way").await?;
+            }
+            self.give_way_to_staged().await?;
+        }
         let text = self.statements.copy(chunk.lower.as_ref(), chunk.upper.as_ref())?;
         let rows = self.run(text, "copying a chunk").await?;
         let done = format!(
@@ -327,7 +343,7 @@ impl Session {
         let overwrites = care < Care::Bare;
         if !again.is_empty() {
             self.stage_keys("_again", &again).await?;
-            if care == Care::GivesWay {
+            if care >= Care::GivesWay {
                 for text in statements.give_way() {
                     self.run(text, "removing rows that must give way").await?;
                 }
@@ -338,14 +354,43 @@ impl Session {
         if rows.is_empty() {
             return Ok(());
         }
-        if let Some((head, tail)) = statements.straight(overwrites) {
+        if care < Care::GivesWay
+            && let Some((head, tail)) = statements.straight(overwrites)
+        {
             return self.listed(&head, &rows, ("(", ")"), &tail, "writing rows").await;
         }
         self.then(&statements.empty("_row"));
         self.listed(&statements.stage_rows(), &rows, ("(", ")"), "", "sending rows to a staging table")
             .await?;
+        if care >= Care::GivesWay {
+            self.give_way_to_staged().await?;
+        }
         self.speak_text(true);
         self.run(statements.write_staged(overwrites), "writing rows").await.map(drop)
+    }
+
+    /// A chunk met a unique value of another key, after it made way for itself.
+    fn collision(&self, e: Error) -> Error {
+        match self.statements.added_while_copying() {
+            Some(index) => {
+                let message =
+                    format!("rows have the same value in the unique index {index}, which the change adds");
+                Error { kind: Kind::Unfit, message, ..e }
+            }
+            None => {
+                let message =
+                    format!("rows of two times have the same unique value, again and again: {}", e.message);
+                Error { kind: Kind::Transient, message, ..e }
+            }
+        }
+    }
+
+    async fn give_way_to_staged(&mut self) -> Result<()> {
+        for text in self.statements.give_way_to_staged() {
+            let rows = self.run(text, "removing rows that must give way").await?;
+            tracing::debug!(rows, "rows of another time gave way");
+        }
+        Ok(())
     }
 
     async fn stage_keys(&mut self, name: &str, keys: &[&[u8]]) -> Result<()> {
@@ -542,14 +587,12 @@ impl Apply<MySql> for Session {
                     self.collisions.happened();
                     Care::DeletesFirst
                 }
-                (Care::DeletesFirst, Err(e)) if collides(e) => {
-                    if batch.iter().any(|(_, op)| matches!(op, Op::Reread)) {
-                        Care::GivesWay
-                    } else {
-                        Care::Bare
-                    }
-                }
+                (Care::DeletesFirst, Err(e)) if collides(e) => Care::GivesWay,
                 (Care::GivesWay, Err(e)) if collides(e) => Care::Bare,
+                // A chunk has just brought another row of another time, or the key itself.
+                (Care::Bare, Err(e)) if code(e) == Some(DUPLICATE) && self.statements.is_of_two_times(e) => {
+                    return result.map_err(|e| Error { kind: Kind::Transient, ..e });
+                }
                 _ => return result,
             };
         }
@@ -578,8 +621,16 @@ impl CoreSession<MySql> for Session {
     }
 
     async fn copy_chunk(&mut self, chunk: &Chunk, raise: impl FnOnce(Floor) + Send) -> Result<Copied> {
-        let result = self.copy_inner(chunk, raise).await;
-        match self.rolled_back(result).await {
+        let (mut raise, mut ways) = (Some(raise), 0);
+        let result = loop {
+            let result = self.copy_inner(chunk, &mut raise, ways > 0).await;
+            match self.rolled_back(result).await {
+                Err(e) if code(&e) == Some(OTHER_KEY) && ways < WAYS_MAX => ways += 1,
+                Err(e) if code(&e) == Some(OTHER_KEY) => break Err(self.collision(e)),
+                result => break result,
+            }
+        };
+        match result {
             Err(e) if is_unfit(&e) && code(&e).is_some() => {
                 Err(crate::violation::explain(&mut self.conn, &self.statements, chunk, e).await)
             }

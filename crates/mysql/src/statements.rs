@@ -3,6 +3,8 @@
 //! Source and shadow never get an alias: the last changes go through the session that holds `LOCK TABLES`, and there every alias would
 //! have to be locked by itself. Staging tables are temporary, of each session's own; they need no lock.
 
+mod unique;
+
 use crate::{
     catalog::Column,
     literal::key_expression,
@@ -13,6 +15,7 @@ use shadowswap_core::{
     Bound, Error, Result,
     plan::{Link, Plan},
 };
+use unique::Shared;
 
 /// All texts for one link.
 #[derive(Clone, Debug)]
@@ -33,12 +36,14 @@ pub struct Statements {
     key_literals: Vec<String>,
     /// The index of the source that names rows.
     key_index: String,
-    /// Columns of unique indexes that both tables have, without the key: names in the source and in the shadow.
-    shared_unique: Vec<Vec<(String, String)>>,
+    /// Unique indexes that both tables have.
+    shared_unique: Vec<Shared>,
+    /// The shadow's unique indexes that hold the key.
+    key_indexes: Vec<String>,
     /// Read rows with a shared lock: the server gives no floor.
     locks_reads: bool,
-    /// The shadow has a unique index beside its key while rows are copied.
-    guards_copy: bool,
+    /// The unique indexes of the shadow while rows are copied, without those that the key implies.
+    kept_unique: Vec<String>,
     /// True for a row of the source that keeps every value in types that may round or cut it; `None`: no type can.
     faithful: Option<String>,
 }
@@ -81,10 +86,11 @@ impl Statements {
             filled,
             key_literals,
             key_index: quote(&detail.key_index),
-            shared_unique: shared_unique(&link, detail),
+            shared_unique: unique::shared(&link, detail),
+            key_indexes: unique::of_key(&link, detail),
             locks_reads: !detail.server.has_gtids,
             faithful: faithful(&link, detail),
-            guards_copy: guards_copy(&link, detail),
+            kept_unique: unique::kept(&link, detail),
             link,
         })
     }
@@ -165,7 +171,12 @@ impl Statements {
             self.key_index,
             Self::range(&self.source_key(), lower, upper)?,
             self.lock(),
-            if self.guards_copy { self.guard() } else { format!("{0}.{first} = {0}.{first}", self.shadow) },
+            // (The guard is no good everywhere: MySQL finds some keys in utf16 unlike themselves.)
+            if self.kept_unique.is_empty() {
+                format!("{0}.{first} = {0}.{first}", self.shadow)
+            } else {
+                self.guard()
+            },
         ))
     }
 
@@ -334,18 +345,6 @@ impl Statements {
             self.again(),
             self.lock(),
         )
-    }
-
-    /// Removes rows that own a unique value which a row that is read again brings; their own later change brings them back.
-    pub fn give_way(&self) -> Vec<String> {
-        let statement = |columns: &Vec<(String, String)>| {
-            let on = columns
-                .iter()
-                .map(|(from, to)| format!("{}.{} = {}.{}", self.shadow, quote(to), self.source, quote(from)));
-            let on = on.collect::<Vec<_>>().join(" and ");
-            format!("delete {0} from {1} straight_join {0} on {on}", self.shadow, self.again())
-        };
-        self.shared_unique.iter().map(statement).collect()
     }
 
     /// Rows and a checksum of one range of the source, as the shadow should have them.
@@ -541,32 +540,6 @@ fn straight(link: &Link, detail: &Detail, sent: &[String], filled: usize) -> Opt
     });
     let columns = columns.collect::<Option<Vec<_>>>()?;
     (detail.is_plain && !detail.rereads && columns.len() == filled).then_some(columns)
-}
-
-/// Whether more than the key keeps rows apart while they are copied. (The guard is no good everywhere: MySQL finds some keys in utf16
-/// unlike themselves.)
-fn guards_copy(link: &Link, detail: &Detail) -> bool {
-    let is_key = |i: &crate::catalog::Index| {
-        i.parts.len() == link.key.len()
-            && i.parts.iter().all(|p| link.key.iter().any(|k| p.column.as_deref() == Some(k.to.as_str())))
-    };
-    let is_late = |name: &str| detail.late.iter().any(|l| l.name == name);
-    detail.shadow.indexes.iter().any(|i| i.unique && !is_late(&i.name) && !is_key(i))
-}
-
-fn shared_unique(link: &Link, detail: &Detail) -> Vec<Vec<(String, String)>> {
-    let key: Vec<&str> = link.key.iter().map(|k| k.to.as_str()).collect();
-    let late = detail.late.iter().filter(|l| l.unique && l.existed_on_source);
-    let indexes = late.filter_map(|l| detail.shadow.indexes.iter().find(|i| i.name == l.name));
-    let columns = indexes.filter_map(|index| {
-        let parts = index.parts.iter().map(|part| {
-            let to = part.column.clone().filter(|_| part.prefix.is_none())?;
-            let from = link.columns.iter().find(|m| m.column == to)?.from.clone()?;
-            Some((from, to))
-        });
-        parts.collect::<Option<Vec<_>>>()
-    });
-    columns.filter(|c| c.iter().any(|(_, to)| !key.contains(&to.as_str()))).collect()
 }
 
 #[cfg(test)]

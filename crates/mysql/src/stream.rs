@@ -118,6 +118,7 @@ impl Changes {
             Some(from) => from.clone(),
             None => Changes::start_position(&mut conn, server).await?,
         };
+        crate::reading::is_same_server(&mut conn, &from).await?;
         for statement in settings(server, &from) {
             conn.query_drop(statement).await.map_err(|e| error::server(e, WHAT))?;
         }
@@ -158,6 +159,15 @@ impl Changes {
     #[must_use]
     pub fn with_marks(mut self, marks: Arc<Marks>) -> Changes {
         self.marks = marks;
+        self
+    }
+
+    /// From now on the commit of an XA transaction whose preparation was not seen stops the run.
+    #[must_use]
+    pub fn fearing_xa(mut self, fears: bool) -> Changes {
+        if fears {
+            self.assembly.fear_xa();
+        }
         self
     }
 

@@ -310,7 +310,8 @@ async fn privileges_are_read_and_each_grant_mends_its_refusal() {
                 let warned = |f: &&shadowswap_core::plan::Finding| {
                     f.severity == Severity::Warning && f.message.contains("PROCESS")
                 };
-                assert!(made.findings.iter().find(warned).is_some());
+                // MariaDB's swap cannot do without it.
+                assert_eq!(made.findings.iter().find(warned).is_some(), product == Product::MySql);
                 break;
             }
             for finding in refused {

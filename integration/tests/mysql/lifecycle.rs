@@ -290,3 +290,53 @@ async fn expressions_mean_what_they_mean_to_the_operator() {
         );
     }
 }
+
+/// A replica that took over behind the same name has files of the same names.
+#[tokio::test]
+async fn run_without_gtids_does_not_go_on_in_the_binlog_of_another_server() {
+    let off = [("gtid_mode", "OFF"), ("enforce_gtid_consistency", "OFF")];
+    let builder = off.iter().fold(Mysql::builder(Product::MySql), |b, (name, value)| b.setting(name, value));
+    let server = builder.start().await;
+    server.create_database("shop").await;
+    let (url, mut conn) = (server.url("shop"), server.connect("shop").await);
+    sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)").await;
+    let mut first = run(&url, "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
+    reached(&mut conn, &mut first, &["ready"]).await;
+    // What is applied meanwhile keeps the server's name in the checkpoint.
+    sql(&mut conn, "insert into t values (3, 3)").await;
+    until_found(&mut conn, "select 1 from _t_shadow where id = 3", SOON).await;
+    first.signal(shadowswap_testkit::Signal::SIGKILL);
+    drop(first.wait(SOON).await);
+    let is_named = "select position like concat('@', @@server_uuid, '|%') from shadowswap.checkpoint";
+    assert_eq!(texts(&mut conn, is_named).await, ["1"]);
+    sql(&mut conn, "update shadowswap.checkpoint set position = replace(position, @@server_uuid, 'another')")
+        .await;
+    let output = run(&url, "t", "modify n bigint").run(LONG).await.expect_code(3);
+    assert!(output.stderr.contains("another server"), "{}", output.stderr);
+    assert_eq!(texts(&mut conn, "show tables").await, ["_t_shadow", "t"]);
+    // One that was noted by an older version goes on.
+    sql(&mut conn, "update shadowswap.checkpoint set position = replace(position, '@another', '')").await;
+    run(&url, "t", "modify n bigint").run(LONG).await.expect_code(0);
+    assert_eq!(texts(&mut conn, "select id from t order by id").await, ["1", "2", "3"]);
+}
+
+/// Who may not see which XA transactions are prepared must not overlook one: its rows are in neither the copy nor the stream.
+#[tokio::test]
+async fn commit_of_an_xa_transaction_that_could_not_be_seen_ends_the_run() {
+    let server = Mysql::start(Product::MySql).await;
+    server.create_database("shop").await;
+    let mut conn = server.connect("shop").await;
+    let grants =
+        ["all on shop.*", "all on shadowswap.*", "replication slave, replication client, process on *.*"];
+    server.create_user("app", "secret1", &grants).await;
+    let url = server.url_as("app", "secret1", "shop");
+    sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)").await;
+    let mut client = server.connect("shop").await;
+    sql(&mut client, "xa start 'x'; insert into t values (3, 3); xa end 'x'; xa prepare 'x'").await;
+    let mut migration = run(&url, "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
+    reached(&mut conn, &mut migration, &["ready"]).await;
+    sql(&mut client, "xa commit 'x'").await;
+    let output = migration.wait(LONG).await.expect_code(3);
+    assert!(output.stderr.contains("XA_RECOVER_ADMIN"), "{}", output.stderr);
+    assert_eq!(texts(&mut conn, "show tables").await, ["t"]);
+}

@@ -39,10 +39,18 @@ pub fn shadow(facts: &Facts) -> Vec<Finding> {
             found.push(refused(facts, &format!("{} lacks {name}", facts.user), &format!("{name} ON *.*")));
         }
     }
+    let sees_all = facts.grants.has_global(&["PROCESS"]);
+    if !sees_all && !facts.server.renames_under_lock() {
+        let what = format!(
+            "{} lacks PROCESS: a TRUNCATE that another session has queued before the swap could not be seen, and would be lost",
+            facts.user
+        );
+        found.push(refused(facts, &what, "PROCESS ON *.*"));
+    }
     if found.is_empty() {
         found.push(Finding::passed("privileges", "all privileges are there"));
     }
-    if !facts.grants.has_global(&["PROCESS"]) {
+    if !sees_all && facts.server.renames_under_lock() {
         found.push(Finding::warning(
             "privileges",
             format!(

@@ -67,7 +67,8 @@ impl Gtid {
 pub(crate) enum Gtids {
     MySql(GtidSet),
     Maria(MariaState),
-    None,
+    /// What the position says instead of them: which server it is of.
+    None(String),
 }
 
 impl Gtids {
@@ -75,13 +76,13 @@ impl Gtids {
         Ok(match (server.product, server.has_gtids) {
             (Product::MariaDb, _) => Gtids::Maria(text.parse()?),
             (Product::MySql, true) => Gtids::MySql(text.parse()?),
-            (Product::MySql, false) => Gtids::None,
+            (Product::MySql, false) => Gtids::None(text.to_owned()),
         })
     }
 
     /// Whether a transaction may come without any event that names it.
     pub(crate) fn may_be_absent(&self) -> bool {
-        matches!(self, Gtids::None)
+        matches!(self, Gtids::None(_))
     }
 
     /// Whether the transaction is behind us.
@@ -91,7 +92,7 @@ impl Gtids {
                 set.contains(source, tag, *number)
             }
             // MariaDB's numbers may go back where several servers write one domain; the server alone knows what comes next.
-            (Gtids::MySql(_) | Gtids::Maria(_) | Gtids::None, _) => false,
+            (Gtids::MySql(_) | Gtids::Maria(_) | Gtids::None(_), _) => false,
         }
     }
 
@@ -103,7 +104,7 @@ impl Gtids {
                 state.set(*domain, *server, *sequence);
                 Ok(())
             }
-            (Gtids::MySql(_) | Gtids::Maria(_) | Gtids::None, _) => Ok(()),
+            (Gtids::MySql(_) | Gtids::Maria(_) | Gtids::None(_), _) => Ok(()),
         }
     }
 
@@ -120,7 +121,7 @@ impl Gtids {
         match (self, &gtid) {
             (Gtids::MySql(_), Gtid::MySql { .. }) | (Gtids::Maria(_), Gtid::Maria { .. }) => Ok((gtid, shape)),
             // Named by its place whether it has a GTID or not.
-            (Gtids::None, _) => Ok((Gtid::None { committed: gtid.committed() }, shape)),
+            (Gtids::None(_), _) => Ok((Gtid::None { committed: gtid.committed() }, shape)),
             (Gtids::MySql(_) | Gtids::Maria(_), _) => Err(Error::refused(
                 "the binlog has a transaction without a GTID: gtid_mode was changed while the table was being copied",
             )
@@ -134,7 +135,7 @@ impl fmt::Display for Gtids {
         match self {
             Gtids::MySql(set) => set.fmt(f),
             Gtids::Maria(state) => state.fmt(f),
-            Gtids::None => Ok(()),
+            Gtids::None(server) => f.write_str(server),
         }
     }
 }

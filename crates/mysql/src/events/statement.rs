@@ -46,6 +46,10 @@ pub(crate) enum Meaning {
     /// To a savepoint.
     RollbackTo,
     XaStart,
+    /// The statement that tells the name of a transaction which is prepared next; XA START is not in every binlog.
+    XaEnd,
+    /// Of a transaction that was prepared before.
+    XaCommit,
     /// It changes the source's definition, or all its rows at once, or ties another table to it.
     Definition,
     /// It names the source and is none of the statements known here: it may write rows.
@@ -89,6 +93,12 @@ pub(crate) fn meaning(sql: &[u8], database: &str, dialect: Dialect, names: &Name
     }
 }
 
+/// The name of the XA transaction that a statement of the server's own is about: `X'01',X'',1`.
+pub(crate) fn xid(sql: &[u8]) -> Vec<u8> {
+    let words = sql.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
+    words.skip(2).flatten().map(u8::to_ascii_uppercase).collect()
+}
+
 struct Statement<'a> {
     tokens: &'a [Token],
     database: &'a str,
@@ -110,6 +120,8 @@ impl Statement<'_> {
             "ROLLBACK" if self.tokens.iter().any(|t| t.is("to")) => Meaning::RollbackTo,
             "ROLLBACK" => Meaning::Rollback,
             "XA" if self.is(1, "start") || self.is(1, "begin") => Meaning::XaStart,
+            "XA" if self.is(1, "end") => Meaning::XaEnd,
+            "XA" if self.is(1, "commit") => Meaning::XaCommit,
             "TRUNCATE" => definition(self.source_at(1 + usize::from(self.is(1, "table")))),
             "RENAME" => definition(self.is_tables(1) && self.in_list(2)),
             "DROP" => definition(self.drops()),
@@ -445,7 +457,10 @@ mod tests {
         assert_eq!(of("ROLLBACK TO `orders`"), Meaning::RollbackTo);
         assert_eq!(of("SAVEPOINT `orders`"), Meaning::Other);
         assert_eq!(of("XA START X'01',X'',1"), Meaning::XaStart);
-        assert_eq!(of("XA COMMIT X'01',X'',1"), Meaning::Other);
+        assert_eq!(of("XA COMMIT X'01',X'',1"), Meaning::XaCommit);
+        assert_eq!(of("XA ROLLBACK X'01',X'',1"), Meaning::Other);
+        assert_eq!(of("XA END X'01',X'',1"), Meaning::XaEnd);
+        assert_eq!(xid(b"XA END X'01',X'ab',1"), xid(b"XA COMMIT  X'01',X'AB',1"));
     }
 
     #[test]

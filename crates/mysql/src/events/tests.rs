@@ -192,7 +192,7 @@ fn what_is_not_known_or_out_of_place_stops() {
 #[test]
 fn beyond_4_gib_a_file_is_read_from_its_head_and_what_is_done_left_out() {
     const FAR: u64 = (1 << 32) - 200;
-    let from = Position { gtids: String::new(), file: "bin.000003".into(), offset: FAR + 300 };
+    let from = Position { gtids: "@uuid".into(), file: "bin.000003".into(), offset: FAR + 300 };
     let mut feed = Feed::new(assembly("5.6.51", false, &from, true), FAR);
     for id in 1..=6 {
         insert(&mut feed, id).expect("a row");
@@ -209,7 +209,8 @@ fn beyond_4_gib_a_file_is_read_from_its_head_and_what_is_done_left_out() {
         .collect();
     assert!(!due.is_empty() && due.len() < 6);
     assert_eq!(begins, due.iter().collect::<Vec<_>>());
-    assert_eq!(feed.assembly.position().expect("between").offset, feed.end);
+    let position = feed.assembly.position().expect("between");
+    assert_eq!((position.gtids.as_str(), position.offset), ("@uuid", feed.end));
 }
 
 #[test]
@@ -234,4 +235,44 @@ fn mariadbs_transactions_end_as_their_head_says() {
         matches!(&events[2], Event::Commit { position, .. } if position.gtids == "0-3-13,1-1-4"),
         "{events:?}"
     );
+}
+
+/// An XA transaction of this name: its rows, and its preparation.
+fn prepared(feed: &mut Feed, number: u64, table: &str, xid: &str) -> Result<()> {
+    feed.give(33, &gtid(number))?;
+    feed.give(2, &query(&format!("XA START {xid}")))?;
+    feed.give(19, &map(table))?;
+    feed.give(23, &row(1))?;
+    feed.give(2, &query(&format!("XA END {xid}")))?;
+    feed.give(38, &[0, 1, 0, 0, 0])
+}
+
+fn decided(feed: &mut Feed, number: u64, statement: &str) -> Result<()> {
+    feed.give(33, &gtid(number))?;
+    feed.give(2, &query(statement))
+}
+
+#[test]
+fn commit_of_an_xa_transaction_that_was_prepared_before_the_stream_began_stops() {
+    let (mine, other) = ("X'01',X'',1", "X'02',X'',1");
+    let mut feed = Feed::new(mysql(), 4);
+    feed.assembly.fear_xa();
+    prepared(&mut feed, 1, "u", mine).expect("another table");
+    decided(&mut feed, 2, &format!("XA ROLLBACK {other}")).expect("nothing came of it");
+    decided(&mut feed, 3, &format!("XA COMMIT {mine}")).expect("its preparation was seen");
+    assert!(feed.assembly.position().expect("between").gtids.ends_with(":1-3"));
+    // Done before: whoever did it has judged it.
+    decided(&mut feed, 3, &format!("XA COMMIT {other}")).expect("behind us");
+    for xid in [mine, other] {
+        let mut feed = Feed::new(mysql(), 4);
+        feed.assembly.fear_xa();
+        prepared(&mut feed, 1, "u", "X'03',X'',1").expect("another table");
+        let e = decided(&mut feed, 2, &format!("XA COMMIT {xid}")).expect_err("its rows are nowhere");
+        assert!(e.kind == Kind::Unfit && e.to_string().contains("XA"), "{e}");
+    }
+    // None was prepared when the stream began: whatever is committed was seen, or is in the copy.
+    let mut feed = Feed::new(mysql(), 4);
+    decided(&mut feed, 1, &format!("XA COMMIT {mine}")).expect("in the copy");
+    let e = prepared(&mut feed, 2, "t", other).expect_err("rows of ours");
+    assert!(e.kind == Kind::Unfit, "{e}");
 }
