@@ -14,6 +14,7 @@ pub mod events;
 pub mod flavor;
 pub mod floor;
 pub mod gtid;
+mod keeper;
 pub mod lacks;
 pub mod literal;
 pub mod plan;
