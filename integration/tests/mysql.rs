@@ -4,6 +4,7 @@ mod cases;
 mod catalog;
 mod lifecycle;
 mod race;
+mod replicas;
 
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_testkit::binary::Run;

@@ -58,7 +58,9 @@ impl Keeper {
     ) -> Result<T> {
         let lost = || {
             let seconds = ANSWER_WITHIN.as_secs();
-            Error::transient(format!("{what}: the server did not answer within {seconds} s, and its connection was closed"))
+            Error::transient(format!(
+                "{what}: the server did not answer within {seconds} s, and its connection was closed"
+            ))
         };
         let (tell, answer) = oneshot::channel();
         let work: Work = Box::new(move |conn| {

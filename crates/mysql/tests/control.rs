@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable;
 use shadowswap_core::Engine;
 use shadowswap_core::control::Control;
-use shadowswap_core::plan::{Request, Strategy};
+use shadowswap_core::plan::{Indexes, Request, Strategy};
 use shadowswap_mysql::MySql;
 use shadowswap_testkit::mysql::{Product, shared};
 use std::time::Duration;
@@ -47,7 +47,11 @@ async fn statements_that_nobody_waits_for_leave_no_task_behind() {
         control.note(1, "test", "kept").await.unwrap();
         let noted = format!("select what from {name}.event order by id");
         let noted: Vec<String> = other.query(noted).await.unwrap();
-        assert_eq!(noted, ["dropped", "kept"], "{product:?}: what had begun was ended, what had not was left");
+        assert_eq!(
+            noted,
+            ["dropped", "kept"],
+            "{product:?}: what had begun was ended, what had not was left"
+        );
         drop(control);
         let start = std::time::Instant::now();
         while tasks() >= before {
@@ -91,6 +95,7 @@ async fn statements_of_others_may_have_any_characters() {
             alters: vec!["modify n bigint".into()],
             sets: Vec::new(),
             strategy: Strategy::Auto,
+            indexes: Indexes::Auto,
             control_schema: control.clone(),
         };
         let planned = MySql::open(&database.url(), &control).unwrap().plan(&request).await;

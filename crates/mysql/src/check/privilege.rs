@@ -45,10 +45,7 @@ pub fn shadow(facts: &Facts) -> Vec<Finding> {
     if !facts.grants.has_global(&["PROCESS"]) {
         found.push(Finding::warning(
             "privileges",
-            format!(
-                "{} lacks PROCESS: who stands in the way of the swap, and replicas, cannot be seen",
-                facts.user
-            ),
+            format!("{} lacks PROCESS: who stands in the way of the swap cannot be seen", facts.user),
             grant(facts, "PROCESS ON *.*"),
         ));
     }
