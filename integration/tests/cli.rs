@@ -69,6 +69,21 @@ async fn plan_tells_all_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_only_mysql_has_is_wrong_usage_here() {
+    let change = ["plan", "--table", "t", "--alter", "alter column n type bigint"];
+    for words in [
+        &["--indexes", "early"] as &[&str],
+        &["--defaults-file", "/etc/my.cnf"],
+        &["--max-replica-lag", "5s", "--replica", "db2"],
+    ] {
+        // Nothing listens there: nothing is asked.
+        let plan = shadowswap("postgres://127.0.0.1:1/shop").args(change).args(words.iter().copied());
+        let output = plan.run(SOON).await.expect_code(2);
+        assert!(output.stderr.contains("MySQL") && output.stderr.contains("PostgreSQL"), "{}", output.stderr);
+    }
+}
+
+#[tokio::test]
 async fn plan_that_is_refused_exits_with_3_and_says_why() {
     let (database, client) = site().await;
     sql(&client, "create view shown as select * from t").await;

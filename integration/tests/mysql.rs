@@ -5,6 +5,7 @@ mod catalog;
 mod cutover;
 mod lifecycle;
 mod race;
+mod replicas;
 
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_testkit::binary::Run;

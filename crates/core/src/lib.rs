@@ -15,6 +15,7 @@ mod direct;
 pub mod engine;
 pub mod error;
 pub mod feed;
+mod folder;
 pub mod frontier;
 pub mod name;
 pub mod offline;

@@ -16,6 +16,26 @@ pub enum Strategy {
     Direct,
 }
 
+/// When the shadow's secondary indexes are built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Indexes {
+    /// Whichever the engine finds better.
+    #[default]
+    Auto,
+    /// Before the copy: slower, but no single statement builds one.
+    Early,
+    /// After the copy.
+    Late,
+}
+
+impl Indexes {
+    /// Nothing was said.
+    pub fn is_auto(&self) -> bool {
+        matches!(self, Indexes::Auto)
+    }
+}
+
 /// What the operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -27,6 +47,9 @@ pub struct Request {
     pub sets: Vec<(String, String)>,
     /// How.
     pub strategy: Strategy,
+    /// When secondary indexes are built. Not written where nothing was said: ids of plans stay what they were.
+    #[serde(default, skip_serializing_if = "Indexes::is_auto")]
+    pub indexes: Indexes,
     /// Schema (or database) of the control tables.
     pub control_schema: String,
 }

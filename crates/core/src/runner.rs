@@ -11,7 +11,7 @@ use crate::{
     cutover::{self, Attempt, Stall},
     engine::{Apply, Engine, Outcome, Session},
     error::{Error, Kind, Result, Tried},
-    feed,
+    feed, folder,
     frontier::Frontier,
     offline::give_up,
     phase::Phase,
@@ -98,12 +98,7 @@ async fn once<E: Engine>(
     let mut run = Run::new(engine, config, progress, stop, control, migration);
     let ended = run.phases(phases).await;
     run.tasks.shutdown().await;
-    let log = run.log_directory();
-    if log.exists()
-        && let Err(e) = std::fs::remove_dir_all(&log)
-    {
-        warn!(folder = %log.display(), error = %e, "could not remove the change log");
-    }
+    folder::remove(&run.log_directory());
     let (control, migration) = (Arc::clone(&run.control), &run.migration);
     match ended {
         Ok(()) => {
@@ -304,7 +299,7 @@ impl<'a, E: Engine> Run<'a, E> {
     /// Opens the stream and the log, and starts feed and applier.
     async fn begin_applying(&mut self) -> Result<()> {
         let Opener { engine, plan, migration, .. } = &self.opener;
-        forget_dead_logs(&self.config.log_directory);
+        folder::forget_dead(&self.config.log_directory);
         let directory = self.log_directory();
         let limits = shadowswap_changelog::Limits {
             memory_bytes: self.config.log_memory,
@@ -331,7 +326,7 @@ impl<'a, E: Engine> Run<'a, E> {
     }
 
     fn log_directory(&self) -> std::path::PathBuf {
-        self.config.log_directory.join(format!("shadowswap-{}-{}", std::process::id(), self.migration.id))
+        folder::of(&self.config.log_directory, self.migration.id)
     }
 
     fn resume_applying(&mut self, applier: Applier<E>) {
@@ -575,21 +570,6 @@ impl<'a, E: Engine> Run<'a, E> {
             attempts: self.attempts,
             elapsed_s: started.elapsed().as_secs_f64(),
             phases: phases.to_vec(),
-        }
-    }
-}
-
-/// Removes the change logs of processes that are gone. What was in them is read again from the server.
-fn forget_dead_logs(directory: &std::path::Path) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let pid =
-            name.to_str().and_then(|n| n.strip_prefix("shadowswap-")?.split_once('-')?.0.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
-            && let Err(e) = std::fs::remove_dir_all(entry.path())
-        {
-            warn!(folder = %entry.path().display(), error = %e, "could not remove the change log of a process that is gone");
         }
     }
 }

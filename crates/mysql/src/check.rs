@@ -17,6 +17,7 @@ pub use self::{
     alter::{duplicates, read, refused},
     dependents::{list as dependents_list, views},
     gather::{gather, tied},
+    server::{indexes, is_early},
     size::size,
     table::after,
 };
@@ -63,7 +64,7 @@ pub struct Facts {
     pub triggers: Vec<String>,
     /// Views that speak of it.
     pub views: Vec<String>,
-    /// Replicas that read our binlog now, as far as can be seen.
+    /// Who reads the binlog now, without streams of our own, as far as can be seen.
     pub replicas: u64,
     /// The server is itself a replica.
     pub is_replica: bool,

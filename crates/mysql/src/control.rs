@@ -3,6 +3,7 @@
 use crate::{
     MySql, Position,
     error::{server, superseded},
+    keeper::Keeper,
     sql::{literal, quote},
 };
 use mysql_async::{Conn, Params, Row, prelude::*};
@@ -14,12 +15,11 @@ use shadowswap_core::{
     plan::Plan,
     progress::Progress,
 };
-use std::{future::Future, sync::Arc, time::Duration};
-use tokio::sync::Mutex;
+use std::time::Duration;
 
 /// One connection to the control tables. It holds the migration's named lock once that is taken.
 pub struct Control {
-    conn: Arc<Mutex<Conn>>,
+    keeper: Keeper,
     /// The control database, unquoted.
     name: String,
     /// The same, quoted.
@@ -32,16 +32,6 @@ const LOCK_SECONDS: u32 = 1;
 const EVENTS_SHOWN: u32 = 10;
 /// How long the sessions of a dead runner may take to end after they were told to.
 const ORPHANS_END_WITHIN: Duration = Duration::from_secs(30);
-
-/// Runs a statement to its end even if the caller is dropped meanwhile. The runner ends its tasks at any time, and the driver cannot
-/// use a connection again on which an answer was left unread; this one cannot be replaced, for the migration's lock hangs on it.
-async fn finished<T: Send + 'static>(
-    statement: impl Future<Output = mysql_async::Result<T>> + Send + 'static,
-    what: &str,
-) -> Result<T> {
-    let ended = tokio::spawn(statement).await;
-    ended.map_err(|e| Error::corrupt(format!("{what}: {e}")))?.map_err(|e| server(e, what))
-}
 
 /// The name of the lock that a runner of this table holds; the server allows 64 characters.
 pub fn lock_name(control: &str, table: &TableName) -> String {
@@ -85,7 +75,7 @@ impl Control {
             version = written_version(&mut conn, name).await?;
         }
         match version {
-            Some(SCHEMA_VERSION) => Ok(Control { conn: Arc::new(Mutex::new(conn)), name: name.to_string(), schema }),
+            Some(SCHEMA_VERSION) => Ok(Control { keeper: Keeper::new(conn), name: name.to_string(), schema }),
             other => Err(Error::refused(format!(
                 "the control tables in database {name} have version {other:?}; this program writes version {SCHEMA_VERSION}"
             ))
@@ -95,19 +85,12 @@ impl Control {
 
     async fn rows(&self, text: String, params: impl Into<Params> + Send, what: &str) -> Result<Vec<Row>> {
         let params = params.into();
-        let conn = Arc::clone(&self.conn);
-        finished(async move { conn.lock().await.exec(text, params).await }, what).await
+        self.keeper.ask(move |conn| Box::pin(async move { conn.exec(text, params).await }), what).await
     }
 
     async fn run(&self, text: String, params: impl Into<Params> + Send, what: &str) -> Result<u64> {
         let params = params.into();
-        let conn = Arc::clone(&self.conn);
-        let statement = async move {
-            let mut conn = conn.lock().await;
-            conn.exec_drop(text, params).await?;
-            Ok(conn.affected_rows())
-        };
-        finished(statement, what).await
+        self.keeper.ask(move |conn| Box::pin(changed(conn, text, params)), what).await
     }
 
     /// Takes the named lock, or says who has it.
@@ -202,40 +185,13 @@ impl Control {
         }
         let text =
             serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
-        let mut conn = self.conn.lock().await;
-        let mut tx = conn
-            .start_transaction(mysql_async::TxOpts::default())
-            .await
-            .map_err(|e| server(e, "noting a new migration"))?;
-        let made = async {
-            tx.exec_drop(
-                format!(
-                    "insert into {}.migration (table_schema, table_name, phase, epoch, plan_id, plan, runner, started_at, updated_at)\n\
-                     values (?, ?, 'prepare', 1, ?, ?, ?, utc_timestamp(3), utc_timestamp(3))",
-                    self.schema
-                ),
-                (&source.schema, &source.name, &plan.id, &text, who),
-            )
-            .await?;
-            let id = tx.last_insert_id().and_then(|id| i64::try_from(id).ok()).unwrap_or_default();
-            tx.exec_drop(
-                format!("insert into {}.checkpoint (migration, epoch) values (?, 1)", self.schema),
-                (id,),
-            )
-            .await?;
-            tx.exec_drop(
-                format!(
-                    "insert into {}.event (migration, at, who, what) values (?, utc_timestamp(3), ?, ?)",
-                    self.schema
-                ),
-                (id, who, format!("began: plan {}", plan.id)),
-            )
-            .await?;
-            Ok(id)
-        };
-        let id: i64 = made.await.map_err(|e| server(e, "noting a new migration"))?;
-        tx.commit().await.map_err(|e| server(e, "noting a new migration"))?;
-        Ok((id, false))
+        let (schema, source, plan, who) =
+            (self.schema.clone(), source.clone(), plan.id.clone(), who.to_string());
+        let id = self.keeper.ask(
+            move |conn| Box::pin(async move { begin(conn, &schema, &source, (&plan, &text), &who).await }),
+            "noting a new migration",
+        );
+        Ok((id.await?, false))
     }
 
     async fn load(&self, id: i64, resumed: bool) -> Result<Migration<MySql>> {
@@ -294,6 +250,36 @@ impl Control {
             rows.iter().rev().map(|r| Ok(LoggedEvent { at: get(r, 0)?, who: get(r, 1)?, what: get(r, 2)? }));
         events.collect()
     }
+}
+
+/// Runs a statement, and counts the rows that it changed.
+async fn changed(conn: &mut Conn, text: String, params: Params) -> mysql_async::Result<u64> {
+    conn.exec_drop(text, params).await?;
+    Ok(conn.affected_rows())
+}
+
+/// Notes a new migration, in one transaction; gives its number. `plan`: its id and its text.
+async fn begin(
+    conn: &mut Conn,
+    schema: &str,
+    source: &TableName,
+    plan: (&str, &str),
+    who: &str,
+) -> mysql_async::Result<i64> {
+    let mut tx = conn.start_transaction(mysql_async::TxOpts::default()).await?;
+    let text = format!(
+        "insert into {schema}.migration (table_schema, table_name, phase, epoch, plan_id, plan, runner, started_at, updated_at)\n\
+         values (?, ?, 'prepare', 1, ?, ?, ?, utc_timestamp(3), utc_timestamp(3))"
+    );
+    tx.exec_drop(text, (&source.schema, &source.name, plan.0, plan.1, who)).await?;
+    let id = tx.last_insert_id().and_then(|id| i64::try_from(id).ok()).unwrap_or_default();
+    let text = format!("insert into {schema}.checkpoint (migration, epoch) values (?, 1)");
+    tx.exec_drop(text, (id,)).await?;
+    let text =
+        format!("insert into {schema}.event (migration, at, who, what) values (?, utc_timestamp(3), ?, ?)");
+    tx.exec_drop(text, (id, who, format!("began: plan {}", plan.0))).await?;
+    tx.commit().await?;
+    Ok(id)
 }
 
 /// The version of the control tables; `None`: there are none, or another first run is making them, whose version comes last.

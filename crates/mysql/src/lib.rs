@@ -14,6 +14,7 @@ pub mod events;
 pub mod flavor;
 pub mod floor;
 pub mod gtid;
+mod keeper;
 pub mod lacks;
 pub mod literal;
 pub mod marks;
@@ -22,6 +23,7 @@ pub mod position;
 mod prepare;
 mod queued;
 mod reading;
+mod replica;
 mod session;
 pub mod sql;
 mod statements;
@@ -40,6 +42,7 @@ use crate::{
     connect::{Charset, ConnectOptions},
     marks::Marks,
     plan::Detail,
+    replica::Watch,
     session::Writer,
     sql::quote,
     statements::Statements,
@@ -49,9 +52,9 @@ use mysql_async::Conn;
 use sha2::{Digest, Sha256};
 use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
-    plan::{Plan, Request},
+    plan::{Plan, Request, Strategy},
 };
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, path::Path, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
 /// One MySQL or MariaDB server. Cheap to clone.
@@ -63,6 +66,8 @@ pub struct MySql {
     probe: Arc<Mutex<Option<Conn>>>,
     marks: Arc<Marks>,
     collisions: Arc<session::Collisions>,
+    /// Follows the lag of replicas, where that is asked for.
+    watch: Option<Arc<Watch>>,
 }
 
 impl std::fmt::Debug for MySql {
@@ -77,15 +82,36 @@ impl MySql {
     /// # Errors
     /// `Usage` if something cannot be read.
     pub fn open(url: &str, control_schema: &str) -> Result<MySql> {
+        MySql::open_with(url, None, control_schema)
+    }
+
+    /// The same; of option files, only this one is read.
+    ///
+    /// # Errors
+    /// `Usage` if something cannot be read.
+    pub fn open_with(url: &str, defaults_file: Option<&Path>, control_schema: &str) -> Result<MySql> {
         let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-        let options = ConnectOptions::gather(url, &environment)?;
+        let options = ConnectOptions::gather(url, defaults_file, &environment)?;
         Ok(MySql {
             options: Arc::new(options),
             control_schema: control_schema.into(),
             probe: Arc::default(),
             marks: Arc::default(),
             collisions: Arc::default(),
+            watch: None,
         })
+    }
+
+    /// Follows the lag of replicas: of these (`host` or `host:port`), or of those that have told the primary their address.
+    ///
+    /// # Errors
+    /// `Usage` if one is no address.
+    pub fn watching(mut self, replicas: &[String]) -> Result<MySql> {
+        for address in replicas {
+            self.options.beside(address)?;
+        }
+        self.watch = Some(Arc::new(Watch::new(replicas)));
+        Ok(self)
     }
 
     async fn connect(&self, role: &str) -> Result<Conn> {
@@ -139,7 +165,13 @@ impl Engine for MySql {
 
     async fn plan(&self, request: &Request) -> Result<Plan> {
         let mut conn = self.connect("plan").await?;
-        plan::plan(&mut conn, request).await
+        let mut plan = plan::plan(&mut conn, request).await?;
+        if let Some(watch) = self.watch.as_ref().filter(|_| plan.strategy == Strategy::Shadow) {
+            let product = Detail::of(&plan)?.server;
+            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema).await;
+            plan.findings.push(replica::finding(lags));
+        }
+        Ok(plan)
     }
 
     async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {
@@ -262,13 +294,18 @@ impl Engine for MySql {
         Ok(lacks::lacks(&now, &detail.shadow))
     }
 
-    async fn load(&self, _plan: &Plan, _migration: i64) -> Result<Load> {
+    async fn load(&self, plan: &Plan, _migration: i64) -> Result<Load> {
         let mut probe = self.probe.lock().await;
         let mut conn = match probe.take() {
             Some(conn) => conn,
             None => self.connect("probe").await.tried("reading the server's load")?,
         };
-        let load = prepare::load(&mut conn).await?;
+        let mut load = prepare::load(&mut conn).await?;
+        if let Some(watch) = &self.watch {
+            let product = Detail::of(plan)?.server;
+            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema).await?;
+            load.replica_lag = lags.into_iter().map(|(_, lag)| lag).max();
+        }
         // Only a connection that has just answered is kept.
         *probe = Some(conn);
         Ok(load)

@@ -141,7 +141,11 @@ async fn attempt(
     let found = expression::check(conn, stage, source, &name, &projection.columns).await?;
     projection.findings.extend(found);
     let key = key::choose(source, &after, &projection.columns);
-    let late = key.as_ref().map(|k| create::late(source, &after, &projection.columns, k)).unwrap_or_default();
+    let is_early = check::is_early(facts, request.indexes);
+    let late = key
+        .as_ref()
+        .map(|k| create::late(source, &after, &projection.columns, k, is_early))
+        .unwrap_or_default();
     let mut findings = same_copy(source, &states);
     if !is_refused(&projection.findings) {
         findings.extend(expression::fits(conn, &name, &main, &projection.columns).await?);
@@ -214,6 +218,9 @@ fn assemble(
         Strategy::Auto | Strategy::Shadow => {
             findings.extend(check::shadow(facts));
             findings.extend(check::after(facts, &after));
+            if after.indexes.iter().any(|i| key.as_ref().is_ok_and(|k| k.shadow_index != i.name)) {
+                findings.extend(check::indexes(facts, request.indexes, &late));
+            }
             findings.extend(projection.findings);
             findings.extend(tried);
             findings.extend(key_findings(&key));

@@ -38,22 +38,14 @@ pub async fn snapshot(conn: &mut Conn) -> Result<(String, u64)> {
     let failed = |e| server(e, "taking a snapshot with its binlog position");
     let (mut file, mut offset) = (None, None);
     let mut result = conn.query_iter(SNAPSHOT).await.map_err(failed)?;
-    while !result.is_empty() || result.columns_ref().is_empty() {
-        let rows: Vec<(String, String)> = if result.columns_ref().is_empty() {
-            result.collect::<mysql_async::Row>().await.map_err(failed)?;
-            Vec::new()
-        } else {
-            result.collect().await.map_err(failed)?
-        };
-        for (name, value) in rows {
+    // One result for each statement; only the third has rows.
+    while !result.is_empty() {
+        for (name, value) in result.collect::<(String, String)>().await.map_err(failed)? {
             match name.to_ascii_lowercase().as_str() {
                 "binlog_snapshot_file" => file = Some(value),
                 "binlog_snapshot_position" => offset = value.parse().ok(),
                 _ => {}
             }
-        }
-        if result.is_empty() {
-            break;
         }
     }
     result.drop_result().await.map_err(failed)?;

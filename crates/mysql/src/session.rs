@@ -555,7 +555,11 @@ fn value<T: FromValue>(row: &Row, place: usize) -> Result<T> {
     }
 }
 
-fn key_of(row: &Row, from: usize) -> Result<Vec<String>> {
+/// The literals of a key, from this column of a row on.
+///
+/// # Errors
+/// `Corrupt` if one cannot be read.
+pub fn key_of(row: &Row, from: usize) -> Result<Vec<String>> {
     (from..row.len()).map(|place| value(row, place)).collect()
 }
 

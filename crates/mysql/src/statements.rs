@@ -52,6 +52,11 @@ fn list<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) ->
     items.into_iter().map(show).collect::<Vec<_>>().join(", ")
 }
 
+/// A column of a key as a staging table calls it.
+fn staged(column: &str, n: usize) -> String {
+    format!("{} as `_k{}`", quote(column), n + 1)
+}
+
 fn lacking(what: &str) -> Error {
     Error::corrupt(format!("the plan speaks of {what}, which the table does not have"))
 }
@@ -93,11 +98,6 @@ impl Statements {
             kept_unique: unique::kept(&link, detail),
             link,
         })
-    }
-
-    /// Whether images can be written without staging them.
-    pub fn is_straight(&self) -> bool {
-        self.straight.is_some()
     }
 
     /// The columns of the key.
@@ -151,24 +151,43 @@ impl Statements {
         format!("{}.{first} = if({same}, {}.{first}, (select 1 union select 2))", self.shadow, self.shadow)
     }
 
-    fn overwrite(&self) -> String {
+    /// What becomes of a row that is there already: it is written over, or it is an error.
+    fn overwrite(&self, overwrites: bool) -> String {
+        if !overwrites {
+            return String::new();
+        }
         let others = self.filled.iter().filter(|(name, ..)| self.link.key.iter().all(|k| k.to != *name));
         let others =
             others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
-        std::iter::once(self.guard()).chain(others).collect::<Vec<_>>().join(",\n")
+        let all = std::iter::once(self.guard()).chain(others).collect::<Vec<_>>().join(",\n");
+        format!("\non duplicate key update {all}")
     }
 
-    /// One chunk. A row that is there already was written by the applier, and is newer: it stays. A row of another key that owns a unique
-    /// value is no reason to leave one out.
+    /// The keys of the source's rows, read by the key's index.
+    fn select_keys(&self) -> String {
+        format!("select {}\nfrom {}", self.key_literals.join(", "), self.source_by_key())
+    }
+
+    fn source_by_key(&self) -> String {
+        format!("{} force index ({})", self.source, self.key_index)
+    }
+
+    /// `key = _k1 and …`: rows whose keys are staged.
+    fn is_staged(columns: Vec<String>) -> String {
+        let parts = columns.into_iter().enumerate().map(|(n, k)| format!("{k} = `_k{}`", n + 1));
+        parts.collect::<Vec<_>>().join(" and ")
+    }
+
+    /// One chunk. A row that is there already was written by the applier, and is newer: it stays. Where the shadow has another unique index
+    /// while rows are copied, a row of another key that owns a unique value is an error, and no reason to leave one out.
     pub fn copy(&self, lower: Option<&Bound>, upper: Option<&Bound>) -> Result<String> {
         let first = self.link.key.first().map(|k| quote(&k.to)).unwrap_or_default();
         Ok(format!(
-            "insert into {} ({})\nselect {}\nfrom {} force index ({})\nwhere {}{}\non duplicate key update {}",
+            "insert into {} ({})\nselect {}\nfrom {}\nwhere {}{}\non duplicate key update {}",
             self.shadow,
             self.columns(),
             self.expressions(),
-            self.source,
-            self.key_index,
+            self.source_by_key(),
             Self::range(&self.source_key(), lower, upper)?,
             self.lock(),
             // (The guard is no good everywhere: MySQL finds some keys in utf16 unlike themselves.)
@@ -183,10 +202,8 @@ impl Statements {
     /// The key of the last row of the next `rows` rows above `lower`, up to `last`.
     pub fn next_bound(&self, lower: Option<&Bound>, last: &Bound, rows: u64) -> Result<String> {
         Ok(format!(
-            "select {}\nfrom {} force index ({})\nwhere {}\norder by {}\nlimit 1 offset {}",
-            self.key_literals.join(", "),
-            self.source,
-            self.key_index,
+            "{}\nwhere {}\norder by {}\nlimit 1 offset {}",
+            self.select_keys(),
             Self::range(&self.source_key(), lower, Some(last))?,
             self.source_key().join(", "),
             rows.saturating_sub(1),
@@ -197,10 +214,8 @@ impl Statements {
     pub fn keys(&self, lower: Option<&Bound>, upper: Option<&Bound>, rows: u64) -> Result<String> {
         let order = self.source_key().join(", ");
         Ok(format!(
-            "select {}\nfrom {} force index ({})\nwhere {}\norder by {order}\nlimit {rows}",
-            self.key_literals.join(", "),
-            self.source,
-            self.key_index,
+            "{}\nwhere {}\norder by {order}\nlimit {rows}",
+            self.select_keys(),
             Self::range(&self.source_key(), lower, upper)?,
         ))
     }
@@ -214,10 +229,8 @@ impl Statements {
     ) -> Result<Option<String>> {
         let Some(faithful) = &self.faithful else { return Ok(None) };
         Ok(Some(format!(
-            "select {}\nfrom {} force index ({})\nwhere {} and not ({faithful})\nlimit {rows}",
-            self.key_literals.join(", "),
-            self.source,
-            self.key_index,
+            "{}\nwhere {} and not ({faithful})\nlimit {rows}",
+            self.select_keys(),
             Self::range(&self.source_key(), lower, upper)?,
         )))
     }
@@ -225,35 +238,27 @@ impl Statements {
     /// The greatest key.
     pub fn last_key(&self) -> String {
         let order = list(self.source_key(), |k| format!("{k} desc"));
-        format!(
-            "select {}\nfrom {} force index ({})\norder by {order}\nlimit 1{}",
-            self.key_literals.join(", "),
-            self.source,
-            self.key_index,
-            self.lock(),
-        )
+        format!("{}\norder by {order}\nlimit 1{}", self.select_keys(), self.lock())
     }
 
     /// Makes the staging tables of an applying session: images, keys of either side.
     pub fn stage(&self) -> Vec<String> {
-        let sent = list(&self.sent, |c| quote(c));
-        let of = |key: &dyn Fn(&shadowswap_core::plan::KeyColumn) -> String| {
-            let columns = self.link.key.iter().enumerate();
-            list(columns, |(n, k)| format!("{} as `_k{}`", quote(&key(k)), n + 1))
-        };
-        let (from, to) = (of(&|k| k.from.clone()), of(&|k| k.to.clone()));
-        [("_row", &sent, &self.source), ("_again", &from, &self.source), ("_gone", &to, &self.shadow)]
-            .iter()
-            .map(|(name, columns, table)| self.temporary(name, columns, table))
-            .collect()
+        let gone = list(self.link.key.iter().enumerate(), |(n, k)| staged(&k.to, n));
+        vec![
+            self.temporary("_row", &list(&self.sent, |c| quote(c)), &self.source),
+            self.stage_again(),
+            self.temporary("_gone", &gone, &self.shadow),
+        ]
     }
 
-    /// Makes the staging table of a comparing session: rows as they should be.
+    /// Makes the staging tables of a comparing session: keys, and rows as they should be.
     pub fn stage_check(&self) -> Vec<String> {
-        let mut statements = self.stage();
-        statements.truncate(2);
-        statements.push(self.temporary("_check", &self.columns(), &self.shadow));
-        statements
+        vec![self.stage_again(), self.temporary("_check", &self.columns(), &self.shadow)]
+    }
+
+    fn stage_again(&self) -> String {
+        let keys = list(self.link.key.iter().enumerate(), |(n, k)| staged(&k.from, n));
+        self.temporary("_again", &keys, &self.source)
     }
 
     fn temporary(&self, name: &str, columns: &str, like: &str) -> String {
@@ -284,12 +289,7 @@ impl Statements {
     pub fn straight(&self, overwrites: bool) -> Option<(String, String)> {
         let columns = list(self.straight.as_ref()?, |c| quote(c));
         let head = format!("insert into {} ({columns}) values ", self.shadow);
-        let tail = if overwrites {
-            format!("\non duplicate key update {}", self.overwrite())
-        } else {
-            String::new()
-        };
-        Some((head, tail))
+        Some((head, self.overwrite(overwrites)))
     }
 
     /// What comes before and after the keys of rows to be deleted, where the key is one column.
@@ -302,48 +302,38 @@ impl Statements {
 
     /// Deletes the rows whose keys are staged.
     pub fn delete_staged(&self) -> String {
-        let on = self.shadow_key().into_iter().enumerate();
-        let on = on.map(|(n, k)| format!("{k} = `_k{}`", n + 1)).collect::<Vec<_>>().join(" and ");
+        let on = Self::is_staged(self.shadow_key());
         format!("delete {0} from {1}.`_gone` straight_join {0} on {on}", self.shadow, self.control)
     }
 
     /// Writes the staged images.
     pub fn write_staged(&self, overwrites: bool) -> String {
-        let tail = if overwrites {
-            format!("\non duplicate key update {}", self.overwrite())
-        } else {
-            String::new()
-        };
         format!(
-            "insert into {} ({})\nselect {}\nfrom {}.`_row` as {}{tail}",
+            "insert into {} ({})\nselect {}\nfrom {}.`_row` as {}{}",
             self.shadow,
             self.columns(),
             self.expressions(),
             self.control,
             self.alias,
+            self.overwrite(overwrites),
         )
     }
 
     fn again(&self) -> String {
-        let on = self.source_key().into_iter().enumerate();
-        let on = on.map(|(n, k)| format!("{k} = `_k{}`", n + 1)).collect::<Vec<_>>().join(" and ");
+        let on = Self::is_staged(self.source_key());
         format!("{}.`_again` straight_join {} on {on}", self.control, self.source)
     }
 
     /// Writes the rows whose keys are staged, as they are in the source by now.
     pub fn write_again(&self, overwrites: bool) -> String {
-        let tail = if overwrites {
-            format!("\non duplicate key update {}", self.overwrite())
-        } else {
-            String::new()
-        };
         format!(
-            "insert into {} ({})\nselect {}\nfrom {}{}{tail}",
+            "insert into {} ({})\nselect {}\nfrom {}{}{}",
             self.shadow,
             self.columns(),
             self.expressions(),
             self.again(),
             self.lock(),
+            self.overwrite(overwrites),
         )
     }
 
@@ -352,8 +342,8 @@ impl Statements {
         let range = Self::range(&self.source_key(), lower, upper)?;
         let hash = self.hash(|(_, expression, column)| canonical(column, expression));
         Ok(format!(
-            "select count(*), coalesce(bit_xor({hash}), 0) from {} force index ({}) where {range}",
-            self.source, self.key_index
+            "select count(*), coalesce(bit_xor({hash}), 0) from {} where {range}",
+            self.source_by_key()
         ))
     }
 
@@ -369,10 +359,7 @@ impl Statements {
         let range = Self::range(&self.source_key(), lower, upper)?;
         let hash = self.hash(|(_, expression, column)| canonical(column, expression));
         let keys = self.key_literals.join(", ");
-        Ok(format!(
-            "select {hash}, {keys} from {} force index ({}) where {range}",
-            self.source, self.key_index
-        ))
+        Ok(format!("select {hash}, {keys} from {} where {range}", self.source_by_key()))
     }
 
     /// The same of the shadow; the key's literals are the source's.

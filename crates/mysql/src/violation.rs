@@ -1,6 +1,10 @@
 //! Which rows do not fit the new definition: the server names a column and a place in its own statement, an operator needs keys.
 
-use crate::{error::server, session::is_unfit, statements::Statements};
+use crate::{
+    error::server,
+    session::{is_unfit, key_of},
+    statements::Statements,
+};
 use mysql_async::{Conn, Row, prelude::Queryable};
 use shadowswap_core::{Bound, Chunk, Error};
 
@@ -30,10 +34,7 @@ async fn rows(
 ) -> Result<Vec<(String, String)>, Error> {
     let text = statements.keys(chunk.lower.as_ref(), chunk.upper.as_ref(), ROWS_LOOKED_AT)?;
     let keys: Vec<Row> = conn.query(text).await.map_err(|e| server(e, "reading keys"))?;
-    let keys: Vec<Vec<String>> = keys
-        .into_iter()
-        .map(|row| (0..row.len()).filter_map(|n| row.get_opt(n).and_then(Result::ok)).collect())
-        .collect();
+    let keys = keys.iter().map(|row| key_of(row, 0)).collect::<Result<Vec<_>, Error>>()?;
     let bound = |n: usize| keys.get(n).and_then(|k| serde_json::to_string(k).ok()).map(Bound);
     let mut found = Vec::new();
     let mut from = 0;

@@ -3,7 +3,7 @@
 use mysql_async::prelude::Queryable;
 use shadowswap_core::Engine;
 use shadowswap_core::control::Control;
-use shadowswap_core::plan::{Request, Strategy};
+use shadowswap_core::plan::{Indexes, Request, Strategy};
 use shadowswap_mysql::MySql;
 use shadowswap_testkit::mysql::{Product, shared};
 use std::time::Duration;
@@ -24,6 +24,62 @@ async fn statement_that_nobody_waits_for_leaves_the_connection_usable() {
     }
 }
 
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+#[tokio::test]
+async fn statements_that_nobody_waits_for_leave_no_task_behind() {
+    for product in Product::ALL {
+        let database = shared(product).await.database().await;
+        let name = format!("{}_control", database.name());
+        let engine = MySql::open(&database.url(), &name).unwrap();
+        let control = engine.control(true).await.unwrap();
+        let mut other = database.connect().await;
+        other.query_drop(format!("lock tables {name}.event write")).await.unwrap();
+        let before = tasks();
+        for _ in 0..3 {
+            let note = control.note(1, "test", "dropped");
+            assert!(tokio::time::timeout(Duration::from_millis(50), note).await.is_err());
+        }
+        assert_eq!(tasks(), before, "{product:?}");
+        other.query_drop("unlock tables").await.unwrap();
+        control.note(1, "test", "kept").await.unwrap();
+        let noted = format!("select what from {name}.event order by id");
+        let noted: Vec<String> = other.query(noted).await.unwrap();
+        assert_eq!(
+            noted,
+            ["dropped", "kept"],
+            "{product:?}: what had begun was ended, what had not was left"
+        );
+        drop(control);
+        let start = std::time::Instant::now();
+        while tasks() >= before {
+            assert!(start.elapsed() < Duration::from_secs(10), "{product:?}: the connection's task lives on");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn server_that_does_not_answer_is_not_waited_for_for_ever() {
+    for product in Product::ALL {
+        let database = shared(product).await.database().await;
+        let name = format!("{}_control", database.name());
+        let engine = MySql::open(&database.url(), &name).unwrap();
+        let control = engine.control(true).await.unwrap();
+        let mut other = database.connect().await;
+        other.query_drop(format!("lock tables {name}.event write")).await.unwrap();
+        // From here on, time passes as soon as everybody waits.
+        tokio::time::pause();
+        for _ in 0..2 {
+            let e = control.note(1, "test", "waits").await.unwrap_err();
+            assert!(e.is_transient() && e.message.contains("did not answer"), "{product:?}: {e}");
+        }
+        tokio::time::resume();
+    }
+}
+
 #[tokio::test]
 async fn statements_of_others_may_have_any_characters() {
     for product in Product::ALL {
@@ -39,6 +95,7 @@ async fn statements_of_others_may_have_any_characters() {
             alters: vec!["modify n bigint".into()],
             sets: Vec::new(),
             strategy: Strategy::Auto,
+            indexes: Indexes::Auto,
             control_schema: control.clone(),
         };
         let planned = MySql::open(&database.url(), &control).unwrap().plan(&request).await;

@@ -6,7 +6,7 @@ use mysql_async::{Conn, Row, Value, prelude::Queryable};
 use shadowswap_core::{
     error::{Kind, Result},
     name::TableName,
-    plan::{Plan, Request, Severity, Strategy},
+    plan::{Indexes, Plan, Request, Severity, Strategy},
 };
 use shadowswap_mysql::{
     catalog,
@@ -31,6 +31,7 @@ fn request(
         alters: alters.iter().map(|a| a.to_string()).collect(),
         sets: sets.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
         strategy,
+        indexes: Indexes::Auto,
         control_schema: control.to_string(),
     }
 }
@@ -415,7 +416,11 @@ async fn values_are_converted_as_alter_does() {
 }
 
 async fn detail(conn: &mut Conn, alters: &[&str], control: &str) -> Detail {
-    let made = plan(conn, &request("t", alters, &[], Strategy::Shadow, control)).await.unwrap();
+    detail_with(conn, request("t", alters, &[], Strategy::Shadow, control)).await
+}
+
+async fn detail_with(conn: &mut Conn, request: Request) -> Detail {
+    let made = plan(conn, &request).await.unwrap();
     assert_eq!(refusals(&made), Vec::<String>::new());
     Detail::of(&made).unwrap()
 }
@@ -433,6 +438,11 @@ async fn the_detail_says_what_the_run_goes_by() {
         for expected in [("ab", true, true), ("b", false, true), ("f", false, true), ("n", true, false)] {
             assert!(late.contains(&expected), "{product} {late:?}");
         }
+        let asked =
+            request("t", &["add unique n (b, id), add key c (a, id)"], &[], Strategy::Shadow, &control);
+        let early = detail_with(&mut conn, Request { indexes: Indexes::Early, ..asked }).await;
+        let early: Vec<_> = early.late.iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(early, ["ab", "n"], "{product}: what keeps values apart comes late in any case");
         assert!(d.is_plain && d.keeps_order && !d.converts && !d.rereads, "{product}");
         assert_eq!((d.key_index.as_str(), d.create.len()), ("PRIMARY", 3));
         assert!(d.create.iter().all(|text| text.starts_with("/* shadowswap */ ")));

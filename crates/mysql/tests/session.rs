@@ -9,7 +9,7 @@ use shadowswap_core::{
     batch::Batch,
     control::Control,
     engine::Session,
-    plan::{Plan, Request, Strategy},
+    plan::{Indexes, Plan, Request, Strategy},
 };
 use shadowswap_mysql::MySql;
 use shadowswap_testkit::mysql::{Database, Product, shared};
@@ -40,6 +40,7 @@ impl Steps {
             sets: sets.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
             strategy: Strategy::Shadow,
             control_schema: name,
+            indexes: Indexes::Auto,
         };
         let control = engine.control(true).await.unwrap();
         let plan = engine.plan(&request).await.unwrap();

@@ -10,7 +10,7 @@ use crate::{
     error::{server, superseded},
     floor::Snapshot,
     inline::{Small, Writes},
-    statements::{Place, Statements},
+    statements::{FLOOR, Place, Statements, checkpoint_text, fence_text, turn_text},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
@@ -536,26 +536,6 @@ impl CoreSession<crate::Postgres> for Session {
         }
         Ok(still)
     }
-}
-
-const FLOOR: &str = "select pg_current_snapshot()::text";
-
-fn turn_text(control: &str) -> String {
-    format!(
-        "update {control}.checkpoint set writer = writer + 1 where migration = $1 and epoch = $2 returning writer"
-    )
-}
-
-fn fence_text(control: &str) -> String {
-    format!(
-        "select writer from {control}.checkpoint where migration = $1 and epoch = $2 and writer = $3 for no key update"
-    )
-}
-
-fn checkpoint_text(control: &str) -> String {
-    format!(
-        "update {control}.checkpoint\nset position = coalesce($2, position), changes = changes + $3, applied_at = clock_timestamp()\nwhere migration = $1"
-    )
 }
 
 fn first_line(text: &str) -> &str {

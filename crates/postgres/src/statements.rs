@@ -476,6 +476,30 @@ impl Statements {
     }
 }
 
+/// What a new reader is sure to see.
+pub const FLOOR: &str = "select pg_current_snapshot()::text";
+
+/// Takes the turn at applying.
+pub fn turn_text(control: &str) -> String {
+    format!(
+        "update {control}.checkpoint set writer = writer + 1 where migration = $1 and epoch = $2 returning writer"
+    )
+}
+
+/// Locks the checkpoint, if the turn is still ours.
+pub fn fence_text(control: &str) -> String {
+    format!(
+        "select writer from {control}.checkpoint where migration = $1 and epoch = $2 and writer = $3 for no key update"
+    )
+}
+
+/// Moves the checkpoint.
+pub fn checkpoint_text(control: &str) -> String {
+    format!(
+        "update {control}.checkpoint\nset position = coalesce($2, position), changes = changes + $3, applied_at = clock_timestamp()\nwhere migration = $1"
+    )
+}
+
 /// Terms under names that no column has.
 fn brought(terms: &[String]) -> String {
     list(terms.iter().enumerate(), |(i, t)| format!("({t}) as \"brought {i}\""))

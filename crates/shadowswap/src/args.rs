@@ -27,7 +27,7 @@ const EXAMPLES: &str = r"  # What would happen? Changes nothing.
   shadowswap cutover --table orders";
 const CONNECTING: &str = r"  --url, else SHADOWSWAP_URL, else libpq's own ways: PGHOST, PGUSER, PGDATABASE, PGSERVICE and so on.
   mysql://user@host/database for MySQL and MariaDB; what it leaves out comes from MYSQL_HOST, MYSQL_PWD and so on,
-  and from option files (~/.my.cnf, or the one named by ?defaults-file=).
+  and from option files (~/.my.cnf, or the one named by --defaults-file).
   Passwords belong into ~/.pgpass, ~/.my.cnf or SHADOWSWAP_URL: arguments can be read by others.";
 
 fn after_help() -> String {
@@ -52,6 +52,9 @@ pub struct Common {
     /// The database: postgres://user@host/database, mysql://user@host/database, or key=value pairs [env: SHADOWSWAP_URL]
     #[arg(long, global = true, value_name = "URL")]
     pub url: Option<String>,
+    /// The only option file to read, instead of /etc/my.cnf, /etc/mysql/my.cnf and ~/.my.cnf (MySQL, MariaDB)
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub defaults_file: Option<PathBuf>,
     /// Write JSON to stdout, one object a line, errors too
     #[arg(long, global = true)]
     pub json: bool,
@@ -160,6 +163,10 @@ pub struct Choices {
     /// auto: in place if the server changes only its catalog, else shadow; shadow; direct [default: auto]
     #[arg(long, value_name = "HOW", help_heading = "What to change", value_parser = ["auto", "shadow", "direct"], hide_possible_values = true)]
     pub strategy: Option<String>,
+    /// When the shadow's secondary indexes are built. late: after the copy, which is faster; early: before it, so that no
+    /// replica is held up by a long build (MySQL, MariaDB); auto: early where replicas are attached [default: auto]
+    #[arg(long, value_name = "WHEN", help_heading = "What to change", value_parser = ["auto", "early", "late"], hide_possible_values = true)]
+    pub indexes: Option<String>,
     /// Drop the old table at the end instead of keeping it as _<table>_old
     #[arg(long, help_heading = "What to change")]
     pub drop_old: bool,
@@ -191,6 +198,11 @@ pub struct Choices {
     /// Copying waits while a replica is further behind than this
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub max_replica_lag: Option<String>,
+    /// A replica to ask for its lag, with the same user and password; may be repeated. Without it, those that tell the primary
+    /// their address (report_host) are asked (MySQL, MariaDB)
+    #[arg(long, value_name = "HOST[:PORT]", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub replica: Vec<String>,
     /// Copying waits while more sessions than this are at work; or, with a percent sign, copying and comparing rest so that they
     /// are at work for this share of the time
     #[arg(long, value_name = "N|N%", help_heading = "How gently")]

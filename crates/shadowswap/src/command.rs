@@ -20,10 +20,9 @@ use crate::{
     output::Output,
     url,
 };
-use shadowswap_core::{Engine, control};
+use shadowswap_core::{Engine, Error, control, plan::Indexes};
 use shadowswap_mysql::MySql;
 use shadowswap_postgres::Postgres;
-use std::path::Path;
 
 /// A command's exit code, or what went wrong.
 pub type Ended = Result<u8, Failure>;
@@ -53,29 +52,52 @@ pub async fn dispatch(cli: Cli, output: Output) -> Ended {
     if let Some(warning) = warning {
         output.warn(&warning);
     }
-    match url.as_ref().filter(|url| url.is_mysql()) {
-        Some(url) => work(|schema, _| Ok(MySql::open(url.expose(), schema)?), cli.command, output).await,
-        None => {
-            let open = |schema: &str, spool: Option<&Path>| {
-                let engine = Postgres::open(url.as_ref().map(url::Url::expose), schema)?;
-                Ok(match spool {
-                    Some(spool) => engine.with_spool(spool.to_path_buf()),
-                    None => engine,
-                })
-            };
-            work(open, cli.command, output).await
-        }
+    let file = cli.common.defaults_file.as_deref();
+    // An option file says enough for MySQL's own programs.
+    let mysql = match &url {
+        Some(url) => Some(url.expose()).filter(|_| url.is_mysql()),
+        None => file.map(|_| "mysql://"),
+    };
+    if let Some(url) = mysql {
+        let open = |schema: &str, intent: Option<&Intent>| {
+            let engine = MySql::open_with(url, file, schema)?;
+            Ok(match intent.filter(|intent| intent.config.max_replica_lag.is_some()) {
+                Some(intent) => engine.watching(&intent.replicas)?,
+                None => engine,
+            })
+        };
+        return work(open, cli.command, output).await;
     }
+    if file.is_some() {
+        return Err(only_mysql("--defaults-file").into());
+    }
+    let open = |schema: &str, intent: Option<&Intent>| {
+        let engine = Postgres::open(url.as_ref().map(url::Url::expose), schema)?;
+        let Some(intent) = intent else { return Ok(engine) };
+        if intent.indexes == Some(Indexes::Early) {
+            return Err(only_mysql("--indexes early").into());
+        }
+        if !intent.replicas.is_empty() {
+            return Err(only_mysql("--replica").into());
+        }
+        Ok(engine.with_spool(intent.config.log_directory.clone()))
+    };
+    work(open, cli.command, output).await
 }
 
-/// The commands that need a database. `open` is given the control schema and, for a run, where large transactions are set aside.
+fn only_mysql(what: &str) -> Error {
+    Error::usage(format!("{what} is for MySQL and MariaDB, and the database is PostgreSQL"))
+        .next("leave it out, or name a database with --url mysql://user@host/database")
+}
+
+/// The commands that need a database. `open` is given the control schema and, for a plan or a run, what is wanted.
 async fn work<E: Engine>(
-    open: impl Fn(&str, Option<&Path>) -> Result<E, Failure>,
+    open: impl Fn(&str, Option<&Intent>) -> Result<E, Failure>,
     command: Command,
     output: Output,
 ) -> Ended {
     let steer = |target: &Target| open(&target.control_schema, None);
-    let engine_for = |intent: &Intent| open(&intent.control_schema, Some(&intent.config.log_directory));
+    let engine_for = |intent: &Intent| open(&intent.control_schema, Some(intent));
     match command {
         Command::Plan(args) => {
             let intent = read(&args.source, args.choices)?;

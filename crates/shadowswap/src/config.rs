@@ -7,7 +7,7 @@ use crate::{
 };
 use shadowswap_core::{
     Config, CutoverWhen, Error, MaxLoad, Result,
-    plan::{Request, Strategy},
+    plan::{Indexes, Request, Strategy},
     window::Windows,
 };
 use std::{path::PathBuf, time::Duration};
@@ -54,6 +54,10 @@ pub struct Intent {
     pub sets: Vec<(String, String)>,
     /// `None`: not said.
     pub strategy: Option<Strategy>,
+    /// `None`: not said.
+    pub indexes: Option<Indexes>,
+    /// Replicas whose lag counts; none: those that the primary knows.
+    pub replicas: Vec<String>,
     pub control_schema: String,
     pub config: Config,
     /// Every value of `config`, with its origin.
@@ -68,6 +72,7 @@ impl Intent {
             alters: self.alters.clone(),
             sets: self.sets.clone(),
             strategy: self.strategy.unwrap_or(Strategy::Auto),
+            indexes: self.indexes.unwrap_or_default(),
             control_schema: self.control_schema.clone(),
         }
     }
@@ -88,6 +93,7 @@ impl Intent {
             || self.alters == stored.alters
                 && sorted(&self.sets) == sorted(&stored.sets)
                 && self.strategy.is_none_or(|s| s == stored.strategy)
+                && self.indexes.is_none_or(|i| i == stored.indexes)
     }
 }
 
@@ -124,17 +130,25 @@ pub fn intent(flags: Choices, file: Choices) -> Result<Intent> {
     let sets = if flags.set.is_empty() { &file.set } else { &flags.set };
     let control_schema = flags.control_schema.clone().or_else(|| file.control_schema.clone());
     let strategy = flags.strategy.as_deref().or(file.strategy.as_deref());
+    let indexes = flags.indexes.as_deref().or(file.indexes.as_deref());
+    let replicas = if flags.replica.is_empty() { &file.replica } else { &flags.replica };
     let mut intent = Intent {
         table: table.trim().to_string(),
         alters: alters.iter().map(|a| alter(a)).collect::<Result<_>>()?,
         sets: sets.iter().map(|s| assignment(s)).collect::<Result<_>>()?,
         strategy: strategy.map(self::strategy).transpose()?,
+        indexes: indexes.map(self::indexes).transpose()?,
+        replicas: replicas.clone(),
         control_schema: control_schema.unwrap_or_else(|| CONTROL_SCHEMA.to_string()),
         config: Config::default(),
         settings: Vec::new(),
     };
     let mut picks = Picks { flags, file, settings: Vec::new() };
     intent.config = picks.config()?;
+    if !intent.replicas.is_empty() && intent.config.max_replica_lag.is_none() {
+        return Err(Error::usage("--replica says whose lag counts, and nothing limits it")
+            .next("say --max-replica-lag 10s, too"));
+    }
     intent.settings = picks.settings;
     Ok(intent)
 }
@@ -161,6 +175,15 @@ fn strategy(text: &str) -> Result<Strategy> {
         "shadow" => Ok(Strategy::Shadow),
         "direct" => Ok(Strategy::Direct),
         other => Err(Error::usage(format!("strategy: {other:?} is none of auto, shadow, direct"))),
+    }
+}
+
+fn indexes(text: &str) -> Result<Indexes> {
+    match text {
+        "auto" => Ok(Indexes::Auto),
+        "early" => Ok(Indexes::Early),
+        "late" => Ok(Indexes::Late),
+        other => Err(Error::usage(format!("indexes: {other:?} is none of auto, early, late"))),
     }
 }
 
@@ -283,6 +306,7 @@ impl Picks {
         let max_lag = self.time("max-lag", |c| c.max_lag.clone(), default.max_lag, any)?;
         let replica = |t: &str| between(duration(t)?, any.0, week, duration_text);
         let max_replica_lag = self.pick("max-replica-lag", |c| c.max_replica_lag.clone(), None, replica)?;
+        self.replicas();
         let max_load = self.pick("max-load", |c| c.max_load.clone(), None, max_load)?;
         let chunk = (CHUNK_TIME_MIN, CHUNK_TIME_MAX);
         let chunk_time = self.time("chunk-time", |c| c.chunk_time.clone(), default.chunk_time, chunk)?;
@@ -309,6 +333,15 @@ impl Picks {
             log_disk,
             who: crate::who::runner(),
         })
+    }
+
+    fn replicas(&mut self) {
+        let (names, origin) = match (self.flags.replica.as_slice(), self.file.replica.as_slice()) {
+            ([], []) => return,
+            ([], file) => (file.join(", "), Origin::File),
+            (flags, _) => (flags.join(", "), Origin::Flag),
+        };
+        self.note("replica", names, origin);
     }
 
     fn log_directory(&mut self, default: &Config) -> PathBuf {

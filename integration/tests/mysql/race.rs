@@ -72,6 +72,21 @@ async fn unique_values_that_move_between_rows_arrive() {
 }
 
 #[tokio::test]
+async fn no_write_is_lost_while_indexes_are_there_from_the_beginning() {
+    let swaps =
+        [(Op::SwapUnique, 4), (Op::UpdateOne, 2), (Op::Reinsert, 1), (Op::Delete, 1), (Op::Insert, 1)];
+    for mix in [&Op::MIX as &[(Op, u32)], &swaps] {
+        on_both(|| Race {
+            alter: "modify n bigint, add key (n), add fulltext key (body)",
+            more: &["--indexes", "early"],
+            rows: 3_000,
+            ..Race::standard(mix)
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn rows_that_are_read_again_arrive() {
     let columns = vec![
         Column::unique_text("email"),

@@ -68,7 +68,10 @@ pub async fn gather(
     // Not from information_schema.PROCESSLIST: MySQL fails there (3854) as long as any statement has a character of four bytes in it.
     let sessions: Vec<Row> = conn.query("show processlist").await.map_err(tell)?;
     let command = |row: &Row| row.get::<Option<String>, _>("Command").flatten().unwrap_or_default();
-    let replicas = sessions.iter().filter(|row| command(row).starts_with("Binlog Dump")).count() as u64;
+    let dumps = sessions.iter().filter(|row| command(row).starts_with("Binlog Dump")).count();
+    // Without PROCESS, the sessions of others are not shown; readers that never registered are in no list.
+    let (registered, ours) = crate::replica::registered(conn, server, control).await?;
+    let replicas = registered.len().max(dumps.saturating_sub(ours)) as u64;
     let is_replica = is_replica(conn, server).await?;
     let filters = filters(conn, server).await?;
     Ok(Facts {

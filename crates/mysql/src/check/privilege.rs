@@ -53,10 +53,7 @@ pub fn shadow(facts: &Facts) -> Vec<Finding> {
     if !sees_all && facts.server.renames_under_lock() {
         found.push(Finding::warning(
             "privileges",
-            format!(
-                "{} lacks PROCESS: who stands in the way of the swap, and replicas, cannot be seen",
-                facts.user
-            ),
+            format!("{} lacks PROCESS: who stands in the way of the swap cannot be seen", facts.user),
             grant(facts, "PROCESS ON *.*"),
         ));
     }

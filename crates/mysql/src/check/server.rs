@@ -1,7 +1,8 @@
 //! The server itself: its version and its part.
 
 use super::Facts;
-use shadowswap_core::plan::Finding;
+use crate::plan::LateIndex;
+use shadowswap_core::plan::{Finding, Indexes};
 
 /// The oldest versions that have what a run needs.
 const MYSQL_MIN: (u16, u16, u16) = (8, 0, 13);
@@ -54,15 +55,47 @@ pub fn shadow(facts: &Facts) -> Vec<Finding> {
             "switch the group to a single primary for the run",
         ));
     }
-    if facts.replicas > 0 {
+    found
+}
+
+/// When the secondary indexes of the shadow are built, why, and what that means for replicas. `late`: those that are built after the copy.
+pub fn indexes(facts: &Facts, asked: Indexes, late: &[LateIndex]) -> Vec<Finding> {
+    let replicas = match facts.replicas {
+        0 => "no replica is attached".to_string(),
+        1 => "a replica is attached".to_string(),
+        n => format!("{n} replicas are attached"),
+    };
+    let early = "there while rows are copied, but for those that keep values apart or hold expressions";
+    let message = match (asked, is_early(facts, asked)) {
+        (Indexes::Auto, true) => {
+            format!("{early}: {replicas}, where building one later is one long statement")
+        }
+        (Indexes::Auto, false) => format!("built after the copy, which is faster: {replicas}"),
+        (Indexes::Early, _) => format!("{early}: --indexes early"),
+        (Indexes::Late, _) => "built after the copy: --indexes late".to_string(),
+    };
+    let mut found = vec![Finding::passed("indexes", message)];
+    if facts.replicas > 0 && !late.is_empty() {
+        let names = late.iter().map(|l| l.name.as_str()).collect::<Vec<_>>().join(", ");
         found.push(Finding::warning(
             "replicas",
             format!(
-                "{} read the binlog: each index that is built after the copy runs there as one statement, and holds up what comes after it",
-                if facts.replicas == 1 { "a replica seems to".to_string() } else { format!("{} replicas seem to", facts.replicas) }
+                "{replicas}: there, building {names} after the copy is one statement, and holds up what comes after it"
             ),
-            "watch their lag; --max-replica-lag holds the copy, not an index",
+            match asked {
+                Indexes::Late => "leave --indexes late out, or watch their lag; --max-replica-lag holds the copy, not an index",
+                Indexes::Auto | Indexes::Early => "watch their lag; --max-replica-lag holds the copy, not an index",
+            },
         ));
     }
     found
+}
+
+/// Whether indexes are made before the copy, where they can be.
+pub fn is_early(facts: &Facts, asked: Indexes) -> bool {
+    match asked {
+        Indexes::Early => true,
+        Indexes::Late => false,
+        Indexes::Auto => facts.replicas > 0,
+    }
 }

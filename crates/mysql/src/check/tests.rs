@@ -119,7 +119,6 @@ fn the_servers_part_is_looked_at() {
         set(f, "group_replication_single_primary_mode", "OFF");
     };
     assert_eq!(refused(group), ["cluster"]);
-    assert_eq!(warned(|f| f.replicas = 2), ["replicas"]);
 }
 
 #[test]
@@ -205,9 +204,38 @@ fn a_value_may_be_given_once_and_bodies_are_read() {
         alters: vec!["add a int".into(), "rename to x".into()],
         sets: vec![("a".into(), "1".into()), ("A ".into(), "2".into())],
         strategy: shadowswap_core::plan::Strategy::Auto,
+        indexes: shadowswap_core::plan::Indexes::Auto,
         control_schema: "shadowswap".into(),
     };
     assert_eq!(duplicates(&request).len(), 1);
     let bodies: Vec<alter::Body> = read(&request).unwrap();
     assert_eq!(super::refused(&bodies).len(), 1);
+}
+
+#[test]
+fn indexes_are_early_where_asked_or_where_replicas_are_attached() {
+    use crate::plan::LateIndex;
+    use shadowswap_core::plan::Indexes;
+    let unique = LateIndex {
+        name: "u".into(),
+        clause: "ADD UNIQUE KEY `u` (`a`)".into(),
+        unique: true,
+        existed_on_source: true,
+    };
+    let said = |replicas: u64, asked: Indexes, late: &[LateIndex]| {
+        let facts = Facts { replicas, ..facts("9.7.4") };
+        let found = indexes(&facts, asked, late);
+        let warned = found.iter().any(|f| f.check == "replicas" && f.message.contains("building u after"));
+        (is_early(&facts, asked), found[0].message.clone(), warned)
+    };
+    let late = [unique];
+    let (early, why, warned) = said(0, Indexes::Auto, &late);
+    assert!(!early && why.ends_with("no replica is attached") && !warned, "{why}");
+    let (early, why, warned) = said(2, Indexes::Auto, &late);
+    assert!(early && why.contains("2 replicas are attached") && warned, "{why}");
+    assert!(!said(1, Indexes::Auto, &[]).2, "nothing is built late");
+    let (early, why, warned) = said(0, Indexes::Early, &late);
+    assert!(early && why.ends_with("--indexes early") && !warned, "{why}");
+    let (early, why, warned) = said(1, Indexes::Late, &late);
+    assert!(!early && why.ends_with("--indexes late") && warned, "{why}");
 }

@@ -61,15 +61,20 @@ const FILES: [&str; 2] = ["/etc/my.cnf", "/etc/mysql/my.cnf"];
 const SECTIONS: [&str; 4] = ["client", "client-server", "client-mariadb", "shadowswap"];
 
 impl ConnectOptions {
-    /// Gathers everything. `url` is `mysql://user:password@host:port/database?ssl-mode=REQUIRED` or `mariadb://…`.
+    /// Gathers everything. `url` is `mysql://user:password@host:port/database?ssl-mode=REQUIRED` or `mariadb://…`. `defaults_file`, else
+    /// the URL's, is read instead of the usual option files.
     ///
     /// # Errors
     /// `Usage` naming what cannot be read; never the text itself, which may hold a password.
-    pub fn gather(url: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<ConnectOptions> {
+    pub fn gather(
+        url: &str,
+        defaults_file: Option<&Path>,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<ConnectOptions> {
         let parsed = Parsed::read(url)?;
         let mut options = ConnectOptions {
             host: "localhost".to_string(),
-            port: 3306,
+            port: PORT,
             socket: None,
             user: environment("USER").unwrap_or_else(|| "root".to_string()),
             database: None,
@@ -79,8 +84,8 @@ impl ConnectOptions {
             ssl_cert: None,
             ssl_key: None,
         };
-        match parsed.query("defaults-file") {
-            Some(file) => options.read_file(Path::new(file), true)?,
+        match defaults_file.or_else(|| parsed.query("defaults-file").map(Path::new)) {
+            Some(file) => options.read_file(file, true)?,
             None => {
                 for file in FILES {
                     options.read_file(Path::new(file), false)?;
@@ -111,6 +116,21 @@ impl ConnectOptions {
             options.socket = None;
         }
         Ok(options)
+    }
+
+    /// The same user, password and TLS for another server.
+    ///
+    /// # Errors
+    /// `Usage` if this is neither `host` nor `host:port`.
+    pub fn beside(&self, address: &str) -> Result<ConnectOptions> {
+        let wrong =
+            || Error::usage(format!("{address:?} is no address")).next("write host, host:3306 or [::1]:3306");
+        let (host, port) = host_and_port(address.trim());
+        let port = port.map_or(Ok(PORT), |port| port.parse().map_err(|_| wrong()))?;
+        if host.is_empty() || host.contains(['/', '@', ' ', ',']) {
+            return Err(wrong());
+        }
+        Ok(ConnectOptions { host: host.to_string(), port, socket: None, database: None, ..self.clone() })
     }
 
     fn read_file(&mut self, file: &Path, must_exist: bool) -> Result<()> {
@@ -206,6 +226,17 @@ impl ConnectOptions {
     }
 }
 
+/// Where servers listen.
+const PORT: u16 = 3306;
+
+/// `host`, `host:port`, `[::1]:port`.
+fn host_and_port(address: &str) -> (&str, Option<&str>) {
+    match address.strip_prefix('[').and_then(|a| a.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => address.split_once(':').map_or((address, None), |(h, p)| (h, Some(p))),
+    }
+}
+
 /// What can be set.
 const KNOWN: [&str; 10] =
     ["host", "port", "socket", "user", "password", "database", "ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"];
@@ -243,10 +274,7 @@ impl Parsed {
                 parts.push(("password".to_string(), decode(password)?));
             }
         }
-        let (host, port) = match address.strip_prefix('[').and_then(|a| a.split_once(']')) {
-            Some((host, port)) => (host, port.strip_prefix(':')),
-            None => address.split_once(':').map_or((address, None), |(h, p)| (h, Some(p))),
-        };
+        let (host, port) = host_and_port(address);
         if !host.is_empty() {
             parts.push(("host".to_string(), decode(host)?));
         }
@@ -276,7 +304,7 @@ mod tests {
         let variables: Vec<(String, String)> =
             variables.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
         let environment = move |name: &str| variables.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
-        ConnectOptions::gather(url, &environment)
+        ConnectOptions::gather(url, None, &environment)
     }
 
     #[test]
@@ -307,6 +335,45 @@ mod tests {
         let got = gather("mysql://root@localhost/x?socket=/tmp/s&ssl_mode=verify-ca", &[]).expect("options");
         assert_eq!((got.socket.as_deref(), got.ssl_mode), (Some("/tmp/s"), SslMode::VerifyCa));
         assert_eq!(gather("mysql://root@[::1]:3306/x", &[]).expect("options").host, "::1");
+    }
+
+    #[test]
+    fn file_of_the_flag_goes_before_that_of_the_url_and_both_before_the_usual_ones() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("[client]\nuser={name}\n")).expect("a file");
+            path
+        };
+        let (usual, of_url, of_flag) = (file(".my.cnf"), file("url"), file("flag"));
+        let home = folder.path().to_str().expect("text").to_string();
+        let environment = |name: &str| (name == "HOME").then(|| home.clone());
+        let url = format!("mysql://db/shop?defaults-file={}", of_url.display());
+        let user = |url: &str, flag: Option<&Path>| {
+            ConnectOptions::gather(url, flag, &environment).expect("options").user
+        };
+        assert_eq!(user("mysql://db/shop", None), ".my.cnf", "{}", usual.display());
+        assert_eq!(user(&url, None), "url");
+        assert_eq!(user(&url, Some(&of_flag)), "flag");
+        assert_eq!(user("mysql://", Some(&of_flag)), "flag");
+        let nowhere = ConnectOptions::gather("mysql://", Some(Path::new("/nowhere")), &environment).err();
+        assert!(nowhere.is_some_and(|e| e.message.contains("/nowhere")));
+    }
+
+    #[test]
+    fn replica_is_reached_with_the_same_account_and_over_the_network() {
+        let base = gather("mysql://app:geheim@/shop?socket=/tmp/s&ssl-mode=REQUIRED", &[]).expect("options");
+        let got = base.beside("replica.example:3307").expect("options");
+        assert_eq!((got.host.as_str(), got.port, got.socket), ("replica.example", 3307, None));
+        assert_eq!((got.user.as_str(), got.password.as_deref()), ("app", Some("geheim")));
+        assert_eq!((got.ssl_mode, got.database), (SslMode::Required, None));
+        assert_eq!(base.beside("[::1]:3307").expect("options").host, "::1");
+        assert_eq!(base.beside("replica").expect("options").port, 3306);
+        for wrong in ["", ":3306", "host:port", "mysql://host", "a@b", "a,b"] {
+            let e = base.beside(wrong).err().expect(wrong);
+            assert_eq!(e.kind, shadowswap_core::Kind::Usage);
+            assert!(!e.message.contains("geheim"));
+        }
     }
 
     #[test]

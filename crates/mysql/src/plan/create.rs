@@ -1,7 +1,8 @@
 //! The statements that make the shadow, and the indexes that come after the copy.
 //!
 //! While copying, the shadow has the index of its key, a primary key that the key implies, and what AUTO_INCREMENT needs. All others are
-//! built later: the copy is faster, and a unique index that the change adds must not meet values that a row is about to give up.
+//! built later: the copy is faster, and a unique index must not meet values that a row is about to give up. Where replicas are not to be
+//! held up by a long build, indexes of plain columns that keep nothing apart are there from the beginning: no row can break them.
 
 use super::{detail::LateIndex, key::Key, mapping::Mapped, twin::MARK};
 use crate::{
@@ -11,8 +12,8 @@ use crate::{
 };
 use shadowswap_core::name::TableName;
 
-/// The indexes that come after the copy, in the table's order.
-pub fn late(source: &Table, after: &Table, mapped: &[Mapped], key: &Key) -> Vec<LateIndex> {
+/// The indexes that come after the copy, in the table's order. `is_early`: only those that must.
+pub fn late(source: &Table, after: &Table, mapped: &[Mapped], key: &Key, is_early: bool) -> Vec<LateIndex> {
     let kept = |i: &Index| i.name == key.shadow_index || is_implied_primary(i, key);
     let counting = after.columns.iter().find(|c| c.is_auto_increment()).map(|c| c.name.as_str());
     let serves = |i: &Index| {
@@ -27,7 +28,9 @@ pub fn late(source: &Table, after: &Table, mapped: &[Mapped], key: &Key) -> Vec<
         serving.sort_by_key(|i| i.unique);
         serving.first().map(|i| i.name.clone())
     };
-    let is_late = |i: &&Index| !kept(i) && needed.as_deref() != Some(i.name.as_str());
+    let can_wait = |i: &Index| !kept(i) && needed.as_deref() != Some(i.name.as_str());
+    let must_wait = |i: &Index| i.unique || i.parts.iter().any(|p| p.column.is_none());
+    let is_late = |i: &&Index| can_wait(i) && (!is_early || must_wait(i));
     let make = |i: &Index| LateIndex {
         name: i.name.clone(),
         clause: format!("ADD {}", i.definition),

@@ -10,7 +10,7 @@ use crate::{
 };
 use shadowswap_core::{
     error::{Kind, Result},
-    plan::{Plan, Request, Severity, Strategy},
+    plan::{Indexes, Plan, Request, Severity, Strategy},
 };
 use shadowswap_testkit::{Version, shared};
 use tokio_postgres::Client;
@@ -21,6 +21,7 @@ fn request(name: &str, alters: &[&str], sets: &[(&str, &str)], strategy: Strateg
         alters: alters.iter().map(ToString::to_string).collect(),
         sets: sets.iter().map(|(c, e)| (c.to_string(), e.to_string())).collect(),
         strategy,
+        indexes: Indexes::Auto,
         control_schema: "shadowswap".to_string(),
     }
 }

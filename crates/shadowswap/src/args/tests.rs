@@ -55,12 +55,14 @@ fn help_names_everything_in_the_contract() {
         "--set-back",
         "--file",
         "--strategy",
+        "--indexes",
         "--cutover ",
         "--copy-window",
         "--stall-budget",
         "--cutover-attempts",
         "--max-lag",
         "--max-replica-lag",
+        "--replica ",
         "--max-load",
         "--chunk-time",
         "--copy-workers",
@@ -77,6 +79,7 @@ fn help_names_everything_in_the_contract() {
         "--json",
         "--control-schema",
         "--url",
+        "--defaults-file",
         "--verbose",
     ] {
         assert!(run.contains(flag), "{flag}:\n{run}");

@@ -10,7 +10,7 @@ use shadowswap_core::{
     batch::Batch,
     control::{Command, Control, Migration, Status},
     name::TableName,
-    plan::{Finding, KeyColumn, Link, Mapping, Plan, Request, Size, Step, Strategy},
+    plan::{Finding, Indexes, KeyColumn, Link, Mapping, Plan, Request, Size, Step, Strategy},
     progress::Progress,
 };
 use std::{
@@ -74,6 +74,7 @@ pub fn request(table: &str) -> Request {
         alters: vec!["ADD COLUMN domain text".into(), "ALTER COLUMN id TYPE bigint".into()],
         sets: vec![("domain".into(), "split_part(email, '@', 2)".into())],
         strategy: Strategy::Auto,
+        indexes: Indexes::Auto,
         control_schema: "shadowswap".into(),
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 use shadowswap_core::{
     Engine, Error, Kind, Phase,
     control::Control as _,
-    plan::{Plan, Request, Severity},
+    plan::{Indexes, Plan, Request, Severity},
     progress::{Progress, Report},
     runner,
 };
@@ -106,7 +106,12 @@ fn resume(begun: Begun, intent: &Intent, approval: &Approval, output: Output) ->
 
 fn change(request: &Request) -> String {
     let sets = request.sets.iter().map(|(column, expression)| format!("set {column} = {expression}"));
-    request.alters.iter().cloned().chain(sets).collect::<Vec<_>>().join("; ")
+    let indexes = match request.indexes {
+        Indexes::Auto => None,
+        Indexes::Early => Some("indexes early".to_string()),
+        Indexes::Late => Some("indexes late".to_string()),
+    };
+    request.alters.iter().cloned().chain(sets).chain(indexes).collect::<Vec<_>>().join("; ")
 }
 
 /// A new plan, approved.

@@ -113,6 +113,36 @@ fn expression_may_hold_further_equals_signs() {
 }
 
 #[test]
+fn indexes_are_early_or_late_or_left_to_the_engine() {
+    let said = |flag: Option<&str>, file: Option<&str>| {
+        let flags = Choices { indexes: flag.map(str::to_string), ..orders() };
+        let file = Choices { indexes: file.map(str::to_string), ..Choices::default() };
+        intent(flags, file)
+    };
+    assert_eq!(said(None, None).unwrap().request().indexes, Indexes::Auto);
+    assert_eq!(said(None, Some("early")).unwrap().request().indexes, Indexes::Early);
+    assert_eq!(said(Some("late"), Some("early")).unwrap().request().indexes, Indexes::Late);
+    assert!(said(None, Some("soon")).unwrap_err().message.contains("none of auto, early, late"));
+    let stored = said(Some("early"), None).unwrap().request();
+    assert!(said(None, None).unwrap().matches(&stored), "what was not said does not differ");
+    assert!(!said(Some("late"), None).unwrap().matches(&stored));
+    assert!(!serde_json::to_string(&said(None, None).unwrap().request()).unwrap().contains("indexes"));
+}
+
+#[test]
+fn replicas_are_named_for_a_limit_of_their_lag() {
+    let flags =
+        |replica: &[&str]| Choices { replica: replica.iter().map(ToString::to_string).collect(), ..orders() };
+    let limited = |replica: &[&str]| Choices { max_replica_lag: Some("5s".into()), ..flags(replica) };
+    assert!(refused(flags(&["db2"])).message.contains("--replica"));
+    let file = Choices { replica: vec!["db3:3307".into()], ..Choices::default() };
+    let named = intent(limited(&["db1", "db2"]), file.clone()).unwrap();
+    assert_eq!(named.replicas, ["db1", "db2"]);
+    assert_eq!(setting(&named, "replica"), ("db1, db2", Origin::Flag));
+    assert_eq!(intent(limited(&[]), file).unwrap().replicas, ["db3:3307"]);
+}
+
+#[test]
 fn windows_are_read() {
     let flags = Choices {
         cutover: Some("Sun 03:00-05:00 UTC".into()),
