@@ -298,17 +298,6 @@ impl Locked {
         drop(tokio::time::timeout(Duration::from_secs(2), all).await);
     }
 
-    /// Whoever takes over ends our sessions first, and with them the lock; what is left is to be sure that this has not begun.
-    async fn check_epoch(&mut self) -> Result<()> {
-        let text = format!(
-            "select 1 from {}.checkpoint where migration = {} and epoch = {}",
-            self.control, self.migration, self.epoch
-        );
-        let found: Option<u8> =
-            self.marker.conn().query_first(text).await.map_err(|e| server(e, "looking at the epoch"))?;
-        found.map(drop).ok_or_else(crate::error::superseded)
-    }
-
     async fn swap_inner(&mut self, deadline: Instant) -> Result<()> {
         let left = |what: &str| {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -319,11 +308,18 @@ impl Locked {
             }
         };
         left("the swap")?;
-        self.check_epoch().await?;
+        // Whoever takes over ends our sessions first, and with them the lock; what is left is to be sure that this has not begun.
+        let epoch = format!(
+            "select 1 from {}.checkpoint where migration = {} and epoch = {}",
+            self.control, self.migration, self.epoch
+        );
+        let epoch = self.marker.conn().query_first::<u8, _>(epoch);
         // Under the lock nobody counts any more.
-        if self.counts
-            && let Some(text) = carry_counter(&mut self.killer, &self.plan).await?
-        {
+        let counter =
+            async { if self.counts { carry_counter(&mut self.killer, &self.plan).await } else { Ok(None) } };
+        let (epoch, counter) = tokio::join!(epoch, counter);
+        epoch.map_err(|e| server(e, "looking at the epoch"))?.ok_or_else(crate::error::superseded)?;
+        if let Some(text) = counter? {
             run(self.session.conn(), &text, CARRYING).await?;
         }
         mutations::hold(&mut self.killer).await;
