@@ -2,6 +2,7 @@
 
 mod cases;
 mod catalog;
+mod connect;
 mod lifecycle;
 mod race;
 

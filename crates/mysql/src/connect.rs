@@ -5,7 +5,10 @@ pub mod options;
 use crate::error::server;
 use mysql_async::{Conn, DriverError, Error as Driver, Opts, prelude::Queryable};
 use shadowswap_core::{Error, Result};
-use std::fmt;
+use std::{
+    fmt,
+    sync::{PoisonError, atomic::Ordering},
+};
 
 pub use options::ConnectOptions;
 use options::SslMode;
@@ -46,23 +49,32 @@ impl ConnectOptions {
         Ok(conn)
     }
 
-    /// The driver's own options, for the change stream.
+    /// The driver's own options, for the change stream: TLS as the sessions before it had it.
     pub fn opts(&self, role: &str) -> Opts {
-        self.builder(role, self.ssl_mode != SslMode::Disabled && self.ssl_mode != SslMode::Preferred)
+        self.builder(role, self.takes_tls())
+    }
+
+    fn takes_tls(&self) -> bool {
+        match self.ssl_mode {
+            SslMode::Disabled => false,
+            SslMode::Preferred => self.socket.is_none() && !self.lacks_tls.load(Ordering::Relaxed),
+            SslMode::Required | SslMode::VerifyCa | SslMode::VerifyIdentity => true,
+        }
     }
 
     async fn open(&self, role: &str) -> Result<Conn> {
-        let tls = match self.ssl_mode {
-            SslMode::Disabled => false,
-            SslMode::Preferred => self.socket.is_none(),
-            SslMode::Required | SslMode::VerifyCa | SslMode::VerifyIdentity => true,
-        };
-        let first = Conn::new(self.builder(role, tls)).await;
+        let first = Conn::new(self.builder(role, self.takes_tls())).await;
         let opened = match first {
             Err(Driver::Driver(DriverError::NoClientSslFlagFromServer))
                 if self.ssl_mode == SslMode::Preferred =>
             {
+                self.lacks_tls.store(true, Ordering::Relaxed);
                 Conn::new(self.builder(role, false)).await
+            }
+            // It is signed as it must be, or this would be another error, and may be for anybody.
+            Err(e) if self.ssl_mode == SslMode::VerifyCa && presented(&e).is_some() => {
+                *self.certified.lock().unwrap_or_else(PoisonError::into_inner) = presented(&e);
+                Conn::new(self.builder(role, true)).await
             }
             other => other,
         };
@@ -72,15 +84,32 @@ impl ConnectOptions {
     fn explain(&self, e: Driver, role: &str) -> Error {
         let what = format!("connecting to {self} ({role})");
         let no_tls = matches!(&e, Driver::Driver(DriverError::NoClientSslFlagFromServer));
-        let is_io = matches!(&e, Driver::Io(mysql_async::IoError::Tls(_)));
+        let is_tls = match &e {
+            Driver::Io(mysql_async::IoError::Tls(_)) => true,
+            _ => handshake(&e).is_some(),
+        };
+        let is_unknown = matches!(
+            &e,
+            Driver::Driver(
+                DriverError::UnknownAuthPlugin { .. }
+                    | DriverError::CleartextPluginDisabled
+                    | DriverError::MysqlOldPasswordDisabled
+            )
+        );
         let error = server(e, what);
         if no_tls {
             return Error { kind: shadowswap_core::Kind::Refused, ..error }
                 .next("the server has no TLS: give it a certificate, or say ssl-mode=DISABLED in the URL");
         }
-        if is_io {
-            return Error { kind: shadowswap_core::Kind::Refused, ..error }
-                .next("check ssl-ca and the server's certificate, or choose another ssl-mode");
+        if is_tls {
+            return Error { kind: shadowswap_core::Kind::Refused, ..error }.next(
+                "check ssl-ca and the server's certificate, which must name a host (subjectAltName), or choose another ssl-mode",
+            );
+        }
+        if is_unknown {
+            return Error { kind: shadowswap_core::Kind::Refused, ..error }.next(
+                "check the user's name, or give it caching_sha2_password (MySQL), ed25519 or mysql_native_password (MariaDB)",
+            );
         }
         match error.kind {
             shadowswap_core::Kind::Refused => {
@@ -89,6 +118,25 @@ impl ConnectOptions {
             _ => error.next("check the address and that the server runs; the same command can be run again"),
         }
     }
+}
+
+/// What TLS itself did not like: the driver has it as an error of the stream.
+fn handshake(e: &Driver) -> Option<&rustls::Error> {
+    match e {
+        Driver::Io(mysql_async::IoError::Io(e)) => e.get_ref()?.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// A name that the server's certificate is for, if all that is wrong with it is that this is not the one we asked for.
+fn presented(e: &Driver) -> Option<String> {
+    use rustls::{CertificateError::NotValidForNameContext, Error::InvalidCertificate};
+    let Some(InvalidCertificate(NotValidForNameContext { presented, .. })) = handshake(e) else {
+        return None;
+    };
+    // `DnsName("*.example.org")`, `IpAddress(127.0.0.1)`.
+    let name = presented.first()?.split_once('(')?.1.trim_end_matches(')').trim_matches('"');
+    Some(name.replace('*', "any"))
 }
 
 impl fmt::Display for ConnectOptions {
