@@ -5,6 +5,7 @@ mod catalog;
 mod connect;
 mod lifecycle;
 mod race;
+mod settings;
 
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_testkit::binary::Run;

@@ -60,10 +60,14 @@ pub struct Session {
     is_locked: bool,
     /// Functions give text, as an operator's session has it; else bytes, as raw images need it.
     is_text: bool,
+    /// The longest statement that the server takes from this session.
+    packet_bytes: usize,
 }
 
-/// A statement is cut when it has grown to this size; the server takes 16 MiB and more by default.
+/// A statement is cut when it has grown to this size, or to half of what the server takes; that is 16 MiB and more by default.
 const STATEMENT_BYTES: usize = 1 << 20;
+/// What a statement has beside its values: names of columns, and what to do with rows that are there. Less than this share of a packet.
+const TEXT_SHARE: usize = 8;
 /// Rows named where values would be rounded.
 const ROWS_NAMED: u32 = 5;
 /// The server's answer to the guard of [`Statements`]: a subquery with more than one row.
@@ -85,6 +89,10 @@ impl Session {
             writer.control, writer.migration
         );
         conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))?;
+        let packet_bytes: Option<usize> = conn
+            .query_first("select @@max_allowed_packet")
+            .await
+            .map_err(|e| server(e, "asking how long a statement may be"))?;
         if server_.is_mariadb() {
             // A long list of keys is looked up as it stands.
             drop(conn.query_drop("set session in_predicate_conversion_threshold = 0").await);
@@ -101,6 +109,7 @@ impl Session {
             care: Care::Plain,
             is_locked: false,
             is_text: false,
+            packet_bytes: packet_bytes.unwrap_or(STATEMENT_BYTES),
         })
     }
 
@@ -243,16 +252,29 @@ impl Session {
         Ok(batch.changes())
     }
 
+    /// Whether the row is read again from the source rather than sent. An image that the server would not take in one statement is: a row
+    /// may be longer than a packet, and an image is longer than its row.
+    fn is_read_again(&self, op: &Op) -> bool {
+        match op {
+            Op::Upsert(row) => row.len() > self.packet_bytes - self.packet_bytes / TEXT_SHARE,
+            Op::Reread => true,
+            Op::Delete => false,
+        }
+    }
+
     /// Deletes first, for all keys, and only then writes: two rows may have swapped a unique value.
     async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
         let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for (key, op) in batch.iter() {
+            // Rows of two times may own the same value; of one time they do not.
+            let is_again = self.is_read_again(op) || (care == Care::GivesWay && !matches!(op, Op::Delete));
             match op {
+                Op::Upsert(_) | Op::Reread if is_again => again.push(key.0.as_slice()),
                 Op::Upsert(row) => rows.push(row.as_slice()),
-                Op::Reread => again.push(key.0.as_slice()),
-                Op::Delete => {}
+                Op::Reread | Op::Delete => {}
             }
-            if care >= Care::DeletesFirst || matches!(op, Op::Delete) {
+            // A row that is read again may be gone by then.
+            if care >= Care::DeletesFirst || is_again || matches!(op, Op::Delete) {
                 gone.push(key.0.as_slice());
             }
         }
@@ -307,9 +329,10 @@ impl Session {
         what: &str,
     ) -> Result<()> {
         self.speak_text(false).await?;
+        let most = STATEMENT_BYTES.min(self.packet_bytes / 2);
         let mut text: Vec<u8> = Vec::with_capacity(STATEMENT_BYTES.min(items.len() * 64) + 1024);
         for item in items {
-            if text.len() + item.len() > STATEMENT_BYTES && !text.is_empty() {
+            if text.len() + item.len() > most && !text.is_empty() {
                 text.extend_from_slice(tail.as_bytes());
                 self.run(std::mem::take(&mut text), what).await?;
             }
@@ -479,7 +502,7 @@ impl Apply<MySql> for Session {
             care = match (care, &result) {
                 (Care::Plain, Err(e)) if collides(e) => Care::DeletesFirst,
                 (Care::DeletesFirst, Err(e)) if collides(e) => {
-                    if batch.iter().any(|(_, op)| matches!(op, Op::Reread)) {
+                    if batch.iter().any(|(_, op)| self.is_read_again(op)) {
                         Care::GivesWay
                     } else {
                         Care::Bare
