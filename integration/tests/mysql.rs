@@ -3,6 +3,7 @@
 mod cases;
 mod catalog;
 mod connect;
+mod large;
 mod lifecycle;
 mod race;
 mod settings;
