@@ -3,10 +3,12 @@
 pub mod options;
 
 use crate::error::server;
+use futures_util::FutureExt;
 use mysql_async::{Conn, DriverError, Error as Driver, Opts, prelude::Queryable};
 use shadowswap_core::{Error, Result};
 use std::{
     fmt,
+    panic::AssertUnwindSafe,
     sync::{PoisonError, atomic::Ordering},
 };
 
@@ -26,6 +28,10 @@ pub enum Charset {
     Binary,
 }
 
+/// MySQL's versions are below this, and MariaDB's not.
+const MARIADB_FROM: u16 = 10;
+/// The server has no variable of that name.
+const UNKNOWN_VARIABLE: u16 = 1193;
 /// Seconds that a statement waits for a row lock of a client, or of an orphan of our own.
 const ROW_LOCK_SECONDS: u32 = 20;
 
@@ -45,7 +51,16 @@ impl ConnectOptions {
              innodb_lock_wait_timeout = {ROW_LOCK_SECONDS}, lock_wait_timeout = 50, wait_timeout = 2592000, net_read_timeout = 600,\n\
              net_write_timeout = 600, group_concat_max_len = 1048576; set session transaction isolation level read committed"
         );
-        conn.query_drop(text).await.map_err(|e| server(e, format_args!("setting up a session ({role})")))?;
+        let what = || format!("setting up a session ({role})");
+        conn.query_drop(text).await.map_err(|e| server(e, what()))?;
+        if conn.server_version().0 >= MARIADB_FROM {
+            // From 11.6.2 on, a statement that writes fails where a row has changed since its snapshot (error 1020). Chunks and batches
+            // write over each other's rows, knowing which of them is newer.
+            match conn.query_drop("set session innodb_snapshot_isolation = 0").await {
+                Err(Driver::Server(answer)) if answer.code == UNKNOWN_VARIABLE => {}
+                set => set.map_err(|e| server(e, what()))?,
+            }
+        }
         Ok(conn)
     }
 
@@ -63,18 +78,18 @@ impl ConnectOptions {
     }
 
     async fn open(&self, role: &str) -> Result<Conn> {
-        let first = Conn::new(self.builder(role, self.takes_tls())).await;
+        let first = made(self.builder(role, self.takes_tls())).await;
         let opened = match first {
             Err(Driver::Driver(DriverError::NoClientSslFlagFromServer))
                 if self.ssl_mode == SslMode::Preferred =>
             {
                 self.lacks_tls.store(true, Ordering::Relaxed);
-                Conn::new(self.builder(role, false)).await
+                made(self.builder(role, false)).await
             }
             // It is signed as it must be, or this would be another error, and may be for anybody.
             Err(e) if self.ssl_mode == SslMode::VerifyCa && presented(&e).is_some() => {
                 *self.certified.lock().unwrap_or_else(PoisonError::into_inner) = presented(&e);
-                Conn::new(self.builder(role, true)).await
+                made(self.builder(role, true)).await
             }
             other => other,
         };
@@ -118,6 +133,15 @@ impl ConnectOptions {
             _ => error.next("check the address and that the server runs; the same command can be run again"),
         }
     }
+}
+
+/// The driver panics where a server asks for a kind of proof that it was built without (MariaDB's parsec).
+async fn made(opts: Opts) -> mysql_async::Result<Conn> {
+    let made = AssertUnwindSafe(Conn::new(opts)).catch_unwind().await;
+    made.unwrap_or_else(|_panic| {
+        let name = "one that the driver cannot answer".to_string();
+        Err(Driver::Driver(DriverError::UnknownAuthPlugin { name }))
+    })
 }
 
 /// What TLS itself did not like: the driver has it as an error of the stream.

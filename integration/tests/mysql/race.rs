@@ -103,7 +103,13 @@ async fn no_write_is_lost_whatever_the_binlog_is_like() {
         (Product::MySql, &[("binlog_checksum", "NONE")]),
         (
             Product::MariaDb,
-            &[("log_bin_compress", "ON"), ("binlog_checksum", "NONE"), ("binlog_row_metadata", "FULL")],
+            // The last is the default from 11.6 on.
+            &[
+                ("log_bin_compress", "ON"),
+                ("binlog_checksum", "NONE"),
+                ("binlog_row_metadata", "FULL"),
+                ("innodb_snapshot_isolation", "ON"),
+            ],
         ),
     ];
     for (product, settings) in kinds {
