@@ -2,10 +2,14 @@
 
 mod cases;
 mod catalog;
+mod connect;
 mod cutover;
+mod large;
 mod lifecycle;
 mod race;
 mod replicas;
+mod settings;
+mod visibility;
 
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_testkit::binary::Run;
@@ -87,5 +91,17 @@ pub async fn until_found(conn: &mut Conn, text: &str, deadline: Duration) {
     while texts(conn, text).await.is_empty() {
         assert!(start.elapsed() < deadline, "waited in vain for {text}");
         tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Fills a table with rows 1 to `rows`; its other columns must have defaults.
+pub async fn numbered(conn: &mut Conn, table: &str, rows: u64) {
+    sql(conn, &format!("insert into {table} (id) values (1)")).await;
+    let mut there = 1;
+    while there < rows {
+        let more =
+            format!("insert into {table} (id) select id + {there} from {table} where id <= {}", rows - there);
+        sql(conn, &more).await;
+        there *= 2;
     }
 }

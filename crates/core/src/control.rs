@@ -174,6 +174,10 @@ pub trait Control<E: Engine>: Send + Sync + 'static {
         who: &str,
         command: &Command,
     ) -> impl Future<Output = Result<bool>> + Send;
+    /// Whether the server takes names for the same that differ in case alone, which not every engine knows without asking.
+    fn ignores_case(&self) -> impl Future<Output = Result<bool>> + Send {
+        async { Ok(false) }
+    }
     /// All migrations, newest first, of one table or of all.
     fn status(&self, table: Option<&TableName>) -> impl Future<Output = Result<Vec<Status>>> + Send;
 }

@@ -212,6 +212,8 @@ pub struct Spelling {
     pub quote: char,
     /// What is not quoted means its lower case.
     pub folds: bool,
+    /// Names that differ in case alone are the same.
+    pub ignores_case: bool,
 }
 
 /// Readings that the throttle needs.

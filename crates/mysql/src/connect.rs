@@ -3,9 +3,14 @@
 pub mod options;
 
 use crate::error::server;
+use futures_util::FutureExt;
 use mysql_async::{Conn, DriverError, Error as Driver, Opts, prelude::Queryable};
 use shadowswap_core::{Error, Result};
-use std::fmt;
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{PoisonError, atomic::Ordering},
+};
 
 pub use options::ConnectOptions;
 use options::SslMode;
@@ -23,6 +28,10 @@ pub enum Charset {
     Binary,
 }
 
+/// MySQL's versions are below this, and MariaDB's not.
+const MARIADB_FROM: u16 = 10;
+/// The server has no variable of that name.
+const UNKNOWN_VARIABLE: u16 = 1193;
 /// Seconds that a statement waits for a row lock of a client, or of an orphan of our own.
 const ROW_LOCK_SECONDS: u32 = 20;
 
@@ -42,27 +51,45 @@ impl ConnectOptions {
              innodb_lock_wait_timeout = {ROW_LOCK_SECONDS}, lock_wait_timeout = 50, wait_timeout = 2592000, net_read_timeout = 600,\n\
              net_write_timeout = 600, group_concat_max_len = 1048576; set session transaction isolation level read committed"
         );
-        conn.query_drop(text).await.map_err(|e| server(e, format_args!("setting up a session ({role})")))?;
+        let what = || format!("setting up a session ({role})");
+        conn.query_drop(text).await.map_err(|e| server(e, what()))?;
+        if conn.server_version().0 >= MARIADB_FROM {
+            // From 11.6.2 on, a statement that writes fails where a row has changed since its snapshot (error 1020). Chunks and batches
+            // write over each other's rows, knowing which of them is newer.
+            match conn.query_drop("set session innodb_snapshot_isolation = 0").await {
+                Err(Driver::Server(answer)) if answer.code == UNKNOWN_VARIABLE => {}
+                set => set.map_err(|e| server(e, what()))?,
+            }
+        }
         Ok(conn)
     }
 
-    /// The driver's own options, for the change stream.
+    /// The driver's own options, for the change stream: TLS as the sessions before it had it.
     pub fn opts(&self, role: &str) -> Opts {
-        self.builder(role, self.ssl_mode != SslMode::Disabled && self.ssl_mode != SslMode::Preferred)
+        self.builder(role, self.takes_tls())
+    }
+
+    fn takes_tls(&self) -> bool {
+        match self.ssl_mode {
+            SslMode::Disabled => false,
+            SslMode::Preferred => self.socket.is_none() && !self.lacks_tls.load(Ordering::Relaxed),
+            SslMode::Required | SslMode::VerifyCa | SslMode::VerifyIdentity => true,
+        }
     }
 
     async fn open(&self, role: &str) -> Result<Conn> {
-        let tls = match self.ssl_mode {
-            SslMode::Disabled => false,
-            SslMode::Preferred => self.socket.is_none(),
-            SslMode::Required | SslMode::VerifyCa | SslMode::VerifyIdentity => true,
-        };
-        let first = Conn::new(self.builder(role, tls)).await;
+        let first = made(self.builder(role, self.takes_tls())).await;
         let opened = match first {
             Err(Driver::Driver(DriverError::NoClientSslFlagFromServer))
                 if self.ssl_mode == SslMode::Preferred =>
             {
-                Conn::new(self.builder(role, false)).await
+                self.lacks_tls.store(true, Ordering::Relaxed);
+                made(self.builder(role, false)).await
+            }
+            // It is signed as it must be, or this would be another error, and may be for anybody.
+            Err(e) if self.ssl_mode == SslMode::VerifyCa && presented(&e).is_some() => {
+                *self.certified.lock().unwrap_or_else(PoisonError::into_inner) = presented(&e);
+                made(self.builder(role, true)).await
             }
             other => other,
         };
@@ -72,15 +99,32 @@ impl ConnectOptions {
     fn explain(&self, e: Driver, role: &str) -> Error {
         let what = format!("connecting to {self} ({role})");
         let no_tls = matches!(&e, Driver::Driver(DriverError::NoClientSslFlagFromServer));
-        let is_io = matches!(&e, Driver::Io(mysql_async::IoError::Tls(_)));
+        let is_tls = match &e {
+            Driver::Io(mysql_async::IoError::Tls(_)) => true,
+            _ => handshake(&e).is_some(),
+        };
+        let is_unknown = matches!(
+            &e,
+            Driver::Driver(
+                DriverError::UnknownAuthPlugin { .. }
+                    | DriverError::CleartextPluginDisabled
+                    | DriverError::MysqlOldPasswordDisabled
+            )
+        );
         let error = server(e, what);
         if no_tls {
             return Error { kind: shadowswap_core::Kind::Refused, ..error }
                 .next("the server has no TLS: give it a certificate, or say ssl-mode=DISABLED in the URL");
         }
-        if is_io {
-            return Error { kind: shadowswap_core::Kind::Refused, ..error }
-                .next("check ssl-ca and the server's certificate, or choose another ssl-mode");
+        if is_tls {
+            return Error { kind: shadowswap_core::Kind::Refused, ..error }.next(
+                "check ssl-ca and the server's certificate, which must name a host (subjectAltName), or choose another ssl-mode",
+            );
+        }
+        if is_unknown {
+            return Error { kind: shadowswap_core::Kind::Refused, ..error }.next(
+                "check the user's name, or give it caching_sha2_password (MySQL), ed25519 or mysql_native_password (MariaDB)",
+            );
         }
         match error.kind {
             shadowswap_core::Kind::Refused => {
@@ -89,6 +133,34 @@ impl ConnectOptions {
             _ => error.next("check the address and that the server runs; the same command can be run again"),
         }
     }
+}
+
+/// The driver panics where a server asks for a kind of proof that it was built without (MariaDB's parsec).
+async fn made(opts: Opts) -> mysql_async::Result<Conn> {
+    let made = AssertUnwindSafe(Conn::new(opts)).catch_unwind().await;
+    made.unwrap_or_else(|_panic| {
+        let name = "one that the driver cannot answer".to_string();
+        Err(Driver::Driver(DriverError::UnknownAuthPlugin { name }))
+    })
+}
+
+/// What TLS itself did not like: the driver has it as an error of the stream.
+fn handshake(e: &Driver) -> Option<&rustls::Error> {
+    match e {
+        Driver::Io(mysql_async::IoError::Io(e)) => e.get_ref()?.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// A name that the server's certificate is for, if all that is wrong with it is that this is not the one we asked for.
+fn presented(e: &Driver) -> Option<String> {
+    use rustls::{CertificateError::NotValidForNameContext, Error::InvalidCertificate};
+    let Some(InvalidCertificate(NotValidForNameContext { presented, .. })) = handshake(e) else {
+        return None;
+    };
+    // `DnsName("*.example.org")`, `IpAddress(127.0.0.1)`.
+    let name = presented.first()?.split_once('(')?.1.trim_end_matches(')').trim_matches('"');
+    Some(name.replace('*', "any"))
 }
 
 impl fmt::Display for ConnectOptions {

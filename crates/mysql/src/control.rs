@@ -505,6 +505,12 @@ impl control::Control<MySql> for Control {
         }
     }
 
+    async fn ignores_case(&self) -> Result<bool> {
+        let rows =
+            self.rows("select @@lower_case_table_names".into(), (), "asking how names are compared").await?;
+        rows.first().map_or(Ok(false), |row| get::<u8>(row, 0).map(|how| how != 0))
+    }
+
     async fn status(&self, table: Option<&TableName>) -> Result<Vec<Status>> {
         let (schema, name) = (table.map(|t| t.schema.as_str()), table.map(|t| t.name.as_str()));
         let text = format!(

@@ -49,10 +49,11 @@ pub fn superseded() -> Error {
 
 fn kind(code: u16) -> Kind {
     match code {
-        // Lock wait timeout, deadlock, interrupted, too many connections, out of memory, shutdown, killed, statement timeouts,
+        // Lock wait timeout, deadlock, a row that changed since the snapshot (MariaDB, if somebody has it so), interrupted, too many connections, out of memory, shutdown, killed, statement timeouts,
         // a lost connection as the server words it, the semi-synchronous replica's absence.
         1205
         | 1213
+        | 1020
         | 1317
         | 1040
         | 1203

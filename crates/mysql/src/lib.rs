@@ -151,7 +151,7 @@ impl Engine for MySql {
         Caps {
             builds_indexes_late: true,
             drains_through_lock: true,
-            spelling: Spelling { quote: '`', folds: false },
+            spelling: Spelling { quote: '`', folds: false, ignores_case: false },
         }
     }
 

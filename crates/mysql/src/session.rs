@@ -69,6 +69,8 @@ pub struct Session {
     /// Statements that are sent together with the next one whose answer matters.
     before: Vec<u8>,
     collisions: Arc<Collisions>,
+    /// The longest statement that the server takes from this session.
+    packet_bytes: usize,
 }
 
 /// What the sessions of one engine know of each other's collisions. Where rows swap unique values all the time, trying the fast way
@@ -90,8 +92,10 @@ impl Collisions {
     }
 }
 
-/// A statement is cut when it has grown to this size; the server takes 16 MiB and more by default.
+/// A statement is cut when it has grown to this size, or to half of what the server takes; that is 16 MiB and more by default.
 const STATEMENT_BYTES: usize = 256 << 10;
+/// What a statement has beside its values: names of columns, and what to do with rows that are there. Less than this share of a packet.
+const TEXT_SHARE: usize = 8;
 /// Rows named where values would be rounded.
 const ROWS_NAMED: u32 = 5;
 /// So often a chunk makes way for itself: rows may bring new values between its reads.
@@ -110,6 +114,10 @@ impl Session {
         collisions: Arc<Collisions>,
     ) -> Result<Session> {
         note_session(&mut conn, &writer.name, &writer.control, writer.migration).await?;
+        let packet_bytes: Option<usize> = conn
+            .query_first("select @@max_allowed_packet")
+            .await
+            .map_err(|e| server(e, "asking how long a statement may be"))?;
         if server_.is_mariadb() {
             // A long list of keys is looked up as it stands.
             drop(conn.query_drop("set session in_predicate_conversion_threshold = 0").await);
@@ -128,6 +136,7 @@ impl Session {
             is_text: Some(false),
             before: Vec::new(),
             collisions,
+            packet_bytes: packet_bytes.unwrap_or(STATEMENT_BYTES),
         })
     }
 
@@ -316,16 +325,29 @@ impl Session {
         Ok(batch.changes())
     }
 
+    /// Whether the row is read again from the source rather than sent. An image that the server would not take in one statement is: a row
+    /// may be longer than a packet, and an image is longer than its row.
+    fn is_read_again(&self, op: &Op) -> bool {
+        match op {
+            Op::Upsert(row) => row.len() > self.packet_bytes - self.packet_bytes / TEXT_SHARE,
+            Op::Reread => true,
+            Op::Delete => false,
+        }
+    }
+
     /// Deletes first, for all keys, and only then writes: two rows may have swapped a unique value.
     async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
         let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for (key, op) in batch.iter() {
+            // Rows of two times may own the same value; of one time they do not.
+            let is_again = self.is_read_again(op) || (care == Care::GivesWay && !matches!(op, Op::Delete));
             match op {
+                Op::Upsert(_) | Op::Reread if is_again => again.push(key.0.as_slice()),
                 Op::Upsert(row) => rows.push(row.as_slice()),
-                Op::Reread => again.push(key.0.as_slice()),
-                Op::Delete => {}
+                Op::Reread | Op::Delete => {}
             }
-            if care >= Care::DeletesFirst || matches!(op, Op::Delete) {
+            // A row that is read again may be gone by then.
+            if care >= Care::DeletesFirst || is_again || matches!(op, Op::Delete) {
                 gone.push(key.0.as_slice());
             }
         }
@@ -410,9 +432,10 @@ impl Session {
         what: &str,
     ) -> Result<()> {
         self.speak_text(false);
+        let most = STATEMENT_BYTES.min(self.packet_bytes / 2);
         let mut text: Vec<u8> = Vec::with_capacity(STATEMENT_BYTES.min(items.len() * 64) + 1024);
         for item in items {
-            if text.len() + item.len() > STATEMENT_BYTES && !text.is_empty() {
+            if text.len() + item.len() > most && !text.is_empty() {
                 text.extend_from_slice(tail.as_bytes());
                 self.run(std::mem::take(&mut text), what).await?;
             }

@@ -460,12 +460,27 @@ fn canonical(column: &Column, expression: &str) -> String {
             let kind = if column.data_type == "time" { "time" } else { "datetime" };
             format!("cast({expression} as {kind}({digits}))")
         }
-        _ => match &column.charset {
-            Some(charset) if charset != "binary" => format!("hex(convert({expression} using {charset}))"),
-            Some(_) | None => format!("hex(cast({expression} as binary))"),
-        },
+        kind => {
+            let bytes = match &column.charset {
+                Some(charset) if charset != "binary" => format!("convert({expression} using {charset})"),
+                // MariaDB's CAST is NULL beyond a packet too.
+                Some(_) | None if matches!(kind, "blob" | "mediumblob" | "longblob") => {
+                    expression.to_string()
+                }
+                Some(_) | None => format!("cast({expression} as binary)"),
+            };
+            if is_long(kind) { format!("sha2({bytes}, 256)") } else { format!("hex({bytes})") }
+        }
     };
     format!("ifnull({text}, '~')")
+}
+
+/// A value of this type may be longer than `max_allowed_packet` lets the server put together: HEX (on MariaDB) and CONCAT_WS are NULL
+/// then, and nothing would be compared. All others of a row are 64 KiB together, at most.
+fn is_long(data_type: &str) -> bool {
+    const BOUNDED: [&str; 8] =
+        ["char", "varchar", "binary", "varbinary", "tinytext", "tinyblob", "enum", "set"];
+    !BOUNDED.contains(&data_type)
 }
 
 /// What a value of the source's column becomes in the shadow's type; `None` where nothing is rounded or cut, or always is.

@@ -120,7 +120,7 @@ impl Engine for Postgres {
         Caps {
             builds_indexes_late: true,
             drains_through_lock: false,
-            spelling: Spelling { quote: '"', folds: true },
+            spelling: Spelling { quote: '"', folds: true, ignores_case: false },
         }
     }
 

@@ -76,7 +76,8 @@ impl Binary {
         self
     }
 
-    /// Sets an environment variable. Those that the test inherited and that begin with `PG` or `SHADOWSWAP_` are not passed on.
+    /// Sets an environment variable. Those that the test inherited and that begin with `PG`, `MYSQL_` or `SHADOWSWAP_` are not
+    /// passed on.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Binary {
         self.env.push((name.to_owned(), value.into()));
         self
@@ -108,7 +109,8 @@ impl Binary {
     /// If it cannot be started.
     pub fn spawn(self) -> Run {
         let mut command = Command::new(&self.path);
-        let is_ours = |name: &str| name.starts_with("PG") || name.starts_with("SHADOWSWAP_");
+        let is_ours =
+            |name: &str| ["PG", "MYSQL_", "SHADOWSWAP_"].iter().any(|prefix| name.starts_with(prefix));
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
             command.env_remove(name);
         }

@@ -118,7 +118,13 @@ async fn no_write_is_lost_whatever_the_binlog_is_like() {
         (Product::MySql, &[("binlog_checksum", "NONE")]),
         (
             Product::MariaDb,
-            &[("log_bin_compress", "ON"), ("binlog_checksum", "NONE"), ("binlog_row_metadata", "FULL")],
+            // The last is the default from 11.6 on.
+            &[
+                ("log_bin_compress", "ON"),
+                ("binlog_checksum", "NONE"),
+                ("binlog_row_metadata", "FULL"),
+                ("innodb_snapshot_isolation", "ON"),
+            ],
         ),
     ];
     for (product, settings) in kinds {
@@ -152,8 +158,11 @@ async fn rows_deleted_by_commits_that_wait_for_a_replica_do_not_come_back() {
             sql(&mut conn, text).await;
         }
         let no_replica = if product == Product::MySql { "_wait_no_replica" } else { "_wait_no_slave" };
-        sql(&mut conn, &format!("set global {prefix}_timeout = 60; set global {prefix}{no_replica} = 1"))
-            .await;
+        // MariaDB's default lets everybody see the rows before the replica has them.
+        let text = format!(
+            "set global {prefix}_timeout = 60; set global {prefix}{no_replica} = 1; set global {prefix}_wait_point = 'AFTER_SYNC'"
+        );
+        sql(&mut conn, &text).await;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let prefix = prefix.to_string();
         // The server gives up after the timeout, until it is told again.

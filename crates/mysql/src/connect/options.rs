@@ -5,6 +5,7 @@ use mysql_async::{Opts, OptsBuilder, SslOpts};
 use percent_encoding::percent_decode_str;
 use shadowswap_core::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 
 /// What TLS is asked for, in the words of MySQL's programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub struct ConnectOptions {
     pub database: Option<String>,
     /// What TLS is asked for.
     pub ssl_mode: SslMode,
+    /// What was found out: the server has no TLS to prefer.
+    pub(super) lacks_tls: Arc<AtomicBool>,
+    /// The same: for whom the server's certificate is, where only its signature counts.
+    pub(super) certified: Arc<Mutex<Option<String>>>,
     password: Option<String>,
     ssl_ca: Option<PathBuf>,
     ssl_cert: Option<PathBuf>,
@@ -79,6 +84,8 @@ impl ConnectOptions {
             user: environment("USER").unwrap_or_else(|| "root".to_string()),
             database: None,
             ssl_mode: SslMode::Preferred,
+            lacks_tls: Arc::default(),
+            certified: Arc::default(),
             password: None,
             ssl_ca: None,
             ssl_cert: None,
@@ -110,11 +117,13 @@ impl ConnectOptions {
                 options.set(key, value, "the URL")?;
             }
         }
-        // A host that was named means the network, unless a socket was named beside it.
+        // A host that was named means the network, unless a socket was named beside it in the URL. Distributions name a socket in
+        // /etc/mysql: it is for whoever names no host.
         let named = |key: &str| parsed.parts.iter().any(|(k, _)| k == key);
-        if named("host") && !named("socket") {
+        if !named("socket") && (named("host") || options.host != "localhost") {
             options.socket = None;
         }
+        options.has_papers()?;
         Ok(options)
     }
 
@@ -131,6 +140,22 @@ impl ConnectOptions {
             return Err(wrong());
         }
         Ok(ConnectOptions { host: host.to_string(), port, socket: None, database: None, ..self.clone() })
+    }
+
+    /// The driver says neither which file it could not read, nor that half of a pair is missing.
+    fn has_papers(&self) -> Result<()> {
+        for (key, file) in
+            [("ssl-ca", &self.ssl_ca), ("ssl-cert", &self.ssl_cert), ("ssl-key", &self.ssl_key)]
+        {
+            let Some(file) = file else { continue };
+            std::fs::File::open(file).map_err(|e| {
+                Error::usage(format!("{key}: the file {} cannot be read: {e}", file.display()))
+            })?;
+        }
+        if self.ssl_cert.is_some() != self.ssl_key.is_some() {
+            return Err(Error::usage("ssl-cert and ssl-key belong together: one of them is missing"));
+        }
+        Ok(())
     }
 
     fn read_file(&mut self, file: &Path, must_exist: bool) -> Result<()> {
@@ -204,7 +229,11 @@ impl ConnectOptions {
             }
             match self.ssl_mode {
                 SslMode::VerifyIdentity => ssl,
-                SslMode::VerifyCa => ssl.with_danger_skip_domain_validation(true),
+                // The driver's own way to leave the name out does not work: it looks for a text that rustls has changed.
+                SslMode::VerifyCa => {
+                    let certified = self.certified.lock().unwrap_or_else(PoisonError::into_inner);
+                    ssl.with_danger_tls_hostname_override(certified.clone())
+                }
                 SslMode::Disabled | SslMode::Preferred | SslMode::Required => {
                     ssl.with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true)
                 }
@@ -335,6 +364,10 @@ mod tests {
         let got = gather("mysql://root@localhost/x?socket=/tmp/s&ssl_mode=verify-ca", &[]).expect("options");
         assert_eq!((got.socket.as_deref(), got.ssl_mode), (Some("/tmp/s"), SslMode::VerifyCa));
         assert_eq!(gather("mysql://root@[::1]:3306/x", &[]).expect("options").host, "::1");
+        let both = [("MYSQL_HOST", "db.example"), ("MYSQL_UNIX_PORT", "/tmp/s")];
+        assert_eq!(gather("mysql:///x", &both).expect("options").socket, None);
+        let got = gather("mysql:///x", &[("MYSQL_UNIX_PORT", "/tmp/s")]).expect("options");
+        assert_eq!(got.socket.as_deref(), Some("/tmp/s"));
     }
 
     #[test]
@@ -383,6 +416,8 @@ mod tests {
             ("mysql://a:geheim@h/db?tls=yes", "tls"),
             ("mysql://a:geheim@h/db?ssl-mode=maybe", "ssl-mode"),
             ("mysql://a:geheim@h/db?socket", "parameter"),
+            ("mysql://a:geheim@h/db?ssl-ca=/nowhere/ca.pem", "/nowhere/ca.pem"),
+            ("mysql://a:geheim@h/db?ssl-key=/dev/null", "ssl-cert"),
         ] {
             let e = gather(url, &[]).err().expect("an error");
             assert!(e.message.contains(word) && !e.message.contains("geheim"), "{e}");

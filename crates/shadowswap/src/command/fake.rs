@@ -153,7 +153,7 @@ impl Engine for Fake {
         Caps {
             builds_indexes_late: true,
             drains_through_lock: false,
-            spelling: shadowswap_core::Spelling { quote: '"', folds: true },
+            spelling: shadowswap_core::Spelling { quote: '"', folds: true, ignores_case: false },
         }
     }
 

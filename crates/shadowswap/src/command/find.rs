@@ -7,17 +7,19 @@ use shadowswap_core::{
     name::TableName,
 };
 
-/// All migrations that the control tables know, newest first; none where there are no control tables.
+/// All migrations that the control tables know, newest first, and how their names are spelled; none where there are no control tables.
 ///
 /// # Errors
 /// Whatever keeps the control tables from being read.
-pub async fn all<E: Engine>(engine: &E) -> Result<(Option<E::Control>, Vec<Status>)> {
+pub async fn all<E: Engine>(engine: &E) -> Result<(Option<E::Control>, Vec<Status>, Spelling)> {
+    let spelling = engine.caps().spelling;
     match engine.control(false).await {
         Ok(control) => {
             let all = control.status(None).await?;
-            Ok((Some(control), all))
+            let spelling = Spelling { ignores_case: control.ignores_case().await?, ..spelling };
+            Ok((Some(control), all, spelling))
         }
-        Err(e) if is_absent(&e) => Ok((None, Vec::new())),
+        Err(e) if is_absent(&e) => Ok((None, Vec::new(), spelling)),
         Err(e) => Err(e),
     }
 }
@@ -32,7 +34,7 @@ fn is_absent(e: &Error) -> bool {
 /// # Errors
 /// `Refused` if there is none, or more than one.
 pub async fn unfinished<E: Engine>(engine: &E, table: Option<&str>) -> Result<(E::Control, Status), Failure> {
-    let (control, all) = all(engine).await?;
+    let (control, all, spelling) = all(engine).await?;
     let none = || {
         let of = table.map_or_else(String::new, |t| format!(" of {t}"));
         Failure::from(
@@ -41,7 +43,7 @@ pub async fn unfinished<E: Engine>(engine: &E, table: Option<&str>) -> Result<(E
     };
     let control = control.ok_or_else(none)?;
     let open = all.into_iter().filter(|s| !s.phase.is_over()).collect();
-    let found = only(engine.caps().spelling, engine.home(), open, table)?;
+    let found = only(spelling, engine.home(), open, table)?;
     Ok((control, found.ok_or_else(none)?))
 }
 
@@ -75,12 +77,13 @@ pub fn only(
 /// Whether the text means this table: `orders`, `sales.orders`, `"Sales"."Orders"`. Without a schema it is in `home`; where
 /// that is not known, any schema will do.
 pub fn names(spelling: Spelling, home: Option<&str>, text: &str, table: &TableName) -> bool {
+    let same = |a: &str, b: &str| a == b || (spelling.ignores_case && a.to_lowercase() == b.to_lowercase());
     match parts(spelling, text).as_deref() {
         // Some servers store a schema's name in lower case, whatever the address says.
         Some([name]) => {
-            *name == table.name && home.is_none_or(|home| home.eq_ignore_ascii_case(&table.schema))
+            same(name, &table.name) && home.is_none_or(|home| home.eq_ignore_ascii_case(&table.schema))
         }
-        Some([schema, name]) => *schema == table.schema && *name == table.name,
+        Some([schema, name]) => same(schema, &table.schema) && same(name, &table.name),
         Some(_) | None => false,
     }
 }
@@ -91,7 +94,7 @@ pub fn is_qualified(spelling: Spelling, text: &str) -> bool {
 }
 
 /// The parts of a name as the catalog spells them. `None`: an open quote.
-fn parts(Spelling { quote, folds }: Spelling, text: &str) -> Option<Vec<String>> {
+fn parts(Spelling { quote, folds, .. }: Spelling, text: &str) -> Option<Vec<String>> {
     let (mut parts, mut part, mut is_quoted) = (Vec::new(), String::new(), false);
     let mut chars = text.trim().chars().peekable();
     while let Some(c) = chars.next() {
@@ -116,7 +119,7 @@ mod tests {
     use crate::command::fake;
     use shadowswap_core::Phase;
 
-    const PLAIN: Spelling = Spelling { quote: '"', folds: true };
+    const PLAIN: Spelling = Spelling { quote: '"', folds: true, ignores_case: false };
 
     #[test]
     fn names_are_compared_as_the_catalog_spells_them() {
@@ -135,7 +138,7 @@ mod tests {
 
     #[test]
     fn spelling_is_the_engines() {
-        let mysql = Spelling { quote: '`', folds: false };
+        let mysql = Spelling { quote: '`', folds: false, ignores_case: false };
         let table = TableName::new("Shop", "Or`ders.x");
         assert!(
             names(mysql, None, "Shop.`Or``ders.x`", &table)
@@ -144,6 +147,12 @@ mod tests {
         assert!(names(mysql, None, "Orders", &TableName::new("s", "Orders")));
         assert!(!names(mysql, None, "orders", &TableName::new("s", "Orders")));
         assert!(names(mysql, None, "a\"b", &TableName::new("s", "a\"b")));
+        let folded = Spelling { ignores_case: true, ..mysql };
+        assert!(
+            names(folded, None, "SHOP.`OR``DERS.X`", &table)
+                && names(folded, None, "Ü", &TableName::new("s", "ü"))
+        );
+        assert!(!names(folded, None, "shop.orders", &table));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub async fn execute<E: Engine>(engine: &E, intent: &Intent, output: Output) -> 
     // Worth a line, not a failure: this role may not be allowed to read the control tables.
     let begun = find::all(engine)
         .await
-        .map(|(_, all)| all.into_iter().find(|s| s.table == plan.source && !s.phase.is_over()));
+        .map(|(_, all, _)| all.into_iter().find(|s| s.table == plan.source && !s.phase.is_over()));
     if let Ok(Some(status)) = begun {
         output.say(&format!(
             "note: migration {} of {} is unfinished (phase {})",

@@ -54,10 +54,10 @@ struct Begun {
 }
 
 async fn begun<E: Engine>(engine: &E, intent: &Intent) -> Result<Option<Begun>, Failure> {
-    let (control, all) = find::all(engine).await?;
+    let (control, all, spelling) = find::all(engine).await?;
     let open = all.into_iter().filter(|s| !s.phase.is_over()).collect();
     let (Some(control), Some(status)) =
-        (control, find::only(engine.caps().spelling, engine.home(), open, Some(&intent.table))?)
+        (control, find::only(spelling, engine.home(), open, Some(&intent.table))?)
     else {
         return Ok(None);
     };

@@ -12,8 +12,8 @@ use shadowswap_core::Engine;
 /// # Errors
 /// Whatever keeps the control tables from being read.
 pub async fn execute<E: Engine>(engine: &E, table: Option<&str>, output: Output) -> Ended {
-    let (_, mut all) = find::all(engine).await?;
-    all.retain(|s| table.is_none_or(|t| find::names(engine.caps().spelling, engine.home(), t, &s.table)));
+    let (_, mut all, spelling) = find::all(engine).await?;
+    all.retain(|s| table.is_none_or(|t| find::names(spelling, engine.home(), t, &s.table)));
     if output.json {
         output::out(&json::named("status", &all));
     } else {

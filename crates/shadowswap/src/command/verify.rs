@@ -25,12 +25,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// # Errors
 /// `Differs` if rows differ or the change is not there; `Refused` if there is nothing to compare now.
 pub async fn execute<E: Engine>(engine: &E, target: &Target, output: Output) -> Ended {
-    let (control, all) = find::all(engine).await?;
+    let (control, all, spelling) = find::all(engine).await?;
     let open: Vec<_> = all.iter().filter(|s| !s.phase.is_over()).cloned().collect();
-    let status = match find::only(engine.caps().spelling, engine.home(), open, target.table.as_deref())? {
+    let status = match find::only(spelling, engine.home(), open, target.table.as_deref())? {
         Some(status) => Some(status),
         None => find::only(
-            engine.caps().spelling,
+            spelling,
             engine.home(),
             all.into_iter().filter(|s| s.phase == Phase::Done).collect(),
             target.table.as_deref(),

@@ -88,7 +88,9 @@ impl MysqlBuilder {
         let install = Install::get(self.product)?;
         let dir = new_dir("my")?;
         let inner = Inner { install, server: Mutex::new(None), port: 0, dir };
-        output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&install.template).arg(inner.data()))?;
+        let lower_case = self.settings.iter().rev().find(|(name, _)| name == "lower_case_table_names");
+        let template = install.template_for(lower_case.map(|(_, value)| value.as_str()))?;
+        output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&template).arg(inner.data()))?;
         append(&inner.settings(), &self.file(&inner.dir))?;
         Account::for_servers().own(inner.dir.path())?;
         launch_on_free_port(inner)

@@ -61,8 +61,20 @@ impl Install {
         let text = output(Command::new(bin.join(name)).args(["--no-defaults", "--version"]))?;
         let version = version(&text).ok_or_else(|| format!("no version in {text:?}"))?.to_owned();
         let bin = reachable(&bin, name, product, &version)?;
-        let template = template(product, &bin, name, &version)?;
+        let template = template(product, &bin, name, &version, None)?;
         Ok(Install { product, program: bin.join(name), version, template })
+    }
+}
+
+impl Install {
+    /// The data folder to copy from for a server with this `lower_case_table_names`, which MySQL must be told when it makes the folder.
+    pub(super) fn template_for(&self, lower_case: Option<&str>) -> Result<PathBuf, String> {
+        match (self.product, lower_case, self.program.parent()) {
+            (Product::MySql, Some(value), Some(bin)) => {
+                template(self.product, bin, "mysqld", &self.version, Some(value))
+            }
+            _ => Ok(self.template.clone()),
+        }
     }
 }
 
@@ -84,9 +96,16 @@ fn reachable(bin: &Path, name: &str, product: Product, version: &str) -> Result<
 }
 
 /// The data folder to copy from. Its name holds the user, for root's and a user's are not readable to each other.
-fn template(product: Product, bin: &Path, name: &str, version: &str) -> Result<PathBuf, String> {
+fn template(
+    product: Product,
+    bin: &Path,
+    name: &str,
+    version: &str,
+    lower_case: Option<&str>,
+) -> Result<PathBuf, String> {
     let user = Uid::effective();
-    let dir = servers_dir().join(format!("template-{product}-{version}-{TEMPLATE_LAYOUT}-u{user}"));
+    let folds = lower_case.map(|value| format!("-case{value}")).unwrap_or_default();
+    let dir = servers_dir().join(format!("template-{product}-{version}{folds}-{TEMPLATE_LAYOUT}-u{user}"));
     make_once(&dir, |partial| {
         let home = new_dir("init")?;
         let data = home.path().join("data");
@@ -94,6 +113,7 @@ fn template(product: Product, bin: &Path, name: &str, version: &str) -> Result<P
             Product::MariaDb => init_mariadb(bin),
             Product::MySql => init_mysql(&bin.join(name), &home)?,
         };
+        init.args(lower_case.map(|value| format!("--lower-case-table-names={value}")));
         init.arg("--innodb-flush-method=nosync").arg(format!("--datadir={}", data.display()));
         Account::for_servers().apply(&mut init);
         output(init.current_dir(home.path()))?;

@@ -25,8 +25,10 @@ const ENDS: [u16; 6] = [1053, 1077, 1079, 1927, 3169, 4031];
 const LATE: [u16; 5] = [1026, 1180, 1317, 1598, 3100];
 
 /// The load's connections go by TCP when the URL does, and count the rows that were found, not only those that got other values.
+/// Their statements are transactions of their own also where the server's default is another.
 pub(super) fn options(url: &str) -> Result<Opts, String> {
-    Ok(crate::mysql::options(url)?.client_found_rows(true).into())
+    let options = crate::mysql::options(url)?.client_found_rows(true);
+    Ok(options.setup(vec!["set autocommit = 1"]).into())
 }
 
 impl Store for &mut Conn {
