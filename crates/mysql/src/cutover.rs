@@ -474,9 +474,15 @@ impl Apply<MySql> for Locked {
         if !self.marks.may_ask() {
             return self.marker.mark(token).await;
         }
-        let (file, offset) = Changes::end(self.marker.conn(), &self.server).await?;
-        let file = crate::position::file_number(&file)?;
-        self.marks.ask(Mark { migration: self.migration, file, offset, token });
+        let conn = self.marker.conn();
+        let upto = match Changes::gtids(conn, &self.server).await? {
+            Some(gtids) => Position { gtids, ..Position::default() },
+            None => {
+                let (file, offset) = Changes::end(conn, &self.server).await?;
+                Position { gtids: crate::reading::identity(conn).await?, file, offset }
+            }
+        };
+        self.marks.ask(Mark { migration: self.migration, upto, token });
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     floor::Tx,
     position::Position,
 };
-use gtids::Gtids;
+use gtids::{Gtids, Reached};
 use place::Place;
 use query::Query;
 use shadowswap_core::{Change, Error, Kind, Result};
@@ -244,9 +244,16 @@ impl Assembly {
         }
     }
 
-    /// Gives the marker if everything before this place has come, and no transaction is open.
-    pub(crate) fn mark(&mut self, file: u64, offset: u64, token: u64) -> bool {
-        let is_there = self.group.is_none() && self.place.has_reached(file, offset);
+    /// Gives the marker if everything up to this position has come, and no transaction is open. With GTIDs they alone tell: a place in
+    /// another server's binlog says nothing, and neither do the GTIDs of a server that the stream is not of.
+    pub(crate) fn mark(&mut self, upto: &Position, token: u64) -> bool {
+        let is_there = self.group.is_none()
+            && match self.gtids.has_reached(&upto.gtids) {
+                Reached::Yes => true,
+                Reached::No => false,
+                Reached::AskPlace => crate::position::file_number(&upto.file)
+                    .is_ok_and(|file| self.place.has_reached(file, upto.offset)),
+            };
         if is_there {
             let position = self.position_now();
             let commit = Event::Commit { position, committed: 0 };

@@ -29,6 +29,14 @@ impl GtidSet {
         after.checked_sub(1).and_then(|i| intervals.get(i)).is_some_and(|(_, end)| number < *end)
     }
 
+    /// Whether every transaction of the other set is in this one.
+    pub fn includes(&self, other: &GtidSet) -> bool {
+        other.sources.iter().all(|(source, intervals)| {
+            let mine = self.sources.get(source).map(Vec::as_slice).unwrap_or_default();
+            intervals.iter().all(|of| mine.iter().any(|i| i.0 <= of.0 && of.1 <= i.1))
+        })
+    }
+
     /// Adds one transaction.
     ///
     /// # Errors
@@ -178,6 +186,16 @@ impl MariaState {
     /// The last transaction of a domain: server and sequence.
     pub fn last(&self, domain: u32) -> Option<(u32, u64)> {
         self.domains.get(&domain).copied()
+    }
+}
+
+impl MariaState {
+    /// Whether a stream that is here has given everything up to the other state. Numbers of one server only grow; those of two servers
+    /// in one domain say nothing of each other.
+    pub fn has_reached(&self, other: &MariaState) -> bool {
+        other.domains.iter().all(|(domain, (server, sequence))| {
+            self.last(*domain).is_some_and(|(mine, at)| mine == *server && at >= *sequence)
+        })
     }
 }
 

@@ -303,8 +303,10 @@ impl Engine for MySql {
         let mut load = prepare::load(&mut conn).await?;
         if let Some(watch) = &self.watch {
             let product = Detail::of(plan)?.server;
-            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema).await?;
-            load.replica_lag = lags.into_iter().map(|(_, lag)| lag).max();
+            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema).await;
+            *probe = Some(conn);
+            load.replica_lag = lags?.into_iter().map(|(_, lag)| lag).max();
+            return Ok(load);
         }
         // Only a connection that has just answered is kept.
         *probe = Some(conn);

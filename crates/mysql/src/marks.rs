@@ -1,8 +1,10 @@
 //! Markers that are places in the binlog: no row is written for them, so nobody waits for a commit.
 //!
-//! A session that holds the lock asks where the binlog ends; whatever was written to the source lies before that. The stream of the same
-//! process gives the marker back when it has come by there.
+//! A session that holds the lock asks where the binlog ends; whatever was written to the source on that server lies before that. The
+//! stream of the same process gives the marker back when it has come by there. Should the stream be of another server (names move from
+//! one to another), it never does: GTIDs, or the server's UUID where there are none, are part of the position.
 
+use crate::Position;
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
@@ -10,14 +12,12 @@ use std::sync::{
 use tokio::sync::Notify;
 
 /// A marker that the stream is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// Whose stream.
     pub migration: i64,
-    /// The number of the binlog's file.
-    pub file: u64,
-    /// Bytes from the file's beginning.
-    pub offset: u64,
+    /// Where the binlog ends.
+    pub upto: Position,
     /// What the stream gives when everything before that has come.
     pub token: u64,
 }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn mark(migration: i64, offset: u64) -> Mark {
-        Mark { migration, file: 1, offset, token: offset }
+        Mark { migration, upto: Position { offset, ..Position::default() }, token: offset }
     }
 
     #[test]
@@ -85,7 +85,7 @@ mod tests {
         let mut given = Vec::new();
         marks.give(1, |m| {
             given.push(m.token);
-            m.offset <= 10
+            m.upto.offset <= 10
         });
         assert_eq!((given, marks.lock().len()), (vec![10, 20], 2));
         marks.give(1, |_| true);

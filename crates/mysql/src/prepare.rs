@@ -25,6 +25,8 @@ const UNSEEN_XA: &str = "prepared XA transactions could not be seen";
 const PREPARED_END_WITHIN: Duration = Duration::from_secs(30);
 /// Memory of the server's that building indexes may take, in bytes.
 const DDL_BUFFER_BYTES: u32 = 64 << 20;
+/// A prepared XA transaction: format, lengths of the two parts of its name, and both parts.
+type Xid = (i64, i64, i64, Vec<u8>);
 /// Rows named where an index finds duplicates.
 const ROWS_NAMED: u32 = 5;
 
@@ -118,20 +120,31 @@ async fn all_before_are_visible(conn: &mut Conn, product: &Server, position: &Po
 }
 
 /// An XA transaction that is prepared now is in the binlog already and in no table yet: neither the stream nor the copy would have it.
-/// (One that is decided from the position on until now is in the copy.) False: it cannot be seen.
+/// (One that is decided from the position on until now is in the copy, and one that is prepared from now on is in the stream.) False: it
+/// cannot be seen.
 async fn none_is_prepared(conn: &mut Conn) -> Result<bool> {
     let mut pause = LOOK_FIRST;
     let deadline = tokio::time::Instant::now() + PREPARED_END_WITHIN;
+    let mut undecided: Option<Vec<Xid>> = None;
     loop {
-        match conn.query::<Row, _>("xa recover").await {
-            Ok(found) if found.is_empty() => return Ok(true),
-            Ok(_) if tokio::time::Instant::now() < deadline => {}
+        match conn.query::<Xid, _>("xa recover").await {
             Ok(found) => {
-                return Err(Error::refused(format!(
-                    "{} XA transactions are prepared and not decided",
-                    found.len()
-                ))
-                .next("commit or roll them back (XA RECOVER shows them), and run again"));
+                let now = match &undecided {
+                    Some(before) => before.iter().filter(|x| found.contains(x)).cloned().collect(),
+                    None => found,
+                };
+                if now.is_empty() {
+                    return Ok(true);
+                }
+                if tokio::time::Instant::now() >= deadline {
+                    return Err(Error::refused(format!(
+                        "{} XA transactions have been prepared for {} s and are not decided",
+                        now.len(),
+                        PREPARED_END_WITHIN.as_secs()
+                    ))
+                    .next("commit or roll them back (XA RECOVER shows them), and run again"));
+                }
+                undecided = Some(now);
             }
             // MySQL shows them only to who may end them.
             Err(mysql_async::Error::Server(_)) => {

@@ -100,7 +100,7 @@ const TEXT_SHARE: usize = 8;
 const ROWS_NAMED: u32 = 5;
 /// So often a chunk makes way for itself: rows may bring new values between its reads.
 const WAYS_MAX: u32 = 3;
-/// The server's answer to the guard of [`Statements`]: a subquery with more than one row.
+/// The server's answer to the guards of [`Statements`]: a subquery with more than one row.
 const OTHER_KEY: u16 = 1242;
 
 impl Session {
@@ -338,9 +338,10 @@ impl Session {
     /// Deletes first, for all keys, and only then writes: two rows may have swapped a unique value.
     async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
         let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        // Rows of two times may own the same value; of one time they do not.
+        let all_again = care == Care::GivesWay && batch.iter().any(|(_, op)| self.is_read_again(op));
         for (key, op) in batch.iter() {
-            // Rows of two times may own the same value; of one time they do not.
-            let is_again = self.is_read_again(op) || (care == Care::GivesWay && !matches!(op, Op::Delete));
+            let is_again = self.is_read_again(op) || (all_again && !matches!(op, Op::Delete));
             match op {
                 Op::Upsert(_) | Op::Reread if is_again => again.push(key.0.as_slice()),
                 Op::Upsert(row) => rows.push(row.as_slice()),
@@ -481,7 +482,14 @@ impl Session {
         let mut sums = [(0, 0); 2];
         let texts = [self.statements.sum_source(lower, upper)?, self.statements.sum_shadow(lower, upper)?];
         for (place, text) in texts.into_iter().enumerate() {
-            let rows = self.rows(text, "comparing checksums").await?;
+            let rows = self.rows(text, "comparing checksums").await.map_err(|e| match code(&e) {
+                Some(OTHER_KEY) => Error::refused(format!(
+                    "a row is longer than the server puts together: it cannot be compared ({})",
+                    e.message
+                ))
+                .next("nothing was swapped; SET GLOBAL max_allowed_packet to more, then run the same command again"),
+                _ => e,
+            })?;
             let row = rows.first().ok_or_else(|| Error::corrupt("a checksum gave no row"))?;
             sums[place] = (value(row, 0)?, value(row, 1)?);
         }

@@ -381,7 +381,9 @@ impl Statements {
 
     fn hash(&self, canonical: impl FnMut(&(String, String, Column)) -> String) -> String {
         let columns = list(&self.filled, canonical);
-        format!("cast(conv(left(sha2(concat_ws(',', {columns}), 256), 16), 16, 10) as unsigned)")
+        // The guard stands where texts are: beside a number it would make a DECIMAL, which BIT_XOR cuts to one value for all.
+        let text = format!("ifnull(concat_ws(',', {columns}), {TOO_LONG})");
+        format!("cast(conv(left(sha2({text}, 256), 16), 16, 10) as unsigned)")
     }
 
     /// Writes the rows whose keys are staged as they should be into `_check`.
@@ -464,15 +466,34 @@ fn canonical(column: &Column, expression: &str) -> String {
             let bytes = match &column.charset {
                 Some(charset) if charset != "binary" => format!("convert({expression} using {charset})"),
                 // MariaDB's CAST is NULL beyond a packet too.
-                Some(_) | None if matches!(kind, "blob" | "mediumblob" | "longblob") => {
-                    expression.to_string()
-                }
+                Some(_) | None if is_bytes_already(kind) => expression.to_string(),
                 Some(_) | None => format!("cast({expression} as binary)"),
             };
-            if is_long(kind) { format!("sha2({bytes}, 256)") } else { format!("hex({bytes})") }
+            let text = if is_long(kind) { format!("sha2({bytes}, 256)") } else { format!("hex({bytes})") };
+            // NULL for a value: the server could not put it together, and nothing would be compared.
+            return format!("ifnull({text}, if(({expression}) is null, '~', {TOO_LONG}))");
         }
     };
     format!("ifnull({text}, '~')")
+}
+
+/// An error of the server's, where it comes to it: a subquery of two rows.
+const TOO_LONG: &str = "(select 1 union select 2)";
+
+/// Types that a hash takes as they are.
+fn is_bytes_already(kind: &str) -> bool {
+    const GEOMETRY: [&str; 9] = [
+        "geometry",
+        "point",
+        "linestring",
+        "polygon",
+        "multipoint",
+        "multilinestring",
+        "multipolygon",
+        "geometrycollection",
+        "geomcollection",
+    ];
+    matches!(kind, "blob" | "mediumblob" | "longblob") || GEOMETRY.contains(&kind)
 }
 
 /// A value of this type may be longer than `max_allowed_packet` lets the server put together: HEX (on MariaDB) and CONCAT_WS are NULL

@@ -64,15 +64,23 @@ impl Changes {
     pub async fn start_position(conn: &mut Conn, server: &Server) -> Result<Position> {
         let (file, offset) = Changes::end(conn, server).await?;
         // Only after the place: everything that these leave out begins behind it.
+        let gtids = Changes::gtids(conn, server).await?.unwrap_or_default();
+        Ok(Position { gtids, file, offset })
+    }
+
+    /// The transactions that are in the binlog; none: the server names none.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn gtids(conn: &mut Conn, server: &Server) -> Result<Option<String>> {
         let variable = match (server.is_mariadb(), server.has_gtids) {
             (true, _) => "SELECT @@global.gtid_binlog_pos",
             (false, true) => "SELECT @@global.gtid_executed",
-            (false, false) => return Ok(Position { gtids: String::new(), file, offset }),
+            (false, false) => return Ok(None),
         };
         let gtids: Option<String> = conn.query_first(variable).await.map_err(|e| error::server(e, ASKING))?;
         let gtids = gtids.unwrap_or_default();
-        let gtids = if server.is_mariadb() { gtids } else { gtids.parse::<GtidSet>()?.to_string() };
-        Ok(Position { gtids, file, offset })
+        Ok(Some(if server.is_mariadb() { gtids } else { gtids.parse::<GtidSet>()?.to_string() }))
     }
 
     /// The binlog's present file and where it ends.
@@ -133,6 +141,7 @@ impl Changes {
                 request.with_filename(from.file.as_bytes()).with_pos(offset)
             }
         };
+        let place = begins_in(&mut conn, server, &from).await?;
         let binlog = conn.get_binlog_stream(request).await.map_err(failed)?;
         let wanted = Wanted {
             source: source.clone(),
@@ -144,7 +153,7 @@ impl Changes {
         let now = Instant::now();
         Ok(Changes {
             binlog,
-            assembly: Assembly::new(wanted, server, &from, is_whole)?,
+            assembly: Assembly::new(wanted, server, &place, is_whole)?,
             marks: Arc::default(),
             migration,
             silent_since: now,
@@ -186,8 +195,11 @@ impl Changes {
             if let Some(event) = self.assembly.pop() {
                 return Ok(event);
             }
-            let assembly = &mut self.assembly;
-            self.marks.give(self.migration, |m| assembly.mark(m.file, m.offset, m.token));
+            // Before the first file is named, the place is only what the checkpoint says.
+            if self.saw_head {
+                let assembly = &mut self.assembly;
+                self.marks.give(self.migration, |m| assembly.mark(&m.upto, m.token));
+            }
             if let Some(event) = self.assembly.pop() {
                 return Ok(event);
             }
@@ -250,6 +262,24 @@ impl Changes {
             data,
         })
     }
+}
+
+/// What is known of the place where the server will begin to send. With GTIDs the server decides, and it may be another one than the
+/// position is of: then the first event tells. It tells 32 bits; the position's other bits are only needed where a file is that long.
+async fn begins_in(conn: &mut Conn, server: &Server, from: &Position) -> Result<Position> {
+    if !server.has_gtids {
+        return Ok(from.clone());
+    }
+    let files: Vec<Row> = conn
+        .query("SHOW BINARY LOGS")
+        .await
+        .map_err(|e| error::server(e, "could not ask for the binlog's files"))?;
+    let is_long = |row: &Row| row.get::<u64, _>(1).is_some_and(|bytes| bytes > u64::from(u32::MAX));
+    Ok(if files.iter().any(is_long) {
+        from.clone()
+    } else {
+        Position { gtids: from.gtids.clone(), ..Position::default() }
+    })
 }
 
 /// What a session is told before it asks for the binlog.

@@ -22,10 +22,13 @@ pub fn settle() {
         return;
     }
     let mut args = std::env::args_os();
-    let mut again = Command::new(program);
-    if let Some(name) = args.next() {
-        again.arg0(name);
+    let Some(name) = args.next() else { return };
+    // Started by another program (a loader, a wrapper), these are not our own arguments.
+    if std::path::Path::new(&name).file_name() != program.file_name() {
+        return;
     }
+    let mut again = Command::new(program);
+    again.arg0(name);
     // Comes back only with an error.
     drop(again.args(args).envs(missing.into_iter().copied()).exec());
 }

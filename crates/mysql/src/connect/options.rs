@@ -139,7 +139,16 @@ impl ConnectOptions {
         if host.is_empty() || host.contains(['/', '@', ' ', ',']) {
             return Err(wrong());
         }
-        Ok(ConnectOptions { host: host.to_string(), port, socket: None, database: None, ..self.clone() })
+        // What was found out about the TLS of one server says nothing of another.
+        Ok(ConnectOptions {
+            host: host.to_string(),
+            port,
+            socket: None,
+            database: None,
+            lacks_tls: Arc::default(),
+            certified: Arc::default(),
+            ..self.clone()
+        })
     }
 
     /// The driver says neither which file it could not read, nor that half of a pair is missing.

@@ -62,6 +62,15 @@ impl Gtid {
     }
 }
 
+/// Whether a position is behind us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    Yes,
+    No,
+    /// It names no transactions, but it is of this server: its place tells.
+    AskPlace,
+}
+
 /// The transactions that are behind us.
 #[derive(Clone, Debug)]
 pub(crate) enum Gtids {
@@ -94,6 +103,17 @@ impl Gtids {
             // MariaDB's numbers may go back where several servers write one domain; the server alone knows what comes next.
             (Gtids::MySql(_) | Gtids::Maria(_) | Gtids::None(_), _) => false,
         }
+    }
+
+    /// Whether everything that a position names is behind us.
+    pub(crate) fn has_reached(&self, text: &str) -> Reached {
+        let reached = match self {
+            Gtids::MySql(set) => text.parse().is_ok_and(|other| set.includes(&other)),
+            Gtids::Maria(state) => text.parse().is_ok_and(|other| state.has_reached(&other)),
+            Gtids::None(server) if server == text => return Reached::AskPlace,
+            Gtids::None(_) => false,
+        };
+        if reached { Reached::Yes } else { Reached::No }
     }
 
     /// The transaction is behind us now.

@@ -89,3 +89,28 @@ proptest! {
         prop_assert_eq!(backwards.join(" ,\n").parse::<GtidSet>().expect("a set"), set);
     }
 }
+
+#[test]
+fn sets_include_what_they_have_whole() {
+    let set = |text: &str| text.parse::<GtidSet>().expect("a set");
+    let (a, b) = ("3e11fa47-71ca-11e1-9e33-c80aa9429562", "4e11fa47-71ca-11e1-9e33-c80aa9429562");
+    let mine = set(&format!("{a}:1-9:20-30,{a}:t:1-3"));
+    for inner in ["", &format!("{a}:1-9"), &format!("{a}:2-3:21-30"), &format!("{a}:20,{a}:t:3")] {
+        assert!(mine.includes(&set(inner)), "{inner}");
+    }
+    for outer in [format!("{a}:1-10"), format!("{a}:9-20"), format!("{b}:1"), format!("{a}:1-9,{a}:t:4")] {
+        assert!(!mine.includes(&set(&outer)), "{outer}");
+    }
+}
+
+#[test]
+fn numbers_of_another_server_are_not_reached() {
+    let state = |text: &str| text.parse::<MariaState>().expect("a state");
+    let mine = state("0-1-1000,1-2-7");
+    for behind in ["", "0-1-1000", "0-1-999,1-2-7"] {
+        assert!(mine.has_reached(&state(behind)), "{behind}");
+    }
+    for ahead in ["0-1-1001", "0-2-50", "2-1-1", "0-1-1000,1-2-8"] {
+        assert!(!mine.has_reached(&state(ahead)), "{ahead}");
+    }
+}

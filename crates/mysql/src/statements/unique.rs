@@ -9,6 +9,7 @@
 //!    more; so the holder is of a later time, and the change that gave it the value is still to come.
 //! 3. A row that a chunk reads is of a time that its floor is part of, and while its ticket stands nothing behind that floor is applied.
 //!    If the holder is older, the change that took the value from it is not applied; if it is younger, the one that gave it is not.
+//!    (Where reads give no floor, the rows are locked before they are looked at.)
 //! 4. Every change is a full image or a deletion; so what is removed now comes back as it should be.
 //!
 //! By an index that the *change* adds none of this holds: there a duplicate ends the run. So it does, which is more than is needed, by
@@ -140,7 +141,18 @@ impl Statements {
                 self.is_same_row(&self.source)
             )
         };
-        Ok(self.staged_unique().map(statement).collect())
+        let mut statements = Vec::new();
+        if self.locks_reads {
+            // What is in the binlog may be applied before it is visible: so these rows wait for it, here as in the copying statement.
+            statements.push(format!(
+                "select count(*) from (select 1 from {} force index ({}) where {range}{}) as waits",
+                self.source,
+                self.key_index,
+                self.lock()
+            ));
+        }
+        statements.extend(self.staged_unique().map(statement));
+        Ok(statements)
     }
 
     /// Those that staged images have all columns of.
@@ -169,7 +181,7 @@ impl Statements {
 
     /// The index that the change adds by which rows of a chunk may collide, if there is one: no row gives way by it.
     pub fn added_while_copying(&self) -> Option<&str> {
-        let gives_way = |name: &str| self.staged_unique().any(|s| s.name == name);
+        let gives_way = |name: &str| self.shared_unique.iter().any(|s| s.name == name);
         self.kept_unique.iter().map(String::as_str).find(|name| !gives_way(name))
     }
 }
