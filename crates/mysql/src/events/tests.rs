@@ -276,3 +276,35 @@ fn commit_of_an_xa_transaction_that_was_prepared_before_the_stream_began_stops()
     let e = prepared(&mut feed, 2, "t", other).expect_err("rows of ours");
     assert!(e.kind == Kind::Unfit, "{e}");
 }
+
+/// A checkpoint of a server that is gone names the same file further on.
+#[test]
+fn marker_waits_for_its_transactions_whatever_the_place_says() {
+    let upto = |gtids: &str, offset| Position { gtids: gtids.into(), file: "bin.000010".into(), offset };
+    let uuid = "07070707-0707-0707-0707-070707070707";
+    let mut feed = Feed::new(assembly("9.7.0", true, &upto(&format!("{uuid}:1-11"), 5000), false), 4);
+    let due = upto(&format!("{uuid}:1-12"), 400);
+    assert!(!feed.assembly.mark(&due, 1));
+    feed.give(33, &gtid(12)).expect("a GTID");
+    insert(&mut feed, 5).expect("a row");
+    assert!(!feed.assembly.mark(&due, 1), "within the transaction");
+    feed.give(16, &[0; 8]).expect("XID");
+    assert!(feed.assembly.mark(&due, 1));
+    let events = feed.seen();
+    assert!(
+        matches!(&events[3..], [Event::Begin(Tx::Mark), Event::Marker(1), Event::Commit { .. }]),
+        "{events:?}"
+    );
+    // MariaDB: what another server wrote says nothing of this one.
+    let maria = assembly("10.11.6-MariaDB-log", false, &upto("0-1-1000", 5000), false);
+    let mut feed = Feed::new(maria, 4);
+    assert!(!feed.assembly.mark(&upto("0-2-50", 400), 1) && feed.assembly.mark(&upto("0-1-1000", 9000), 1));
+}
+
+#[test]
+fn without_gtids_a_marker_is_a_place_of_the_same_server() {
+    let at = |server: &str, offset| Position { gtids: server.into(), file: "bin.000002".into(), offset };
+    let mut feed = Feed::new(assembly("9.7.0", false, &at("@a", 500), false), 500);
+    assert!(!feed.assembly.mark(&at("@b", 500), 1) && !feed.assembly.mark(&at("@a", 501), 1));
+    assert!(feed.assembly.mark(&at("@a", 500), 1));
+}
