@@ -223,7 +223,7 @@ pub async fn lock(
         marks,
         server: detail.server.clone(),
     };
-    locked_now.session.set_locked(true);
+    locked_now.session.set_locked();
     match locked {
         Ok(()) => Ok(locked_now),
         Err(e) => {
@@ -475,12 +475,11 @@ impl Apply<MySql> for Locked {
             return self.marker.mark(token).await;
         }
         let conn = self.marker.conn();
-        let upto = match Changes::gtids(conn, &self.server).await? {
-            Some(gtids) => Position { gtids, ..Position::default() },
-            None => {
-                let (file, offset) = Changes::end(conn, &self.server).await?;
-                Position { gtids: crate::reading::identity(conn).await?, file, offset }
-            }
+        // GTIDs say it all, in one question.
+        let upto = if self.server.has_gtids {
+            Position { gtids: crate::reading::gtids(conn, &self.server).await?, ..Position::default() }
+        } else {
+            Changes::start_position(conn, &self.server).await?
         };
         self.marks.ask(Mark { migration: self.migration, upto, token });
         Ok(())
@@ -540,7 +539,6 @@ pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) 
 
 /// Whether the swap took place: the shadow's name is gone then, and the source is what the change makes of it.
 pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
-    // A RENAME that is still on its way holds both names; asking for their definitions waits for it.
     // The source first: a RENAME that ends in between must not look as if it had not begun.
     let has_source = exists(conn, &plan.source).await?.is_some();
     let has_shadow = exists(conn, &plan.shadow).await?.is_some();

@@ -50,10 +50,7 @@ pub async fn prepare(
         .next("rename the table to a shorter name first"));
     }
     if begins_at(conn, control, migration).await?.is_none() {
-        let mut position = Changes::start_position(conn, &detail.server).await?;
-        if !detail.server.has_gtids {
-            position.gtids = reading::identity(conn).await?;
-        }
+        let position = Changes::start_position(conn, &detail.server).await?;
         // The GTIDs are asked for after the place, and may be ahead of it; of this one they are not.
         let end = Changes::start_position(conn, &detail.server).await?;
         all_before_are_visible(conn, &detail.server, &end).await?;

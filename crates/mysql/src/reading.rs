@@ -20,14 +20,32 @@ pub async fn floor(conn: &mut Conn, product: &Server) -> Result<Floor> {
     if !product.has_gtids {
         return Ok(Floor::All);
     }
+    executed(conn).await.map(Floor::Gtids)
+}
+
+/// MySQL: the transactions that new readers see.
+async fn executed(conn: &mut Conn) -> Result<GtidSet> {
     let text: Option<String> = conn
         .query_first("select @@global.gtid_executed")
         .await
         .map_err(|e| server(e, "reading the transactions that are visible"))?;
     let text = text.ok_or_else(|| Error::corrupt("the server gave no gtid_executed"))?;
-    let set: GtidSet =
-        text.parse().map_err(|e| Error::corrupt(format!("gtid_executed cannot be read: {e}")))?;
-    Ok(Floor::Gtids(set))
+    text.parse().map_err(|e| Error::corrupt(format!("gtid_executed cannot be read: {e}")))
+}
+
+/// The GTIDs of a position at the binlog's present end; without GTIDs, which server's binlog it is.
+///
+/// # Errors
+/// The server's.
+pub async fn gtids(conn: &mut Conn, product: &Server) -> Result<String> {
+    if product.is_mariadb() {
+        let found: Option<String> = conn
+            .query_first("select @@global.gtid_binlog_pos")
+            .await
+            .map_err(|e| server(e, "reading the transactions that are in the binlog"))?;
+        return Ok(found.unwrap_or_default());
+    }
+    if product.has_gtids { executed(conn).await.map(|set| set.to_string()) } else { identity(conn).await }
 }
 
 /// MariaDB's binlog position of a consistent snapshot taken now: file and offset.
@@ -56,10 +74,7 @@ pub async fn snapshot(conn: &mut Conn) -> Result<(String, u64)> {
 }
 
 /// Which server's binlog a position without GTIDs speaks of: `@` and its UUID. Empty where the server has none.
-///
-/// # Errors
-/// The server's.
-pub async fn identity(conn: &mut Conn) -> Result<String> {
+async fn identity(conn: &mut Conn) -> Result<String> {
     let found: Option<(String, String)> = conn
         .query_first("show global variables like 'server_uuid'")
         .await

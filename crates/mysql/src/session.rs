@@ -4,6 +4,11 @@
 //! that another runner, or a later session of our own, has taken over. Reads are at READ COMMITTED, so that a chunk does not block the
 //! writers of the rows that it reads, and each statement sees at least the floor that was taken before it.
 
+mod collisions;
+mod compare;
+
+pub use collisions::Collisions;
+
 use crate::{
     Floor, MySql, Position,
     control::note_session,
@@ -13,16 +18,10 @@ use crate::{
 };
 use mysql_async::{Conn, Row, prelude::*};
 use shadowswap_core::{
-    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried, batch::Batch,
+    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Kind, Op, Result, Suspect, Tried, batch::Batch,
     engine::Session as CoreSession,
 };
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::sync::Arc;
 
 /// What identifies the writer to the control tables.
 #[derive(Clone, Debug)]
@@ -46,7 +45,7 @@ enum Care {
     DeletesFirst,
     /// After that, removes rows that own a unique value which an image or a row that is read again brings: they are of another time.
     GivesWay,
-    /// All of it, and lets the server say which value is there twice.
+    /// The same but for writing over what is there: the server says which value is there twice.
     Bare,
 }
 
@@ -71,25 +70,6 @@ pub struct Session {
     collisions: Arc<Collisions>,
     /// The longest statement that the server takes from this session.
     packet_bytes: usize,
-}
-
-/// What the sessions of one engine know of each other's collisions. Where rows swap unique values all the time, trying the fast way
-/// first makes every batch cost twice.
-#[derive(Debug, Default)]
-pub struct Collisions(AtomicU32);
-
-/// So many batches delete first after one that met a collision.
-const CAREFUL_BATCHES: u32 = 64;
-
-impl Collisions {
-    fn happened(&self) {
-        self.0.store(CAREFUL_BATCHES, Ordering::Relaxed);
-    }
-
-    /// Whether the next batch is to delete first.
-    fn expects_one(&self) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
-    }
 }
 
 /// A statement is cut when it has grown to this size, or to half of what the server takes; that is 16 MiB and more by default.
@@ -159,9 +139,9 @@ impl Session {
         &mut self.conn
     }
 
-    /// From now on the session holds table locks, or holds them no more.
-    pub fn set_locked(&mut self, is_locked: bool) {
-        self.is_locked = is_locked;
+    /// From now on the session holds table locks, for the rest of its life.
+    pub fn set_locked(&mut self) {
+        self.is_locked = true;
     }
 
     /// Sends this statement together with the next one. For statements that hardly ever fail and whose answer nobody needs: a round
@@ -476,105 +456,6 @@ impl Session {
             "nothing was swapped, and what was made is removed; if that is wanted, say so by --set 'column=expression', for example round(column)",
         ))
     }
-
-    async fn sums(&mut self, chunk: &Chunk) -> Result<[(u64, u64); 2]> {
-        let (lower, upper) = (chunk.lower.as_ref(), chunk.upper.as_ref());
-        let mut sums = [(0, 0); 2];
-        let texts = [self.statements.sum_source(lower, upper)?, self.statements.sum_shadow(lower, upper)?];
-        for (place, text) in texts.into_iter().enumerate() {
-            let rows = self.rows(text, "comparing checksums").await.map_err(|e| match code(&e) {
-                Some(OTHER_KEY) => Error::refused(format!(
-                    "a row is longer than the server puts together: it cannot be compared ({})",
-                    e.message
-                ))
-                .next("nothing was swapped; SET GLOBAL max_allowed_packet to more, then run the same command again"),
-                _ => e,
-            })?;
-            let row = rows.first().ok_or_else(|| Error::corrupt("a checksum gave no row"))?;
-            sums[place] = (value(row, 0)?, value(row, 1)?);
-        }
-        Ok(sums)
-    }
-
-    async fn hashes(&mut self, text: String) -> Result<HashMap<Vec<String>, u64>> {
-        let rows = self.rows(text, "finding the rows that differ").await?;
-        rows.iter().map(|row| Ok((key_of(row, 1)?, value(row, 0)?))).collect()
-    }
-
-    async fn compare_inner(&mut self, chunk: &Chunk, limit: usize) -> Result<Compared> {
-        self.speak_text(true);
-        // One snapshot for both tables.
-        self.run(
-            "set transaction isolation level repeatable read;\nstart transaction with consistent snapshot, read only",
-            "taking a snapshot",
-        )
-        .await?;
-        self.keeps_values(chunk).await?;
-        let [source, shadow] = self.sums(chunk).await?;
-        let mut compared = Compared { rows_source: source.0, rows_shadow: shadow.0, differing: Vec::new() };
-        if source != shadow {
-            let (lower, upper) = (chunk.lower.as_ref(), chunk.upper.as_ref());
-            let text = self.statements.rows_source(lower, upper)?;
-            let in_source = self.hashes(text).await?;
-            let text = self.statements.rows_shadow(lower, upper, &self.source)?;
-            let in_shadow = self.hashes(text).await?;
-            let mut differing = Vec::new();
-            for (key, hash) in &in_source {
-                match in_shadow.get(key) {
-                    None => differing.push(suspect(key, "missing in shadow")?),
-                    Some(other) if other != hash => differing.push(suspect(key, "different")?),
-                    Some(_) => {}
-                }
-            }
-            for key in in_shadow.keys().filter(|key| !in_source.contains_key(*key)) {
-                differing.push(suspect(key, "extra in shadow")?);
-            }
-            differing.sort_by(|a, b| a.key.cmp(&b.key));
-            differing.truncate(limit);
-            compared.differing = differing;
-        }
-        self.run("commit", "ending a snapshot").await?;
-        Ok(compared)
-    }
-
-    async fn recheck_inner(&mut self, suspects: &[Suspect]) -> Result<Vec<Suspect>> {
-        if !self.is_check_staged {
-            for text in self.statements.stage_check() {
-                self.run(text, "making the staging tables").await?;
-            }
-            self.is_check_staged = true;
-        }
-        // Numbers of the staged keys begin anew with the table.
-        for name in ["_again", "_check"] {
-            let text = self.statements.empty(name).replacen("delete from", "truncate table", 1);
-            self.run(text, "emptying a staging table").await?;
-        }
-        let head = self.statements.stage_keys("_again");
-        let keys: Vec<&[u8]> = suspects.iter().map(|s| s.key.0.as_slice()).collect();
-        self.listed(&head, &keys, ("(", ")"), "", "sending keys to a staging table").await?;
-        self.speak_text(true);
-        self.run(self.statements.fill_check(), "computing rows as they should be").await?;
-        let found = self.rows(self.statements.recheck(), "looking at rows again").await?;
-        let mut still = Vec::with_capacity(found.len());
-        for row in &found {
-            let place: u64 = value(row, 0)?;
-            let (not_in_source, not_in_shadow): (bool, bool) = (value(row, 1)?, value(row, 2)?);
-            let mut suspect = usize::try_from(place)
-                .ok()
-                .and_then(|n| n.checked_sub(1))
-                .and_then(|n| suspects.get(n))
-                .cloned()
-                .ok_or_else(|| Error::corrupt("the server gave back a row that was not asked for"))?;
-            suspect.what = match (not_in_source, not_in_shadow) {
-                (true, _) => "extra in shadow",
-                (false, true) => "missing in shadow",
-                (false, false) => "different",
-            }
-            .to_string();
-            still.push(suspect);
-        }
-        Ok(still)
-    }
 }
 
 fn value<T: FromValue>(row: &Row, place: usize) -> Result<T> {
@@ -596,10 +477,6 @@ pub fn key_of(row: &Row, from: usize) -> Result<Vec<String>> {
 
 fn to_bound(parts: &[String]) -> Result<Bound> {
     serde_json::to_string(parts).map(Bound).map_err(|e| Error::corrupt("a key cannot be stored").because(e))
-}
-
-fn suspect(key: &[String], what: &str) -> Result<Suspect> {
-    Ok(Suspect { key: Key(key.join(",").into_bytes()), bound: to_bound(key)?, what: what.to_string() })
 }
 
 impl Apply<MySql> for Session {

@@ -17,6 +17,9 @@ use shadowswap_core::{
 };
 use unique::Shared;
 
+/// An error of the server's (1242), where it comes to it: a subquery of two rows.
+const ERROR: &str = "(select 1 union select 2)";
+
 /// All texts for one link.
 #[derive(Clone, Debug)]
 pub struct Statements {
@@ -46,6 +49,10 @@ pub struct Statements {
     kept_unique: Vec<String>,
     /// True for a row of the source that keeps every value in types that may round or cut it; `None`: no type can.
     faithful: Option<String>,
+}
+
+fn every(conditions: impl IntoIterator<Item = String>) -> String {
+    conditions.into_iter().collect::<Vec<_>>().join(" and ")
 }
 
 fn list<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) -> String {
@@ -146,9 +153,9 @@ impl Statements {
             let name = quote(&k.to);
             format!("{}.{name} <=> values({name})", self.shadow)
         });
-        let same = same.collect::<Vec<_>>().join(" and ");
+        let same = every(same);
         let first = key.first().map(|k| quote(&k.to)).unwrap_or_default();
-        format!("{}.{first} = if({same}, {}.{first}, (select 1 union select 2))", self.shadow, self.shadow)
+        format!("{0}.{first} = if({same}, {0}.{first}, {ERROR})", self.shadow)
     }
 
     /// What becomes of a row that is there already: it is written over, or it is an error.
@@ -174,8 +181,7 @@ impl Statements {
 
     /// `key = _k1 and …`: rows whose keys are staged.
     fn is_staged(columns: Vec<String>) -> String {
-        let parts = columns.into_iter().enumerate().map(|(n, k)| format!("{k} = `_k{}`", n + 1));
-        parts.collect::<Vec<_>>().join(" and ")
+        every(columns.into_iter().enumerate().map(|(n, k)| format!("{k} = `_k{}`", n + 1)))
     }
 
     /// One chunk. A row that is there already was written by the applier, and is newer: it stays. Where the shadow has another unique index
@@ -382,7 +388,7 @@ impl Statements {
     fn hash(&self, canonical: impl FnMut(&(String, String, Column)) -> String) -> String {
         let columns = list(&self.filled, canonical);
         // The guard stands where texts are: beside a number it would make a DECIMAL, which BIT_XOR cuts to one value for all.
-        let text = format!("ifnull(concat_ws(',', {columns}), {TOO_LONG})");
+        let text = format!("ifnull(concat_ws(',', {columns}), {ERROR})");
         format!("cast(conv(left(sha2({text}, 256), 16), 16, 10) as unsigned)")
     }
 
@@ -471,14 +477,11 @@ fn canonical(column: &Column, expression: &str) -> String {
             };
             let text = if is_long(kind) { format!("sha2({bytes}, 256)") } else { format!("hex({bytes})") };
             // NULL for a value: the server could not put it together, and nothing would be compared.
-            return format!("ifnull({text}, if(({expression}) is null, '~', {TOO_LONG}))");
+            return format!("ifnull({text}, if(({expression}) is null, '~', {ERROR}))");
         }
     };
     format!("ifnull({text}, '~')")
 }
-
-/// An error of the server's, where it comes to it: a subquery of two rows.
-const TOO_LONG: &str = "(select 1 union select 2)";
 
 /// Types that a hash takes as they are.
 fn is_bytes_already(kind: &str) -> bool {

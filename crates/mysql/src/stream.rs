@@ -64,30 +64,12 @@ impl Changes {
     pub async fn start_position(conn: &mut Conn, server: &Server) -> Result<Position> {
         let (file, offset) = Changes::end(conn, server).await?;
         // Only after the place: everything that these leave out begins behind it.
-        let gtids = Changes::gtids(conn, server).await?.unwrap_or_default();
+        let gtids = crate::reading::gtids(conn, server).await?;
         Ok(Position { gtids, file, offset })
     }
 
-    /// The transactions that are in the binlog; none: the server names none.
-    ///
-    /// # Errors
-    /// The server's.
-    pub async fn gtids(conn: &mut Conn, server: &Server) -> Result<Option<String>> {
-        let variable = match (server.is_mariadb(), server.has_gtids) {
-            (true, _) => "SELECT @@global.gtid_binlog_pos",
-            (false, true) => "SELECT @@global.gtid_executed",
-            (false, false) => return Ok(None),
-        };
-        let gtids: Option<String> = conn.query_first(variable).await.map_err(|e| error::server(e, ASKING))?;
-        let gtids = gtids.unwrap_or_default();
-        Ok(Some(if server.is_mariadb() { gtids } else { gtids.parse::<GtidSet>()?.to_string() }))
-    }
-
     /// The binlog's present file and where it ends.
-    ///
-    /// # Errors
-    /// `Refused` if the server writes none, or if the user may not ask.
-    pub async fn end(conn: &mut Conn, server: &Server) -> Result<(String, u64)> {
+    async fn end(conn: &mut Conn, server: &Server) -> Result<(String, u64)> {
         let show = if !server.is_mariadb() && server.version >= (8, 2, 0) {
             "SHOW BINARY LOG STATUS"
         } else {

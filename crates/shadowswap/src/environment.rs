@@ -17,10 +17,10 @@ const SETTINGS: [(&str, &str); 3] = [
 /// done: then it merely takes more memory.
 pub fn settle() {
     let missing: Vec<_> = SETTINGS.iter().filter(|(name, _)| std::env::var_os(name).is_none()).collect();
-    let Ok(program) = std::env::current_exe() else { return };
     if missing.is_empty() {
         return;
     }
+    let Ok(program) = std::env::current_exe() else { return };
     let mut args = std::env::args_os();
     let Some(name) = args.next() else { return };
     // Started by another program (a loader, a wrapper), these are not our own arguments.

@@ -1,13 +1,27 @@
 //! Kills, stops and aborts in each phase.
 
+use mysql_async::Conn;
+use shadowswap_testkit::binary::Run;
 use shadowswap_testkit::load::{Ledger, Load, TableShape};
-use shadowswap_testkit::mysql::{Mysql, Product, shared};
+use shadowswap_testkit::mysql::{Database, Mysql, Product, shared};
 
 use super::{PRODUCTS, phase, reached, sql, texts, traces, until_found};
 use crate::operator::{LONG, SOON, run, tell};
 
 /// Slow enough to be met in each phase.
 const SLOW: [&str; 6] = ["--chunk-time", "5ms", "--copy-workers", "1", "--stall-budget", "2s"];
+
+/// A run that waits to be told to swap, of a table of two rows.
+async fn ready(product: Product, args: &[&str]) -> (Database, Conn, Run) {
+    let database = shared(product).await.database().await;
+    let mut conn = database.connect().await;
+    sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)").await;
+    let run =
+        run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).args(args.iter().copied());
+    let mut run = run.spawn();
+    reached(&mut conn, &mut run, &["ready"]).await;
+    (database, conn, run)
+}
 
 async fn killed_in(product: Product, at: &str) {
     let database = shared(product).await.database().await;
@@ -66,13 +80,7 @@ async fn abort_removes_everything() {
 async fn ddl_and_truncate_on_the_source_end_the_run() {
     for product in PRODUCTS {
         for change in ["truncate table t", "alter table t add column z int", "create index z on t (n)"] {
-            let database = shared(product).await.database().await;
-            let mut conn = database.connect().await;
-            sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)")
-                .await;
-            let mut first =
-                run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
-            reached(&mut conn, &mut first, &["ready"]).await;
+            let (_database, mut conn, first) = ready(product, &[]).await;
             sql(&mut conn, change).await;
             let output = first.wait(LONG).await.expect_code(3);
             assert!(output.stderr.contains("nothing was swapped"), "{change}: {}", output.stderr);
@@ -198,13 +206,7 @@ async fn triggers_and_keys_made_during_the_run_end_it() {
             "create trigger tr before insert on t for each row set new.n = 1",
             "create table child (t int, foreign key (t) references t (id))",
         ] {
-            let database = shared(product).await.database().await;
-            let mut conn = database.connect().await;
-            sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)")
-                .await;
-            let mut first =
-                run(&database.url(), "t", "modify n bigint").args(["--cutover", "manual"]).spawn();
-            reached(&mut conn, &mut first, &["ready"]).await;
+            let (database, mut conn, first) = ready(product, &[]).await;
             sql(&mut conn, made).await;
             tell(&database.url(), "cutover", "t").await;
             let output = first.wait(LONG).await.expect_code(3);
@@ -217,15 +219,8 @@ async fn triggers_and_keys_made_during_the_run_end_it() {
 #[tokio::test]
 async fn clients_that_hold_the_table_are_waited_for_and_named() {
     for product in PRODUCTS {
-        let database = shared(product).await.database().await;
-        let mut conn = database.connect().await;
-        sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)")
-            .await;
+        let (database, mut conn, migration) = ready(product, &["--cutover-attempts", "3"]).await;
         let mut holder = database.connect().await;
-        let mut migration = run(&database.url(), "t", "modify n bigint")
-            .args(["--cutover", "manual", "--cutover-attempts", "3"])
-            .spawn();
-        reached(&mut conn, &mut migration, &["ready"]).await;
         sql(&mut holder, "start transaction").await;
         sql(&mut holder, "update t set n = 5 where id = 1").await;
         tell(&database.url(), "cutover", "t").await.expect_code(0);

@@ -59,9 +59,7 @@ impl Place {
         self.offset = end;
         end.saturating_sub(u64::from(size))
     }
-}
 
-impl Place {
     /// An event between transactions says that it ends here. In the file that the stream began with it may lie before the place.
     pub(crate) fn pass_between(&mut self, size: u32, end_low: u32) {
         if self.known.is_none_or(|(number, _)| number != self.number) {

@@ -16,7 +16,7 @@
 //! indexes over beginnings of columns, expressions and hashes (MariaDB's over long texts), by which a holder is not found without
 //! looking at every row; and where images are applied, by those over generated columns.
 
-use super::{Statements, list};
+use super::{Statements, every, list};
 use crate::{
     catalog::{Index, same_name},
     plan::Detail,
@@ -99,11 +99,7 @@ impl Statements {
     /// Removes rows that own a unique value which a row that is read again brings; their own later change brings them back.
     pub fn give_way(&self) -> Vec<String> {
         let statement = |shared: &Shared| {
-            let on = shared
-                .columns
-                .iter()
-                .map(|(from, to)| format!("{}.{} = {}.{}", self.shadow, quote(to), self.source, quote(from)));
-            let on = on.collect::<Vec<_>>().join(" and ");
+            let on = self.holds(shared, &self.source);
             format!("delete {0} from {1} straight_join {0} on {on}", self.shadow, self.again())
         };
         self.shared_unique.iter().map(statement).collect()
@@ -163,13 +159,13 @@ impl Statements {
     fn holds(&self, shared: &Shared, brought: &str) -> String {
         let on = shared.columns.iter();
         let on = on.map(|(from, to)| format!("{}.{} = {brought}.{}", self.shadow, quote(to), quote(from)));
-        on.collect::<Vec<_>>().join(" and ")
+        every(on)
     }
 
     fn is_same_row(&self, brought: &str) -> String {
         let key = self.link.key.iter();
         let same = key.map(|k| format!("{}.{} <=> {brought}.{}", self.shadow, quote(&k.to), quote(&k.from)));
-        same.collect::<Vec<_>>().join(" and ")
+        every(same)
     }
 
     /// Whether rows of two times can be at fault for this duplicate: rows give way by this index, or it is the one that names rows.
