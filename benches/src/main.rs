@@ -38,6 +38,12 @@ struct Cli {
     /// The server's own default settings, but for what decoding its log needs and for syncing, in place of an operator's
     #[arg(long)]
     stock: bool,
+    /// Rows of the table that `load` changes
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// Only the loads of `load` whose names contain this: `closed`, `defaults`, `gentle`
+    #[arg(long)]
+    only: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,6 +92,8 @@ impl Choice {
 struct Setting {
     server: Server,
     is_quick: bool,
+    rows: u64,
+    only: Option<String>,
 }
 
 impl Setting {
@@ -131,7 +139,8 @@ async fn main() -> ExitCode {
     let mut are_met = true;
     for kind in cli.server.kinds() {
         for bench in &benches {
-            let setting = Setting { server: Server::start(kind, cli.stock).await, is_quick: cli.quick };
+            let server = Server::start(kind, cli.stock).await;
+            let setting = Setting { server, is_quick: cli.quick, rows: cli.rows, only: cli.only.clone() };
             let record = measure(*bench, &setting).await;
             println!("{record}");
             record.save(cli.quick);

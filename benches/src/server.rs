@@ -168,7 +168,13 @@ async fn start_mysql(product: Product, is_stock: bool) -> Mysql {
         Product::MySql => builder.setting("performance_schema", "ON"),
         Product::MariaDb => builder,
     };
-    let builder = if is_stock { builder } else { builder.setting("innodb_buffer_pool_size", "1G") };
+    // As large as PostgreSQL's log may grow here. With its default of 100 MB, MySQL has all writers wait for 100 ms now and then.
+    let log = match product {
+        Product::MySql => "innodb_redo_log_capacity",
+        Product::MariaDb => "innodb_log_file_size",
+    };
+    let builder =
+        if is_stock { builder } else { builder.setting("innodb_buffer_pool_size", "1G").setting(log, "4G") };
     let server = builder.start().await;
     server.create_database(DATABASE).await;
     server

@@ -151,6 +151,21 @@ impl Session {
         self.before.extend_from_slice(b";\n");
     }
 
+    /// The same for statements that write: what the next one answers is the answer to all of them, for the server stops at the first
+    /// that fails. Sends those before by themselves where together they would be too long.
+    async fn write_then(&mut self, text: &[u8], what: &str) -> Result<()> {
+        if !self.before.is_empty() && self.before.len() + text.len() > self.statement_bytes() {
+            self.run(Vec::new(), what).await?;
+        }
+        self.before.extend_from_slice(text);
+        self.before.extend_from_slice(b";\n");
+        Ok(())
+    }
+
+    fn statement_bytes(&self) -> usize {
+        STATEMENT_BYTES.min(self.packet_bytes / 2)
+    }
+
     fn with_those_before(&mut self, text: impl Into<Vec<u8>>) -> Vec<u8> {
         let mut text: Vec<u8> = text.into();
         if self.before.is_empty() {
@@ -268,7 +283,7 @@ impl Session {
             // Nobody else writes. The checkpoint stays where it is: its table would have to be locked too, against all migrations. Should
             // this try end without a swap, what is applied now is applied again later, which changes nothing.
             self.write(batch, care).await?;
-            self.run("commit", "committing a batch under the lock").await?;
+            self.run("commit", "writing a batch and committing it under the lock").await?;
             return Ok(batch.changes());
         }
         let Writer { control, migration, epoch, .. } = self.writer.clone();
@@ -300,7 +315,7 @@ impl Session {
             batch.changes()
         );
         self.then(&text);
-        self.run("commit", "committing a batch (it may have taken effect; the control row tells)").await?;
+        self.run("commit", "writing a batch and committing it (if the answer is lost, the control row tells)").await?;
         self.turn = Some(turn);
         Ok(batch.changes())
     }
@@ -338,7 +353,7 @@ impl Session {
                 Some((head, tail)) => self.listed(&head, &gone, ("", ""), &tail, "deleting rows").await?,
                 None => {
                     self.stage_keys("_gone", &gone).await?;
-                    self.run(statements.delete_staged(), "deleting rows").await?;
+                    self.write_then(statements.delete_staged().as_bytes(), "deleting rows").await?;
                 }
             }
         }
@@ -348,11 +363,12 @@ impl Session {
             self.stage_keys("_again", &again).await?;
             if care >= Care::GivesWay {
                 for text in statements.give_way() {
-                    self.run(text, "removing rows that must give way").await?;
+                    self.write_then(text.as_bytes(), "removing rows that must give way").await?;
                 }
             }
             self.speak_text(true);
-            self.run(statements.write_again(overwrites), "writing rows that were read again").await?;
+            let text = statements.write_again(overwrites);
+            self.write_then(text.as_bytes(), "writing rows that were read again").await?;
         }
         if rows.is_empty() {
             return Ok(());
@@ -369,7 +385,7 @@ impl Session {
             self.give_way_to_staged().await?;
         }
         self.speak_text(true);
-        self.run(statements.write_staged(overwrites), "writing rows").await.map(drop)
+        self.write_then(statements.write_staged(overwrites).as_bytes(), "writing rows").await
     }
 
     /// A chunk met a unique value of another key, after it made way for itself.
@@ -413,12 +429,12 @@ impl Session {
         what: &str,
     ) -> Result<()> {
         self.speak_text(false);
-        let most = STATEMENT_BYTES.min(self.packet_bytes / 2);
+        let most = self.statement_bytes();
         let mut text: Vec<u8> = Vec::with_capacity(STATEMENT_BYTES.min(items.len() * 64) + 1024);
         for item in items {
             if text.len() + item.len() > most && !text.is_empty() {
                 text.extend_from_slice(tail.as_bytes());
-                self.run(std::mem::take(&mut text), what).await?;
+                self.write_then(&std::mem::take(&mut text), what).await?;
             }
             if text.is_empty() {
                 text.extend_from_slice(head.as_bytes());
@@ -433,7 +449,7 @@ impl Session {
             return Ok(());
         }
         text.extend_from_slice(tail.as_bytes());
-        self.run(text, what).await.map(drop)
+        self.write_then(&text, what).await
     }
 
     /// A value that the server would round or cut without a word is an error, with the rows named.
