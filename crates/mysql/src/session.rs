@@ -315,7 +315,11 @@ impl Session {
             batch.changes()
         );
         self.then(&text);
-        self.run("commit", "writing a batch and committing it (if the answer is lost, the control row tells)").await?;
+        self.run(
+            "commit",
+            "writing a batch and committing it (if the answer is lost, the control row tells)",
+        )
+        .await?;
         self.turn = Some(turn);
         Ok(batch.changes())
     }
