@@ -9,6 +9,8 @@ use crate::{
     change::Key,
     engine::{Apply, Engine},
     error::{Error, Result, Tried},
+    hook::Event,
+    phase::Phase,
     feed::Record,
     frontier::Frontier,
     plan::Plan,
@@ -34,6 +36,8 @@ pub struct Applied<P> {
     pub marker: u64,
     /// Changes applied by this process.
     pub changes: u64,
+    /// Batches applied by this process.
+    pub steps: u64,
     /// From the last applied commit to its application.
     pub lag: Duration,
     /// Records that wait in the change log.
@@ -45,7 +49,7 @@ pub struct Applied<P> {
 impl<P> Applied<P> {
     /// Nothing applied by this process yet.
     pub fn new(position: Option<P>) -> Applied<P> {
-        Applied { position, marker: 0, changes: 0, lag: Duration::ZERO, backlog: 0, backlog_disk_bytes: 0 }
+        Applied { position, marker: 0, changes: 0, steps: 0, lag: Duration::ZERO, backlog: 0, backlog_disk_bytes: 0 }
     }
 }
 
@@ -230,6 +234,7 @@ impl<E: Engine> Applier<E> {
             }
             applied.marker = applied.marker.max(self.marker);
             applied.changes += self.batch.changes();
+            applied.steps += 1;
             applied.lag = if self.committed > 0 { since(self.committed) } else { Duration::ZERO };
             applied.backlog = stats.records + self.ahead.records.len() as u64;
             applied.backlog_disk_bytes = stats.disk_bytes;
@@ -322,6 +327,19 @@ impl<E: Engine> Clone for Opener<E> {
 }
 
 impl<E: Engine> Opener<E> {
+    /// What hooks are told.
+    pub fn event(&self, event: &'static str, phase: Phase, message: Option<String>) -> Event {
+        Event {
+            event,
+            at: jiff::Timestamp::now().to_string(),
+            migration: self.migration,
+            table: self.plan.source.to_string(),
+            phase: phase.name().to_string(),
+            message,
+            detail: serde_json::Value::Null,
+        }
+    }
+
     /// Opens a session with this role.
     pub async fn open(&self, role: &str) -> Result<E::Session> {
         self.engine.session(&self.plan, self.migration, self.epoch, role).await

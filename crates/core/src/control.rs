@@ -64,6 +64,8 @@ pub enum Command {
     Verify,
     /// Give up and remove everything.
     Abort,
+    /// Change a setting. It is stored with the migration; whoever runs it reads all of them again.
+    Throttle,
 }
 
 impl Command {
@@ -75,14 +77,21 @@ impl Command {
             Command::Cutover => "cutover",
             Command::Verify => "verify",
             Command::Abort => "abort",
+            Command::Throttle => "throttle",
         }
     }
 
     /// The command of this name.
     pub fn parse(name: &str) -> Option<Command> {
-        [Command::Pause, Command::Resume, Command::Cutover, Command::Verify, Command::Abort]
-            .into_iter()
-            .find(|c| c.name() == name)
+        let all = [
+            Command::Pause,
+            Command::Resume,
+            Command::Cutover,
+            Command::Verify,
+            Command::Abort,
+            Command::Throttle,
+        ];
+        all.into_iter().find(|c| c.name() == name)
     }
 }
 
@@ -174,6 +183,21 @@ pub trait Control<E: Engine>: Send + Sync + 'static {
         who: &str,
         command: &Command,
     ) -> impl Future<Output = Result<bool>> + Send;
+    /// Stores a setting of a migration, and tells whoever runs it. Returns true if a runner holds it now.
+    fn set(
+        &self,
+        migration: i64,
+        who: &str,
+        name: &str,
+        value: &str,
+    ) -> impl Future<Output = Result<bool>> + Send;
+    /// The settings that were stored with a migration, oldest first: name and value.
+    fn settings(&self, migration: i64) -> impl Future<Output = Result<Vec<(String, String)>>> + Send;
+    /// Waits until somebody may have given a command. Engines that cannot be told wait for ever: commands are looked for all the time
+    /// anyway. Cancel-safe.
+    fn nudged(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
     /// Whether the server takes names for the same that differ in case alone, which not every engine knows without asking.
     fn ignores_case(&self) -> impl Future<Output = Result<bool>> + Send {
         async { Ok(false) }

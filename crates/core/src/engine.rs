@@ -15,7 +15,7 @@ use crate::{
     plan::{Plan, Request},
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, future::Future, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 
 /// A point in the change stream.
 pub trait Position:
@@ -203,6 +203,8 @@ pub struct Caps {
     pub drains_through_lock: bool,
     /// How names are typed.
     pub spelling: Spelling,
+    /// What people call the log that changes are read from: `WAL`, `binlog`.
+    pub log: &'static str,
 }
 
 /// How an operator spells the name of a table.
@@ -216,8 +218,8 @@ pub struct Spelling {
     pub ignores_case: bool,
 }
 
-/// Readings that the throttle needs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Readings that the throttle and the forecast need.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Load {
     /// The largest replay lag of a replica; `None` where there is no replica.
     pub replica_lag: Option<Duration>,
@@ -225,6 +227,18 @@ pub struct Load {
     pub active_sessions: u64,
     /// Bytes of the change stream that the server keeps for us.
     pub retained_bytes: u64,
+    /// The same in hundredths of what the server is willing to keep; `None`: it has no limit.
+    pub retained_percent: Option<f64>,
+    /// Old versions of rows that cannot be purged yet; `None` where there is no such thing.
+    pub undo: Option<u64>,
+    /// Vacuums at work on the table; `None` where there is no such thing.
+    pub vacuums: Option<u64>,
+    /// The table's age in hundredths of what makes the server vacuum it; `None` where there is no such thing.
+    pub wraparound_percent: Option<f64>,
+    /// Finished files of the log that are not archived yet; `None` where nothing is archived.
+    pub archive_files: Option<u64>,
+    /// Signals whose reading failed while others did not, and why.
+    pub unreadable: BTreeMap<&'static str, String>,
 }
 
 /// One database product. Implemented by the engines, and by the model that simulations use.
@@ -323,6 +337,16 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     ) -> impl Future<Output = Result<()>> + Send;
     /// What the table now lacks of the planned definition, for people; empty: the change is there.
     fn lacks(&self, plan: &Plan) -> impl Future<Output = Result<Vec<String>>> + Send;
-    /// Readings for the throttle.
-    fn load(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Load>> + Send;
+    /// Readings for the throttle. `replicas`: their lag, too, which may have to be asked of each of them.
+    fn load(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        replicas: bool,
+    ) -> impl Future<Output = Result<Load>> + Send;
+    /// Commits something small in the control tables, and says how long that took.
+    fn probe_commit(&self, migration: i64) -> impl Future<Output = Result<Duration>> + Send;
+    /// Runs a query of the operator's own, which must not change anything. Gives the first column of its first row as text; `None`: no
+    /// row, or NULL.
+    fn ask(&self, query: &str) -> impl Future<Output = Result<Option<String>>> + Send;
 }

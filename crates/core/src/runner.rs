@@ -5,7 +5,8 @@
 
 use crate::{
     apply::{Applied, Applier, Applying, Ledger, Manner, Opener},
-    config::{Config, CutoverWhen},
+    clock,
+    config::{Config, CutoverWhen, Live},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
     cutover::{self, Attempt, Stall},
@@ -13,6 +14,7 @@ use crate::{
     error::{Error, Kind, Result, Tried},
     feed, folder,
     frontier::Frontier,
+    hook::{self, Hooks},
     offline::give_up,
     phase::Phase,
     plan::{Plan, Strategy},
@@ -20,6 +22,7 @@ use crate::{
     steward::{self, Desk},
     throttle::Throttle,
     verify::{self, Markers, Verifying},
+    window::Calendar,
 };
 use std::{
     future::Future,
@@ -39,16 +42,57 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Tries at the index phase where a row from the future stood in the way of an index.
 const INDEX_TRIES: u32 = 5;
 
-/// Carries the plan through, or goes on with what an earlier runner left. `stop` set to true ends it at the next safe point.
+/// Beyond what an attempt at the swap may take, its window must have this much left.
+const WINDOW_ROOM: Duration = Duration::from_secs(1);
+
+/// Carries the plan through, and tells the hooks how it ended. See [`carry`].
 ///
 /// # Errors
-/// See [`Kind`]. Whatever the error, the source is in use and untouched unless the report or the error says that it was swapped.
+/// See [`carry`].
 pub async fn run<E: Engine>(
     engine: &E,
     plan: Plan,
     config: Config,
     progress: watch::Sender<Progress>,
     stop: watch::Receiver<bool>,
+) -> Result<Report> {
+    let calling = hook::start(config.hooks.clone());
+    let (hooks, shown) = (calling.hooks(), progress.subscribe());
+    let ended = carry(engine, plan.clone(), config, progress, stop, &hooks).await;
+    let (event, migration, message, detail) = match &ended {
+        Ok(report) => {
+            ("success", report.migration, None, serde_json::to_value(report).unwrap_or_default())
+        }
+        Err(e) => {
+            let detail = serde_json::json!({ "kind": e.kind, "next": e.next });
+            ("failure", hooks.migration(), Some(e.message.clone()), detail)
+        }
+    };
+    hooks.tell(hook::Event {
+        event,
+        at: jiff::Timestamp::now().to_string(),
+        migration,
+        table: plan.source.to_string(),
+        phase: if ended.is_ok() { Phase::Done } else { shown.borrow().phase }.name().to_string(),
+        message,
+        detail,
+    });
+    drop(hooks);
+    calling.end().await;
+    ended
+}
+
+/// Carries the plan through, or goes on with what an earlier runner left. `stop` set to true ends it at the next safe point.
+///
+/// # Errors
+/// See [`Kind`]. Whatever the error, the source is in use and untouched unless the report or the error says that it was swapped.
+async fn carry<E: Engine>(
+    engine: &E,
+    plan: Plan,
+    config: Config,
+    progress: watch::Sender<Progress>,
+    stop: watch::Receiver<bool>,
+    hooks: &Hooks,
 ) -> Result<Report> {
     if plan.strategy == Strategy::Direct {
         return crate::direct::run(engine, plan, &config, &stop).await;
@@ -57,7 +101,7 @@ pub async fn run<E: Engine>(
     let mut phases = Vec::new();
     loop {
         let before = progress.borrow().rows_copied + progress.borrow().changes;
-        let attempt = once(engine, &plan, &config, &progress, &stop, &mut phases, started);
+        let attempt = once(engine, &plan, (&config, hooks), &progress, &stop, &mut phases, started);
         match attempt.await {
             // After a lost connection the server may hold our own former lock for a moment longer.
             Err(e)
@@ -84,7 +128,7 @@ pub async fn run<E: Engine>(
 async fn once<E: Engine>(
     engine: &E,
     plan: &Plan,
-    config: &Config,
+    (config, hooks): (&Config, &Hooks),
     progress: &watch::Sender<Progress>,
     stop: &watch::Receiver<bool>,
     phases: &mut Vec<(String, f64)>,
@@ -95,7 +139,8 @@ async fn once<E: Engine>(
     if migration.resumed {
         control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
     }
-    let mut run = Run::new(engine, config, progress, stop, control, migration);
+    hooks.of(migration.id);
+    let mut run = Run::new(engine, (config, hooks), progress, stop, control, migration);
     let ended = run.phases(phases).await;
     run.tasks.shutdown().await;
     folder::remove(&run.log_directory());
@@ -134,6 +179,8 @@ async fn once<E: Engine>(
 /// One attempt's state. Owns the tasks.
 struct Run<'a, E: Engine> {
     config: &'a Config,
+    live: Live,
+    hooks: Hooks,
     stop: watch::Receiver<bool>,
     control: Arc<E::Control>,
     migration: Migration<E>,
@@ -159,7 +206,7 @@ struct Run<'a, E: Engine> {
 impl<'a, E: Engine> Run<'a, E> {
     fn new(
         engine: &E,
-        config: &'a Config,
+        (config, hooks): (&'a Config, &Hooks),
         progress: &'a watch::Sender<Progress>,
         stop: &watch::Receiver<bool>,
         control: Arc<E::Control>,
@@ -174,7 +221,7 @@ impl<'a, E: Engine> Run<'a, E> {
         let counters = Arc::new(Counters::default());
         counters.rows.store(migration.copy.rows, Ordering::Relaxed);
         let applied = watch::Sender::new(Applied::new(migration.applied.clone()));
-        let throttle = Throttle::default();
+        let (throttle, live) = (Throttle::default(), Live::new(config.clone()));
         let (tell, commands) = mpsc::channel(16);
         let failures = mpsc::channel(16);
         let desk = Desk::new(migration.phase);
@@ -183,7 +230,8 @@ impl<'a, E: Engine> Run<'a, E> {
             steward::Steward {
                 opener: opener.clone(),
                 control: Arc::clone(&control),
-                config: config.clone(),
+                live: live.clone(),
+                hooks: hooks.clone(),
                 desk: desk.clone(),
                 counters: Arc::clone(&counters),
                 applied: applied.subscribe(),
@@ -196,6 +244,8 @@ impl<'a, E: Engine> Run<'a, E> {
         );
         Run {
             config,
+            live,
+            hooks: hooks.clone(),
             stop: stop.clone(),
             control,
             opener,
@@ -263,6 +313,7 @@ impl<'a, E: Engine> Run<'a, E> {
     async fn save(&mut self, phase: Phase) -> Result<()> {
         self.control.save_phase(self.migration.id, self.migration.epoch, phase).await?;
         info!(phase = %phase, "phase begins");
+        self.hooks.tell(self.opener.event("phase", phase, None));
         self.migration.phase = phase;
         Ok(())
     }
@@ -280,7 +331,8 @@ impl<'a, E: Engine> Run<'a, E> {
                     Command::Abort => return Err(Error::new(Kind::Aborted, "aborted by an operator")),
                     Command::Cutover => self.cutover_now = true,
                     Command::Verify => desk.ask_verify(),
-                    Command::Pause | Command::Resume => {}
+                    // The steward has seen to these.
+                    Command::Pause | Command::Resume | Command::Throttle => {}
                 },
                 done = &mut work => return done,
             }
@@ -315,8 +367,9 @@ impl<'a, E: Engine> Run<'a, E> {
         let frontier = Frontier::new(horizon);
         let applier = Applier::new(reader, frontier.clone(), self.ledger.clone(), self.applied.clone());
         let (failures, applied) = (self.failures.0.clone(), self.applied.subscribe());
+        let counters = Arc::clone(&self.counters);
         self.tasks.spawn(async move {
-            if let Err(e) = feed::run::<E>(stream, writer, applied).await {
+            if let Err(e) = feed::run::<E>(stream, writer, applied, &counters.waiting).await {
                 drop(failures.send(e.while_trying("reading the change stream")).await);
             }
         });
@@ -367,10 +420,9 @@ impl<'a, E: Engine> Run<'a, E> {
             control: Arc::clone(&self.control),
             throttle: self.throttle.clone(),
             counters: Arc::clone(&self.counters),
-            chunk_time: self.config.chunk_time,
-            pace: self.config.pace(),
+            live: self.live.clone(),
         };
-        let work = copy::run(copying, self.migration.copy.clone(), self.config.copy_workers);
+        let work = copy::run(copying, self.migration.copy.clone());
         // A stop lets every copier come to its chunk's edge first.
         let (throttle, mut stop) =
             (self.throttle.clone(), std::mem::replace(&mut self.stop, watch::channel(false).1));
@@ -386,7 +438,10 @@ impl<'a, E: Engine> Run<'a, E> {
             })
             .await;
         self.stop = original;
-        copied?;
+        if !copied? {
+            // Something closed the throttle, and is about to say why.
+            return self.guarded(std::future::pending()).await;
+        }
         Ok(Phase::Index)
     }
 
@@ -425,12 +480,12 @@ impl<'a, E: Engine> Run<'a, E> {
 
     async fn verify(&mut self) -> Result<Phase> {
         if self.config.verify {
-            self.compare().await?;
+            self.compare(self.throttle.clone()).await?;
         }
         Ok(Phase::Ready)
     }
 
-    async fn compare(&mut self) -> Result<()> {
+    async fn compare(&mut self, throttle: Throttle) -> Result<()> {
         self.desk.detail("comparing rows");
         let verifying = Verifying {
             opener: self.opener.clone(),
@@ -438,17 +493,19 @@ impl<'a, E: Engine> Run<'a, E> {
             markers: Arc::clone(&self.markers),
             applied: self.applied.clone(),
             counters: Arc::clone(&self.counters),
-            chunk_time: self.config.chunk_time,
-            pace: self.config.pace(),
+            throttle,
+            live: self.live.clone(),
         };
-        self.guarded(verify::run(verifying, self.config.copy_workers)).await
+        let workers = self.live.with(|c| c.copy_workers);
+        self.guarded(verify::run(verifying, workers)).await
     }
 
     /// Holds until the operator or the window says so.
     async fn ready(&mut self) -> Result<Phase> {
         loop {
             if self.desk.take_verify() {
-                let compared = self.compare().await;
+                // Somebody has asked for it now.
+                let compared = self.compare(Throttle::default()).await;
                 let text = match &compared {
                     Ok(()) => {
                         let rows = self.counters.verified.load(Ordering::Relaxed);
@@ -459,24 +516,50 @@ impl<'a, E: Engine> Run<'a, E> {
                 self.control.note(self.migration.id, &self.config.who, &text).await?;
                 compared?;
             }
-            let is_time = match &self.config.cutover {
-                CutoverWhen::Auto => true,
-                CutoverWhen::Manual => false,
-                CutoverWhen::Window(windows) => windows.is_open(jiff::Timestamp::now()),
-            };
-            if is_time || std::mem::take(&mut self.cutover_now) {
+            if self.cutover_now || self.is_cutover_time() {
                 self.catch_up().await?;
-                return Ok(Phase::Cutover);
+                // Catching up may have taken longer than the window had left.
+                if self.cutover_now || self.is_cutover_time() {
+                    return Ok(Phase::Cutover);
+                }
             }
-            self.desk.detail(match &self.config.cutover {
-                CutoverWhen::Manual => "in step; waiting for `shadowswap cutover`",
-                CutoverWhen::Auto | CutoverWhen::Window(_) => "in step; waiting for the cutover window",
-            });
+            self.desk.detail(&self.waits_for());
             self.guarded(async {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 Ok(())
             })
             .await?;
+        }
+    }
+
+    /// When to cut over, unless it is when somebody says so.
+    fn cutover_calendar(&self) -> Option<Calendar> {
+        self.live.with(|c| {
+            let windows = match &c.cutover {
+                CutoverWhen::Auto => crate::window::Windows::default(),
+                CutoverWhen::Manual => return None,
+                CutoverWhen::Window(windows) => windows.clone(),
+            };
+            Some(Calendar { windows, blackouts: c.blackouts.clone() })
+        })
+    }
+
+    /// Whether an attempt that begins now is over before its window is.
+    fn is_cutover_time(&self) -> bool {
+        let needs = self.live.with(|c| c.stall_budget) + WINDOW_ROOM;
+        self.cutover_calendar().is_some_and(|calendar| calendar.fits(clock::now(), needs))
+    }
+
+    fn waits_for(&self) -> String {
+        let Some(calendar) = self.cutover_calendar() else {
+            return "in step; waiting for `shadowswap cutover`".to_string();
+        };
+        let now = clock::now();
+        // A window that is open and too short for an attempt is none.
+        let after = calendar.closes_at(now).unwrap_or(now);
+        match calendar.next_open(after) {
+            Some(at) => format!("in step; waiting for the cutover window at {at}"),
+            None => "in step; waiting for the cutover window, which never opens".to_string(),
         }
     }
 
@@ -486,8 +569,13 @@ impl<'a, E: Engine> Run<'a, E> {
         if let Some(applying) = &self.applying {
             applying.hurry();
         }
-        while tried < self.config.cutover_attempts {
+        while tried < self.live.with(|c| c.cutover_attempts) {
             self.catch_up().await?;
+            if !self.cutover_now && !self.is_cutover_time() && self.cutover_calendar().is_some() {
+                let who = &self.config.who;
+                self.control.note(self.migration.id, who, "the cutover window has ended; waiting for the next").await?;
+                return Ok(Phase::Ready);
+            }
             let opener = self.opener.clone();
             let obstacles = self
                 .guarded(async move { opener.engine.obstacles(&opener.plan, opener.migration).await })
@@ -495,17 +583,22 @@ impl<'a, E: Engine> Run<'a, E> {
             tried += 1;
             self.attempts += 1;
             self.desk.attempts(self.attempts);
-            self.desk.detail(&format!("attempt {tried} of {}", self.config.cutover_attempts));
+            let attempts = self.live.with(|c| c.cutover_attempts);
+            self.desk.detail(&format!("attempt {tried} of {attempts}"));
             if obstacles.iter().any(|o| o.blocks) {
                 why = Error::new(Kind::Budget, format!("in the way: {}", cutover::in_the_way(&obstacles)));
             } else {
-                let budget = self.config.stall_budget;
+                let budget = self.live.with(|c| c.stall_budget);
                 let attempt =
                     cutover::attempt(&self.opener, &mut self.applying, &self.markers, &self.applied, budget);
                 match attempt.await? {
                     Attempt::Swapped(stall, locked) => {
                         self.stall = stall;
+                        self.cutover_now = false;
                         self.swapped_at = jiff::Timestamp::now().to_string();
+                        let mut event = self.opener.event("cutover", Phase::Guard, None);
+                        event.detail = serde_json::json!({ "attempt": self.attempts, "swapped": true, "stall_ms": ms(self.stall.whole) });
+                        self.hooks.tell(event);
                         // The clients that waited go first: sessions that end, and whatever we ask, cost the server time too.
                         // (Measured on two cores: closing the lock's two sessions at once had clients wait for 4 ms more.)
                         tokio::time::sleep(BREATH).await;
@@ -521,6 +614,9 @@ impl<'a, E: Engine> Run<'a, E> {
                 }
             }
             info!(attempt = tried, error = %why, "no cutover yet");
+            let mut event = self.opener.event("cutover", Phase::Cutover, Some(why.message.clone()));
+            event.detail = serde_json::json!({ "attempt": self.attempts, "swapped": false });
+            self.hooks.tell(event);
             let note = format!("cutover attempt {tried}: {}", why.message);
             self.control.note(self.migration.id, &self.config.who, &note).await?;
             self.guarded(async move {
@@ -530,7 +626,7 @@ impl<'a, E: Engine> Run<'a, E> {
             .await?;
         }
         self.save(Phase::Ready).await?;
-        let budget = self.config.stall_budget.as_millis();
+        let budget = self.live.with(|c| c.stall_budget).as_millis();
         let table = &self.opener.plan.source;
         Err(Error::new(
             Kind::Budget,

@@ -13,6 +13,7 @@ mod error;
 mod floor;
 mod inline;
 mod lacks;
+mod load;
 mod pgpass;
 mod plan;
 mod prepare;
@@ -47,8 +48,15 @@ use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
     plan::{Plan, Request},
 };
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::Mutex;
+use tokio_postgres::SimpleQueryMessage;
 
 impl shadowswap_core::Position for Lsn {}
 
@@ -60,6 +68,11 @@ pub struct Postgres {
     spool: Arc<PathBuf>,
     /// Kept open for readings that are taken every second.
     probe: Arc<Mutex<Option<Connection>>>,
+    /// The same for small commits.
+    commit: Arc<Mutex<Option<Connection>>>,
+    /// The same for each query of the operator's own.
+    queries: Arc<Mutex<HashMap<String, Connection>>>,
+    watch: Arc<load::Watch>,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -84,7 +97,22 @@ impl Postgres {
             control_schema: control_schema.into(),
             spool: Arc::new(std::env::temp_dir()),
             probe: Arc::default(),
+            commit: Arc::default(),
+            queries: Arc::default(),
+            watch: Arc::default(),
         })
+    }
+
+    /// Follows the lag of these replicas instead of those that are attached: `host`, `host:port`, or a URL.
+    ///
+    /// # Errors
+    /// `Usage` if one is no address.
+    pub fn watching(mut self, replicas: &[String]) -> Result<Postgres> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let beside = |address: &String| self.options.beside(address, &environment);
+        let named = replicas.iter().map(beside).collect::<std::result::Result<_, _>>();
+        self.watch = Arc::new(load::Watch::new(named.map_err(|e| Error::usage(e.to_string()))?));
+        Ok(self)
     }
 
     /// Spools large unfinished transactions in this folder instead of the system's one for temporary files.
@@ -121,6 +149,7 @@ impl Engine for Postgres {
             builds_indexes_late: true,
             drains_through_lock: false,
             spelling: Spelling { quote: '"', folds: true, ignores_case: false },
+            log: "WAL",
         }
     }
 
@@ -245,15 +274,59 @@ impl Engine for Postgres {
         Ok(lacks::lacks(&now, &detail.shadow))
     }
 
-    async fn load(&self, _plan: &Plan, migration: i64) -> Result<Load> {
+    async fn load(&self, plan: &Plan, migration: i64, replicas: bool) -> Result<Load> {
         let mut probe = self.probe.lock().await;
         let connection = match probe.take() {
             Some(connection) => connection,
             None => self.connect_for("probe", migration).await?,
         };
-        let load = prepare::load(connection.client(), migration).await?;
+        let load = self.watch.load(connection.client(), plan, migration, replicas).await?;
         // Only a connection that has just answered is kept.
         *probe = Some(connection);
         Ok(load)
+    }
+
+    async fn probe_commit(&self, migration: i64) -> Result<Duration> {
+        let mut kept = self.commit.lock().await;
+        let connection = match kept.take() {
+            Some(connection) => connection,
+            None => self.connect_for("commit", migration).await?,
+        };
+        let text = format!(
+            "insert into {}.probe (migration, at) values ($1, clock_timestamp())\n\
+             on conflict (migration) do update set at = excluded.at",
+            self.control_name()
+        );
+        let client = connection.client();
+        let statement = client.prepare(&text).await.map_err(|e| server(e, "preparing a small commit"))?;
+        let sent = Instant::now();
+        client.execute(&statement, &[&migration]).await.map_err(|e| server(e, "committing something small"))?;
+        let took = sent.elapsed();
+        *kept = Some(connection);
+        Ok(took)
+    }
+
+    async fn ask(&self, query: &str) -> Result<Option<String>> {
+        let kept = self.queries.lock().await.remove(query);
+        let connection = match kept {
+            Some(connection) => connection,
+            None => {
+                let connection = self.connect("query").await?;
+                let careful = "set default_transaction_read_only = on; set statement_timeout = '4s'";
+                let set = connection.client().batch_execute(careful).await;
+                set.map_err(|e| server(e, "setting up a session for a query"))?;
+                let path = catalog::user_search_path(connection.client()).await?;
+                sql::set_search_path(connection.client(), &path, false).await?;
+                connection
+            }
+        };
+        let answer = connection.client().simple_query(query).await;
+        let messages = answer.map_err(|e| server(e, format_args!("running the query {query:?}")))?;
+        let first = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_string)),
+            _ => None,
+        });
+        self.queries.lock().await.insert(query.to_string(), connection);
+        Ok(first.flatten())
     }
 }

@@ -334,21 +334,3 @@ pub async fn direct(
     transaction.execute(&text, &[&migration]).await.map_err(|e| server(e, "noting the change"))?;
     transaction.commit().await.map_err(|e| server(e, "committing the change"))
 }
-
-/// Readings for the throttle.
-pub async fn load(client: &Client, migration: i64) -> Result<Load> {
-    let slot = slot_name(client, migration).await?;
-    let text = "select\n\
-        (select max(extract(epoch from coalesce(r.replay_lag, interval '0')))::float8 from pg_stat_replication r\n\
-         where not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')),\n\
-        (select count(*) from pg_stat_activity where state = 'active' and backend_type = 'client backend'\n\
-         and application_name not like 'shadowswap/%'),\n\
-        (select coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint from pg_replication_slots where slot_name = $1)";
-    let row = client.query_one(text, &[&slot]).await.map_err(|e| server(e, "reading the server's load"))?;
-    let lag: Option<f64> = row.get(0);
-    Ok(Load {
-        replica_lag: lag.map(|s| Duration::from_secs_f64(s.max(0.0))),
-        active_sessions: row.get::<_, i64>(1).max(0) as u64,
-        retained_bytes: row.get::<_, Option<i64>>(2).unwrap_or(0).max(0) as u64,
-    })
-}

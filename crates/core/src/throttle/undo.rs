@@ -1,0 +1,16 @@
+//! InnoDB's history list: old versions of rows that cannot be purged yet.
+
+use super::signal::{Loads, Sampling, Signal, given};
+
+/// InnoDB's history list: old versions of rows that cannot be purged yet.
+pub struct Undo(pub(super) Loads);
+
+impl Signal for Undo {
+    fn name(&self) -> &str {
+        "undo"
+    }
+
+    fn sample(&mut self) -> Sampling<'_> {
+        Box::pin(self.0.read("undo", |load| given(load.undo.map(|n| n as f64))))
+    }
+}
