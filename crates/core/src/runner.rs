@@ -148,6 +148,9 @@ async fn once<E: Engine>(
     match ended {
         Ok(()) => {
             let report = run.report(phases, started);
+            if let Ok(text) = serde_json::to_string(&report) {
+                control.keep(migration.id, &text).await?;
+            }
             control.close(migration.id, None, Some(report.stall_ms)).await?;
             Ok(report)
         }
@@ -307,6 +310,7 @@ impl<'a, E: Engine> Run<'a, E> {
             Phase::Guard => self.finish().await.map(Some),
             Phase::Done => Ok(None),
             Phase::Aborted => Err(Error::new(Kind::Aborted, "this migration was aborted")),
+            Phase::RolledBack => Err(Error::new(Kind::RolledBack, "this migration was rolled back")),
         }
     }
 
@@ -331,6 +335,7 @@ impl<'a, E: Engine> Run<'a, E> {
                     Command::Abort => return Err(Error::new(Kind::Aborted, "aborted by an operator")),
                     Command::Cutover => self.cutover_now = true,
                     Command::Verify => desk.ask_verify(),
+                    Command::Rollback | Command::Finish { .. } => {}
                     // The steward has seen to these.
                     Command::Pause | Command::Resume | Command::Throttle => {}
                 },
@@ -664,6 +669,7 @@ impl<'a, E: Engine> Run<'a, E> {
             stall_steps: self.stall.steps.iter().map(|(name, took)| (name.to_string(), ms(*took))).collect(),
             swapped_at: self.swapped_at.clone(),
             attempts: self.attempts,
+            guard: None,
             elapsed_s: started.elapsed().as_secs_f64(),
             phases: phases.to_vec(),
         }

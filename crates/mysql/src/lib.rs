@@ -16,6 +16,7 @@ pub mod floor;
 pub mod gtid;
 mod keeper;
 pub mod lacks;
+mod load;
 pub mod literal;
 pub mod marks;
 pub mod plan;
@@ -40,6 +41,7 @@ pub use tail::Stream;
 
 use crate::{
     connect::{Charset, ConnectOptions},
+    error::server,
     marks::Marks,
     plan::Detail,
     replica::Watch,
@@ -48,13 +50,19 @@ use crate::{
     statements::Statements,
     stream::Changes,
 };
-use mysql_async::Conn;
+use mysql_async::{Conn, Row, prelude::Queryable};
 use sha2::{Digest, Sha256};
 use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
     plan::{Plan, Request, Strategy},
 };
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::Mutex;
 
 /// One MySQL or MariaDB server. Cheap to clone.
@@ -66,8 +74,15 @@ pub struct MySql {
     probe: Arc<Mutex<Option<Conn>>>,
     marks: Arc<Marks>,
     collisions: Arc<session::Collisions>,
-    /// Follows the lag of replicas, where that is asked for.
+    /// Follows the lag of replicas, where that is asked for from the beginning; the plan checks then whether they can be asked.
     watch: Option<Arc<Watch>>,
+    /// The same where it is asked for later.
+    later: Arc<Watch>,
+    /// Kept open for small commits.
+    commit: Arc<Mutex<Option<Conn>>>,
+    /// The same for each query of the operator's own.
+    queries: Arc<Mutex<HashMap<String, Conn>>>,
+    readings: Arc<Mutex<load::Memory>>,
 }
 
 impl std::fmt::Debug for MySql {
@@ -99,6 +114,10 @@ impl MySql {
             marks: Arc::default(),
             collisions: Arc::default(),
             watch: None,
+            later: Arc::new(Watch::new(&[])),
+            commit: Arc::default(),
+            queries: Arc::default(),
+            readings: Arc::default(),
         })
     }
 
@@ -152,6 +171,7 @@ impl Engine for MySql {
             builds_indexes_late: true,
             drains_through_lock: true,
             spelling: Spelling { quote: '`', folds: false, ignores_case: false },
+            log: "binlog",
         }
     }
 
@@ -168,7 +188,7 @@ impl Engine for MySql {
         let mut plan = plan::plan(&mut conn, request).await?;
         if let Some(watch) = self.watch.as_ref().filter(|_| plan.strategy == Strategy::Shadow) {
             let product = Detail::of(&plan)?.server;
-            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema).await;
+            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema, None).await;
             plan.findings.push(replica::finding(lags));
         }
         Ok(plan)
@@ -178,6 +198,10 @@ impl Engine for MySql {
         let detail = Detail::of(plan)?;
         let mut conn = self.connect("prepare").await?;
         prepare::prepare(&mut conn, plan, &detail, &self.control_name(), migration).await
+    }
+
+    async fn reverse(&self, plan: &Plan, _migration: i64) -> Result<Plan> {
+        Err(Error::refused(format!("going back is not possible yet: {}", plan.source)))
     }
 
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Position>) -> Result<Stream> {
@@ -294,22 +318,69 @@ impl Engine for MySql {
         Ok(lacks::lacks(&now, &detail.shadow))
     }
 
-    async fn load(&self, plan: &Plan, _migration: i64) -> Result<Load> {
+    async fn load(&self, plan: &Plan, migration: i64, replicas: bool) -> Result<Load> {
+        let product = Detail::of(plan)?.server;
         let mut probe = self.probe.lock().await;
         let mut conn = match probe.take() {
             Some(conn) => conn,
             None => self.connect("probe").await.tried("reading the server's load")?,
         };
-        let mut load = prepare::load(&mut conn).await?;
-        if let Some(watch) = &self.watch {
-            let product = Detail::of(plan)?.server;
-            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema).await;
-            *probe = Some(conn);
-            load.replica_lag = lags?.into_iter().map(|(_, lag)| lag).max();
-            return Ok(load);
+        let control = self.control_name();
+        let mut memory = self.readings.lock().await;
+        let mut load = load::load(&mut conn, &product, &control, migration, &mut memory).await?;
+        if replicas {
+            let watch = self.watch.as_ref().unwrap_or(&self.later);
+            let beat = Some(replica::Beat { control: &control, migration });
+            match watch.lags(&mut conn, &product, &self.options, &self.control_schema, beat).await {
+                Ok(lags) => load.replica_lag = lags.into_iter().map(|(_, lag)| lag).max(),
+                // A connection that was lost is not kept.
+                Err(e) if e.is_transient() && conn.ping().await.is_err() => return Err(e),
+                Err(e) => drop(load.unreadable.insert("replica-lag", e.message)),
+            }
         }
         // Only a connection that has just answered is kept.
         *probe = Some(conn);
         Ok(load)
+    }
+
+    async fn probe_commit(&self, migration: i64) -> Result<Duration> {
+        let mut kept = self.commit.lock().await;
+        let mut conn = match kept.take() {
+            Some(conn) => conn,
+            None => self.connect("commit").await?,
+        };
+        let text = format!(
+            "replace into {}.probe (migration, at) values ({migration}, utc_timestamp(6))",
+            self.control_name()
+        );
+        let sent = Instant::now();
+        conn.query_drop(text).await.map_err(|e| server(e, "committing something small"))?;
+        let took = sent.elapsed();
+        *kept = Some(conn);
+        Ok(took)
+    }
+
+    async fn ask(&self, query: &str) -> Result<Option<String>> {
+        let kept = self.queries.lock().await.remove(query);
+        let mut conn = match kept {
+            Some(conn) => conn,
+            None => {
+                let mut conn = self.connect("query").await?;
+                conn.query_drop("set session transaction read only")
+                    .await
+                    .map_err(|e| server(e, "setting up a session for a query"))?;
+                conn
+            }
+        };
+        let row: Option<Row> = conn
+            .query_first(query)
+            .await
+            .map_err(|e| server(e, format_args!("running the query {query:?}")))?;
+        self.queries.lock().await.insert(query.to_string(), conn);
+        match row.and_then(|mut row| row.take_opt::<Option<String>, _>(0)) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(text),
+            Some(Err(_)) => Err(Error::refused(format!("the query {query:?} gives neither text nor a number"))),
+        }
     }
 }

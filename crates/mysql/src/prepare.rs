@@ -336,14 +336,3 @@ pub async fn direct(
     }
     Ok(())
 }
-
-/// Readings for the throttle.
-pub async fn load(conn: &mut Conn) -> Result<Load> {
-    let found: Option<(String, u64)> = conn
-        .query_first("show global status like 'Threads_running'")
-        .await
-        .map_err(|e| server(e, "reading the server's load"))?;
-    // One of them is this reading.
-    let active_sessions = found.map_or(0, |(_, running)| running.saturating_sub(1));
-    Ok(Load { replica_lag: None, active_sessions, retained_bytes: 0 })
-}
