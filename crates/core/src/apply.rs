@@ -9,10 +9,10 @@ use crate::{
     change::Key,
     engine::{Apply, Engine},
     error::{Error, Result, Tried},
-    hook::Event,
-    phase::Phase,
     feed::Record,
     frontier::Frontier,
+    hook::Event,
+    phase::Phase,
     plan::Plan,
 };
 use shadowswap_changelog::Reader;
@@ -49,7 +49,15 @@ pub struct Applied<P> {
 impl<P> Applied<P> {
     /// Nothing applied by this process yet.
     pub fn new(position: Option<P>) -> Applied<P> {
-        Applied { position, marker: 0, changes: 0, steps: 0, lag: Duration::ZERO, backlog: 0, backlog_disk_bytes: 0 }
+        Applied {
+            position,
+            marker: 0,
+            changes: 0,
+            steps: 0,
+            lag: Duration::ZERO,
+            backlog: 0,
+            backlog_disk_bytes: 0,
+        }
     }
 }
 

@@ -57,8 +57,10 @@ pub struct Config {
     pub signals: Vec<Custom>,
     /// What is watched during the guard, and its limits.
     pub watches: Vec<Custom>,
-    /// Limits of what is watched during the guard.
+    /// Limits of what is watched during the guard. Without one, anything above 0 is too much.
     pub watch_limits: Vec<Limit>,
+    /// How long a limit must be broken before it counts. Default 1 min.
+    pub watch_for: Duration,
     /// Copying waits while this file is there.
     pub flag_file: Option<PathBuf>,
     /// Stop, resumable, when changes have come in faster than they can be applied for this long. Default 10 min.
@@ -110,6 +112,17 @@ impl Config {
         }
         for custom in &self.signals {
             add(Limit::new(&custom.name, 0.0, Unit::Count));
+        }
+        all
+    }
+
+    /// The limits of everything that is watched during the guard.
+    pub fn all_watches(&self) -> Vec<Limit> {
+        let mut all = self.watch_limits.clone();
+        for watch in &self.watches {
+            if all.iter().all(|l| l.name != watch.name) {
+                all.push(Limit::new(&watch.name, 0.0, Unit::Count));
+            }
         }
         all
     }
@@ -199,6 +212,7 @@ impl Default for Config {
             signals: Vec::new(),
             watches: Vec::new(),
             watch_limits: Vec::new(),
+            watch_for: Duration::from_secs(60),
             flag_file: None,
             overload_after: Duration::from_secs(600),
             hooks: Vec::new(),

@@ -12,6 +12,7 @@ use crate::{
     change::{Change, Key},
     control::Control,
     error::Result,
+    name::TableName,
     plan::{Plan, Request},
 };
 use serde::{Deserialize, Serialize};
@@ -241,6 +242,52 @@ pub struct Load {
     pub unreadable: BTreeMap<&'static str, String>,
 }
 
+/// What is left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeftoverKind {
+    /// A replication slot: has the server keep its log.
+    Slot,
+    /// An unfinished migration that nobody runs; it can still be resumed.
+    Migration,
+    /// A publication.
+    Publication,
+    /// A shadow table.
+    Table,
+    /// Rows of the control tables.
+    Rows,
+}
+
+impl LeftoverKind {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            LeftoverKind::Slot => "replication slot",
+            LeftoverKind::Migration => "migration",
+            LeftoverKind::Publication => "publication",
+            LeftoverKind::Table => "table",
+            LeftoverKind::Rows => "notes",
+        }
+    }
+}
+
+/// Something of ours that no run needs any more.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Leftover {
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// Its name.
+    pub name: String,
+    /// Why nobody needs it.
+    pub why: String,
+    /// Its size, or what the server keeps because of it.
+    pub bytes: Option<u64>,
+    /// The migration that it was made for.
+    pub migration: Option<i64>,
+    /// The table of that migration.
+    pub table: Option<TableName>,
+}
+
 /// One database product. Implemented by the engines, and by the model that simulations use.
 pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     /// A point in the change stream.
@@ -351,15 +398,14 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     /// What the table now lacks of the planned definition, for people; empty: the change is there.
     fn lacks(&self, plan: &Plan) -> impl Future<Output = Result<Vec<String>>> + Send;
     /// Readings for the throttle. `replicas`: their lag, too, which may have to be asked of each of them.
-    fn load(
-        &self,
-        plan: &Plan,
-        migration: i64,
-        replicas: bool,
-    ) -> impl Future<Output = Result<Load>> + Send;
+    fn load(&self, plan: &Plan, migration: i64, replicas: bool) -> impl Future<Output = Result<Load>> + Send;
     /// Commits something small in the control tables, and says how long that took.
     fn probe_commit(&self, migration: i64) -> impl Future<Output = Result<Duration>> + Send;
     /// Runs a query of the operator's own, which must not change anything. Gives the first column of its first row as text; `None`: no
     /// row, or NULL.
     fn ask(&self, query: &str) -> impl Future<Output = Result<Option<String>>> + Send;
+    /// What dead runs left behind in this database.
+    fn leftovers(&self) -> impl Future<Output = Result<Vec<Leftover>>> + Send;
+    /// Removes one of them, unless somebody uses it by now. Migrations are aborted instead: [`crate::offline::abort`].
+    fn remove(&self, leftover: &Leftover) -> impl Future<Output = Result<()>> + Send;
 }

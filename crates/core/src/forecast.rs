@@ -111,7 +111,8 @@ mod tests {
 
     fn told(needs: f64, windows: &str, retained: Option<Filling>) -> Told {
         let calendar = Calendar { windows: windows.parse().unwrap(), ..Calendar::default() };
-        let outlook = Outlook { needs: Some(Duration::from_secs_f64(needs * 3600.0)), calendar, retained, log: None };
+        let outlook =
+            Outlook { needs: Some(Duration::from_secs_f64(needs * 3600.0)), calendar, retained, log: None };
         // A Monday.
         tell(&outlook, "2026-01-05T12:00:00Z".parse().unwrap(), &TimeZone::UTC, "WAL")
     }
@@ -124,7 +125,10 @@ mod tests {
             "needs 2.1 windows, done about Thu 01:33; WAL retention holds"
         );
         assert_eq!(told(1.5, "", None).forecast.unwrap(), "done about 13:30");
-        assert_eq!(told(40.0, "Sat 01:00-05:00 UTC", None).forecast.unwrap(), "needs 10.0 windows, done about 2026-03-14 05:00");
+        assert_eq!(
+            told(40.0, "Sat 01:00-05:00 UTC", None).forecast.unwrap(),
+            "needs 10.0 windows, done about 2026-03-14 05:00"
+        );
         assert!(told(1e5, "Sat 01:00-05:00 UTC", None).forecast.unwrap().contains("does not fit"));
     }
 
@@ -135,7 +139,9 @@ mod tests {
         assert!(!all.forecast.unwrap().contains("holds"));
         assert_eq!(
             all.warnings,
-            ["WAL retention does not hold: 20% of what the server is willing to keep is used, and the rest in 10 h"]
+            [
+                "WAL retention does not hold: 20% of what the server is willing to keep is used, and the rest in 10 h"
+            ]
         );
         assert!(told(9.0, "", Some(fills)).warnings.is_empty(), "it is done before");
     }

@@ -191,7 +191,10 @@ mod tests {
         let told = std::fs::read_to_string(&folder).unwrap();
         std::fs::remove_file(&folder).unwrap();
         let events: Vec<serde_json::Value> = told.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-        assert_eq!((events.len(), &events[1]["event"], &events[0]["table"]), (2, &"success".into(), &"public.orders".into()));
+        assert_eq!(
+            (events.len(), &events[1]["event"], &events[0]["table"]),
+            (2, &"success".into(), &"public.orders".into())
+        );
         let why = failures.take_failures().join("; ");
         assert!(why.contains("exit status: 3") && why.contains("oh no") && why.contains("at phase"), "{why}");
     }

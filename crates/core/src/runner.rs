@@ -60,9 +60,7 @@ pub async fn run<E: Engine>(
     let (hooks, shown) = (calling.hooks(), progress.subscribe());
     let ended = carry(engine, plan.clone(), config, progress, stop, &hooks).await;
     let (event, migration, message, detail) = match &ended {
-        Ok(report) => {
-            ("success", report.migration, None, serde_json::to_value(report).unwrap_or_default())
-        }
+        Ok(report) => ("success", report.migration, None, serde_json::to_value(report).unwrap_or_default()),
         Err(e) => {
             let detail = serde_json::json!({ "kind": e.kind, "next": e.next });
             ("failure", hooks.migration(), Some(e.message.clone()), detail)
@@ -578,7 +576,9 @@ impl<'a, E: Engine> Run<'a, E> {
             self.catch_up().await?;
             if !self.cutover_now && !self.is_cutover_time() && self.cutover_calendar().is_some() {
                 let who = &self.config.who;
-                self.control.note(self.migration.id, who, "the cutover window has ended; waiting for the next").await?;
+                self.control
+                    .note(self.migration.id, who, "the cutover window has ended; waiting for the next")
+                    .await?;
                 return Ok(Phase::Ready);
             }
             let opener = self.opener.clone();

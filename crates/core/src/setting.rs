@@ -42,9 +42,9 @@ pub const NAMES: [&str; 11] = [
 /// # Errors
 /// Says what is wrong with the text.
 pub fn parse(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("{text:?} is not SETTING=VALUE; write it like chunk-time=50ms or replica-lag=5s"))?;
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        format!("{text:?} is not SETTING=VALUE; write it like chunk-time=50ms or replica-lag=5s")
+    })?;
     let (name, value) = (name.trim(), value.trim());
     // Which signals of the operator's own a run has, only the run knows; it says so if there is none of this name.
     let mut config = Config::default();
@@ -153,9 +153,9 @@ pub fn cutover(text: &str) -> Result<CutoverWhen, String> {
     match text.trim() {
         "auto" => Ok(CutoverWhen::Auto),
         "manual" => Ok(CutoverWhen::Manual),
-        window => windows(window)
-            .map(CutoverWhen::Window)
-            .map_err(|e| format!("{e} (or say `auto` or `manual`)")),
+        window => {
+            windows(window).map(CutoverWhen::Window).map_err(|e| format!("{e} (or say `auto` or `manual`)"))
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     setting,
     throttle::{
         Throttle,
+        alarm::Alarm,
         board::{Board, Judge, Verdict},
         fairness::{self, Fairness, Word},
         lag::Lag,
@@ -50,12 +51,13 @@ struct State {
     detail: Option<String>,
     attempts: u32,
     verify: bool,
+    alarm: Option<String>,
 }
 
 impl Desk {
     /// A desk in this phase.
     pub fn new(phase: Phase) -> Desk {
-        Desk(Arc::new(Mutex::new(State { phase, detail: None, attempts: 0, verify: false })))
+        Desk(Arc::new(Mutex::new(State { phase, detail: None, attempts: 0, verify: false, alarm: None })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -77,6 +79,11 @@ impl Desk {
     /// Cutover attempts so far.
     pub fn attempts(&self, n: u32) {
         self.lock().attempts = n;
+    }
+
+    /// What is watched during the guard says that something is wrong, and has said so for long enough. `None`: all is well.
+    pub fn alarm(&self) -> Option<String> {
+        self.lock().alarm.clone()
     }
 
     /// An operator wants every row compared again.
@@ -183,6 +190,7 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         progress.signals = verdict.signals;
         trend.observe(&steward, &mut progress, load.as_ref());
         steward.progress.send_replace(progress.clone());
+        hold.watch(&board).await?;
         let critical = verdict.critical.or(hold.overload(lag, &progress, paused).await?);
         if let Some(why) = critical {
             stop(&steward, why).await;
@@ -239,13 +247,14 @@ struct Hold<'a, E: Engine> {
     judge: Judge,
     steer: Steer,
     fairness: Fairness,
+    alarm: Alarm,
     at: Instant,
 }
 
 impl<'a, E: Engine> Hold<'a, E> {
     fn new(steward: &'a Steward<E>) -> Hold<'a, E> {
-        let (judge, steer, fairness) = Default::default();
-        Hold { steward, judge, steer, fairness, at: Instant::now() }
+        let (judge, steer, fairness, alarm) = Default::default();
+        Hold { steward, judge, steer, fairness, alarm, at: Instant::now() }
     }
 
     fn judge(&mut self, board: &Board, paused: bool) -> Verdict {
@@ -272,6 +281,30 @@ impl<'a, E: Engine> Hold<'a, E> {
         verdict
     }
 
+    /// During the guard: whether what is watched is well. The desk has the answer for the guard; people and hooks are told.
+    async fn watch(&mut self, board: &Board) -> Result<()> {
+        let steward = self.steward;
+        let (limits, long) = steward.live.with(|c| (c.all_watches(), c.watch_for));
+        let phase = steward.desk.lock().phase;
+        let alarm = match phase {
+            Phase::Guard => self.alarm.observe(&limits, board, Instant::now(), long),
+            _ => {
+                self.alarm = Alarm::default();
+                None
+            }
+        };
+        let before = std::mem::replace(&mut steward.desk.lock().alarm, alarm.clone());
+        let message = match (before, alarm) {
+            (None, Some(why)) => why,
+            (Some(_), None) if phase == Phase::Guard => "what is watched is well again".to_string(),
+            _ => return Ok(()),
+        };
+        warn!("{message}");
+        steward.hooks.tell(steward.opener.event("watch", phase, Some(message.clone())));
+        let who = steward.live.with(|c| c.who.clone());
+        steward.control.note(steward.opener.migration, &who, &message).await
+    }
+
     /// Says, and in the end gives why the run has to stop, where more is written than can be applied.
     async fn overload(&mut self, lag: Duration, progress: &Progress, paused: bool) -> Result<Option<String>> {
         let steward = self.steward;
@@ -281,12 +314,8 @@ impl<'a, E: Engine> Hold<'a, E> {
             self.fairness = Fairness::default();
             return Ok(None);
         }
-        let applying = fairness::Applying {
-            lag,
-            limit,
-            rate: progress.changes_per_second,
-            backlog: progress.backlog,
-        };
+        let applying =
+            fairness::Applying { lag, limit, rate: progress.changes_per_second, backlog: progress.backlog };
         match self.fairness.observe(Instant::now(), applying, patience) {
             None => Ok(None),
             Some(Word::Say(what)) => {
@@ -305,7 +334,8 @@ fn outside(calendar: &Calendar) -> Option<String> {
     if calendar.is_open(now) {
         return None;
     }
-    let what = if calendar.blackouts.until(now).is_some() { "in a blackout" } else { "outside the copy window" };
+    let what =
+        if calendar.blackouts.until(now).is_some() { "in a blackout" } else { "outside the copy window" };
     Some(match calendar.next_open(now) {
         Some(at) => format!("{what} until {at}"),
         None => what.to_string(),

@@ -3,6 +3,7 @@
 //! Signals ([`signal`], one file each) are read by tasks of their own ([`sampler`]) and posted on a [`board`], which judges all of them
 //! against their limits ([`limit`]). Between recovery level and limit the pace is steered ([`steer`]) instead of stop and go.
 
+pub mod alarm;
 mod archive;
 pub mod board;
 mod command;

@@ -174,7 +174,8 @@ async fn work<E: Engine>(
             cursor.id += 1;
             // The last range is open above, so that rows which only the shadow has are found wherever they are.
             cursor.is_done = upper.is_none();
-            drained.send_if_modified(|drained| std::mem::replace(drained, upper.is_none()) != upper.is_none());
+            drained
+                .send_if_modified(|drained| std::mem::replace(drained, upper.is_none()) != upper.is_none());
             let lower = std::mem::replace(&mut cursor.lower, upper.clone());
             Chunk { id: cursor.id, lower, upper, attempt: 0 }
         };

@@ -591,7 +591,8 @@ impl control::Control<MySql> for Control {
         if self.version < 2 {
             return Ok(Vec::new());
         }
-        let text = format!("select migration, report from {}.report order by migration desc limit 100", self.schema);
+        let text =
+            format!("select migration, report from {}.report order by migration desc limit 100", self.schema);
         let rows = self.rows(text, (), "reading reports").await?;
         rows.iter().map(|r| Ok((get(r, 0)?, get(r, 1)?))).collect()
     }

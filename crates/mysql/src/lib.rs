@@ -16,8 +16,9 @@ pub mod floor;
 pub mod gtid;
 mod keeper;
 pub mod lacks;
-mod load;
+mod leftovers;
 pub mod literal;
+mod load;
 pub mod marks;
 pub mod plan;
 pub mod position;
@@ -54,6 +55,7 @@ use mysql_async::{Conn, Row, prelude::Queryable};
 use sha2::{Digest, Sha256};
 use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
+    engine::Leftover,
     plan::{Plan, Request, Strategy},
 };
 use std::{
@@ -380,7 +382,19 @@ impl Engine for MySql {
         match row.and_then(|mut row| row.take_opt::<Option<String>, _>(0)) {
             None => Ok(None),
             Some(Ok(text)) => Ok(text),
-            Some(Err(_)) => Err(Error::refused(format!("the query {query:?} gives neither text nor a number"))),
+            Some(Err(_)) => {
+                Err(Error::refused(format!("the query {query:?} gives neither text nor a number")))
+            }
         }
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let mut conn = self.connect("cleanup").await?;
+        leftovers::find(&mut conn, &self.control_schema).await
+    }
+
+    async fn remove(&self, leftover: &Leftover) -> Result<()> {
+        let mut conn = self.connect("cleanup").await?;
+        leftovers::remove(&mut conn, &self.control_schema, leftover).await
     }
 }

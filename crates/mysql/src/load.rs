@@ -1,6 +1,10 @@
 //! Readings for the throttle.
 
-use crate::{error::server, flavor::Server, position::{Position, file_number}};
+use crate::{
+    error::server,
+    flavor::Server,
+    position::{Position, file_number},
+};
 use mysql_async::{Conn, Row, prelude::Queryable};
 use shadowswap_core::{Load, Result};
 use std::time::{Duration, Instant};
@@ -27,7 +31,8 @@ pub async fn load(
 ) -> Result<Load> {
     let mut load = Load::default();
     let text = "show global status where variable_name in ('Threads_running', 'Innodb_history_list_length')";
-    let found: Vec<(String, u64)> = conn.query(text).await.map_err(|e| server(e, "reading the server's load"))?;
+    let found: Vec<(String, u64)> =
+        conn.query(text).await.map_err(|e| server(e, "reading the server's load"))?;
     for (name, value) in found {
         if name.eq_ignore_ascii_case("Threads_running") {
             // One of them is this reading.
@@ -51,7 +56,9 @@ async fn undo(conn: &mut Conn) -> Result<Result<u64, String>> {
     let text = "select `count` from information_schema.innodb_metrics where name = 'trx_rseg_history_len' and status = 'enabled'";
     match conn.query_first::<i64, _>(text).await {
         Ok(Some(length)) => Ok(Ok(length.max(0) as u64)),
-        Ok(None) => Ok(Err("the counter trx_rseg_history_len is disabled (innodb_monitor_enable)".to_string())),
+        Ok(None) => {
+            Ok(Err("the counter trx_rseg_history_len is disabled (innodb_monitor_enable)".to_string()))
+        }
         Err(mysql_async::Error::Server(e)) => Ok(Err(format!("{}; grant PROCESS", e.message))),
         Err(e) => Err(server(e, "reading the history list's length")),
     }
@@ -104,8 +111,10 @@ fn file(row: &Row) -> Option<(u64, u64)> {
 
 /// Seconds after which binlogs are removed; `None`: never.
 async fn expires(conn: &mut Conn) -> Result<Option<f64>> {
-    let text = "show global variables where variable_name in ('binlog_expire_logs_seconds', 'expire_logs_days')";
-    let found: Vec<(String, f64)> = conn.query(text).await.map_err(|e| server(e, "reading when binlogs expire"))?;
+    let text =
+        "show global variables where variable_name in ('binlog_expire_logs_seconds', 'expire_logs_days')";
+    let found: Vec<(String, f64)> =
+        conn.query(text).await.map_err(|e| server(e, "reading when binlogs expire"))?;
     let seconds = found.into_iter().map(|(name, value)| match name.as_str() {
         "expire_logs_days" => value * 86_400.0,
         _ => value,

@@ -11,7 +11,7 @@ use crate::{
     stream::Changes,
 };
 use mysql_async::{Conn, Row, prelude::Queryable};
-use shadowswap_core::{Error, Kind, Load, Result, plan::Plan};
+use shadowswap_core::{Error, Kind, Result, plan::Plan};
 use std::time::Duration;
 
 /// The first pause between looks at something that takes its time.
@@ -307,7 +307,7 @@ pub async fn clean_up(
     forget(conn, control, migration).await
 }
 
-async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()> {
+pub async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()> {
     for name in ["marker", "session"] {
         run(conn, &format!("delete from {control}.{name} where migration = {migration}")).await?;
     }

@@ -297,11 +297,12 @@ impl ConnectOptions {
         let (is_tls, peer) = (socket.is_tls(), socket.peer());
         let what = format!("logging in to {} on {}", self.database, host.shown());
         let begun = timeout(self.connect_timeout, Box::pin(self.log_in(socket, host, role))).await;
-        let (client, driver, nudges) = begun.map_err(|_| late(&what, self.connect_timeout))?.map_err(|mut e| {
-            // A refusal in the clear and one within TLS are different answers.
-            e.flags.otherwise &= is_tls || secure == Secure::Never;
-            e
-        })?;
+        let (client, driver, nudges) =
+            begun.map_err(|_| late(&what, self.connect_timeout))?.map_err(|mut e| {
+                // A refusal in the clear and one within TLS are different answers.
+                e.flags.otherwise &= is_tls || secure == Secure::Never;
+                e
+            })?;
         let cancel = Cancel {
             token: client.cancel_token(),
             host: Host { place: pinned(&host.place, peer), port: host.port, password: None },

@@ -612,7 +612,8 @@ impl control::Control<Postgres> for Control {
         if self.version < 2 {
             return Ok(Vec::new());
         }
-        let text = format!("select name, value from {}.setting where migration = $1 order by at", self.schema);
+        let text =
+            format!("select name, value from {}.setting where migration = $1 order by at", self.schema);
         let rows = self.all(&text, &[&migration], "reading the settings").await?;
         Ok(rows.iter().map(|r| (r.get(0), r.get(1))).collect())
     }
@@ -629,7 +630,8 @@ impl control::Control<Postgres> for Control {
         if self.version < 2 {
             return Ok(Vec::new());
         }
-        let text = format!("select migration, report from {}.report order by migration desc limit 100", self.schema);
+        let text =
+            format!("select migration, report from {}.report order by migration desc limit 100", self.schema);
         let rows = self.all(&text, &[], "reading reports").await?;
         Ok(rows.iter().map(|r| (r.get(0), r.get(1))).collect())
     }

@@ -13,6 +13,7 @@ mod error;
 mod floor;
 mod inline;
 mod lacks;
+mod leftovers;
 mod load;
 mod pgpass;
 mod plan;
@@ -46,6 +47,7 @@ use crate::{
 };
 use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
+    engine::Leftover,
     plan::{Plan, Request},
 };
 use std::{
@@ -165,7 +167,9 @@ impl Engine for Postgres {
         let connection = self.connect("plan").await?;
         let path = catalog::user_search_path(connection.client()).await?;
         sql::set_search_path(connection.client(), &path, false).await?;
-        plan::plan(connection.client(), request).await
+        let mut plan = plan::plan(connection.client(), request).await?;
+        plan.findings.extend(self.watch.finding().await);
+        Ok(plan)
     }
 
     async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {
@@ -304,7 +308,10 @@ impl Engine for Postgres {
         let client = connection.client();
         let statement = client.prepare(&text).await.map_err(|e| server(e, "preparing a small commit"))?;
         let sent = Instant::now();
-        client.execute(&statement, &[&migration]).await.map_err(|e| server(e, "committing something small"))?;
+        client
+            .execute(&statement, &[&migration])
+            .await
+            .map_err(|e| server(e, "committing something small"))?;
         let took = sent.elapsed();
         *kept = Some(connection);
         Ok(took)
@@ -332,5 +339,15 @@ impl Engine for Postgres {
         });
         self.queries.lock().await.insert(query.to_string(), connection);
         Ok(first.flatten())
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let connection = self.connect("cleanup").await?;
+        leftovers::find(connection.client(), &self.control_name()).await
+    }
+
+    async fn remove(&self, leftover: &Leftover) -> Result<()> {
+        let connection = self.connect("cleanup").await?;
+        leftovers::remove(connection.client(), &self.control_name(), leftover).await
     }
 }

@@ -9,7 +9,10 @@ use crate::{
     prepare::slot_name,
     sql::table,
 };
-use shadowswap_core::{Error, Load, Result, Tried, plan::Plan};
+use shadowswap_core::{
+    Error, Load, Result, Tried,
+    plan::{Finding, Plan},
+};
 use std::{
     collections::{HashMap, VecDeque},
     time::{Duration, Instant},
@@ -23,14 +26,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const WAYPOINTS: usize = 3_600;
 
 /// What is remembered from one reading to the next.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Watch {
     /// Named by the operator; none: those that the server knows.
     named: Vec<ConnectOptions>,
     memory: Mutex<Memory>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Memory {
     waypoints: VecDeque<(Instant, i64)>,
     open: HashMap<usize, Connection>,
@@ -137,13 +140,21 @@ impl Watch {
         Ok(places)
     }
 
-    /// The lag of each named replica, to see beforehand whether they can be asked; none are named: nothing.
-    ///
-    /// # Errors
-    /// The first that cannot be asked, or is none.
-    pub async fn try_named(&self) -> Result<usize> {
-        let mut memory = self.memory.lock().await;
-        self.ask(&mut memory).await.map(|places| places.len())
+    /// What the plan says about the replicas that were named; nothing if none was.
+    pub async fn finding(&self) -> Option<Finding> {
+        if self.named.is_empty() {
+            return None;
+        }
+        Some(match self.ask(&mut *self.memory.lock().await).await {
+            Ok(places) => {
+                Finding::passed("replica-lag", format!("{} replicas were asked, and answer", places.len()))
+            }
+            Err(e) => Finding::refused(
+                "replica-lag",
+                format!("--replica: {}", e.message),
+                "name replicas as HOST:PORT or by a URL, and let this role in there",
+            ),
+        })
     }
 }
 
@@ -152,7 +163,9 @@ fn behind(waypoints: &VecDeque<(Instant, i64)>, places: &[Option<i64>]) -> Resul
     let mut most = None;
     for place in places {
         let place = place.ok_or_else(|| {
-            Error::refused("this role may not see where replicas are; grant it pg_monitor, or name them by --replica")
+            Error::refused(
+                "this role may not see where replicas are; grant it pg_monitor, or name them by --replica",
+            )
         })?;
         let ahead = waypoints.iter().find(|(_, written)| *written > place);
         let lag = ahead.map_or(Duration::ZERO, |(at, _)| at.elapsed());
@@ -208,7 +221,10 @@ mod tests {
         let at = |file: i64| file * SEGMENT + 5;
         assert_eq!(number("000000010000000100000002", SEGMENT), Some(258));
         assert_eq!(backlog(&mut memory, at(258), Some("000000010000000100000001"), SEGMENT), 0);
-        assert_eq!(backlog(&mut memory, at(261), Some("000000010000000100000001.00000028.backup"), SEGMENT), 3);
+        assert_eq!(
+            backlog(&mut memory, at(261), Some("000000010000000100000001.00000028.backup"), SEGMENT),
+            3
+        );
         assert_eq!(backlog(&mut memory, at(261), Some("00000002.history"), SEGMENT), 0);
         assert_eq!(backlog(&mut memory, at(263), None, SEGMENT), 2, "nothing was ever archived");
     }

@@ -11,7 +11,7 @@ use crate::{
     shadow::index::IndexStep,
     sql::{quote, run, table},
 };
-use shadowswap_core::{Error, Kind, Load, Result, plan::Plan};
+use shadowswap_core::{Error, Kind, Result, plan::Plan};
 use std::{
     future::Future,
     sync::{Mutex, PoisonError},

@@ -69,16 +69,24 @@ pub enum Command {
     #[command(after_help = "Exits with 3 if a check refuses the change.")]
     Plan(Box<PlanArgs>),
     /// Carry a change through; run it again to go on where it stopped
-    #[command(after_long_help = RUN_HELP)]
+    #[command(after_long_help = run_help())]
     Run(Box<RunArgs>),
     /// Show migrations: phase, progress, lag, what holds them, what happened
     Status(StatusArgs),
+    /// Show past migrations with their figures
+    History(HistoryArgs),
+    /// Wait until a migration is in a phase, or beyond it
+    #[command(after_help = "Exits with 0 once it is, with 1 if it is not in time, with 6 if it was aborted.")]
+    Wait(WaitArgs),
+    /// Find what dead runs left behind, and remove it, asking before each
+    Cleanup(CleanupArgs),
     /// Stop copying; changes are still applied
     Pause(Target),
     /// Copy again after a pause
     Resume(Target),
-    /// Change a running migration's limits (not available in this version)
-    Throttle(LaterArgs),
+    /// Change a migration's settings while it runs: chunk-time=50ms, replica-lag=5s, cutover=manual
+    #[command(after_long_help = throttle_help())]
+    Throttle(ThrottleArgs),
     /// Swap as soon as the tables are in step, whatever the window says
     Cutover(Target),
     /// Give up: remove everything that was made, leave the table as it was
@@ -192,14 +200,18 @@ pub struct Choices {
     #[arg(long, value_name = "WINDOW", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::one_or_many")]
     pub copy_window: Vec<String>,
+    /// Neither copy nor swap on these days: 2026-12-20..2027-01-02. May be repeated
+    #[arg(long, value_name = "DAYS", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub blackout: Vec<String>,
     /// Copying waits while the shadow is further behind than this [default: 10s]
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub max_lag: Option<String>,
     /// Copying waits while a replica is further behind than this
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub max_replica_lag: Option<String>,
-    /// A replica to ask for its lag, with the same user and password; may be repeated. Without it, those that tell the primary
-    /// their address (report_host) are asked (MySQL, MariaDB)
+    /// A replica whose lag counts, reached with the same user and password; may be repeated. Without it, those that are attached
+    /// count: PostgreSQL knows where they are; of MySQL and MariaDB, those that tell the primary their address (report_host) are asked
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::one_or_many")]
     pub replica: Vec<String>,
@@ -208,6 +220,42 @@ pub struct Choices {
     #[arg(long, value_name = "N|N%", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::text_or_number")]
     pub max_load: Option<String>,
+    /// Copying waits while a signal is over its limit, and goes on once it is at or below RECOVERY (seven tenths of the limit
+    /// unless said): replica-lag=5s, commit=20ms, retained=8GiB..4GiB, slot-budget=70%. May be repeated; see below for the signals
+    #[arg(long, value_name = "NAME=LIMIT[..RECOVERY]", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub throttle: Vec<String>,
+    /// The run stops, and can be resumed, when a signal is over this limit. May be repeated
+    #[arg(long, value_name = "NAME=LIMIT", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub critical: Vec<String>,
+    /// A signal of your own: a query, a URL or a command that gives a number. Copying waits while it is above 0, or above its
+    /// --throttle. May be repeated
+    #[arg(long, value_name = "NAME=SQL|URL|COMMAND", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub signal: Vec<String>,
+    /// What to watch during the guard: a query, a URL or a command that gives a number. May be repeated
+    #[arg(long, value_name = "NAME=SQL|URL|COMMAND", help_heading = "When to swap")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub watch: Vec<String>,
+    /// The limit of what is watched; 0 unless said. It may be that of any signal. May be repeated
+    #[arg(long, value_name = "NAME=LIMIT[..RECOVERY]", help_heading = "When to swap")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub limit: Vec<String>,
+    /// How long a limit must be broken before it counts [default: 1m]
+    #[arg(long, value_name = "TIME", help_heading = "When to swap")]
+    pub watch_for: Option<String>,
+    /// Copying waits while this file is there
+    #[arg(long, value_name = "FILE", help_heading = "How gently", value_hint = ValueHint::FilePath)]
+    pub flag_file: Option<PathBuf>,
+    /// The run stops, and can be resumed, when writes have come in faster than they can be applied for this long [default: 10m]
+    #[arg(long, value_name = "TIME", help_heading = "How gently")]
+    pub overload_after: Option<String>,
+    /// A command or URL that is told of each phase, throttle, attempt to swap, success and failure, in JSON (standard input, or
+    /// POST). It has 10 s; one that fails is noted, and changes nothing. May be repeated
+    #[arg(long, value_name = "COMMAND|URL", help_heading = "Running")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub hook: Vec<String>,
     /// How long one chunk should take [default: 200ms]
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub chunk_time: Option<String>,
@@ -275,8 +323,82 @@ pub struct Target {
     pub control_schema: String,
 }
 
+fn throttle_help() -> String {
+    let settings = shadowswap_core::setting::NAMES.join(", ");
+    format!(
+        "Settings have the names of the flags of `run`: {settings}.\n\n{}\n\n\
+         `none` takes a limit away. What is set holds until it is set again, for later runs of the migration too, and goes before their flags.\n\n\
+         Examples:\n  shadowswap throttle --table orders copy-workers=1 chunk-time=50ms\n  shadowswap throttle --table orders 'cutover=Sat 02:00-04:00 Europe/Berlin'",
+        signals_help()
+    )
+}
+
+/// The signals that every run has.
+fn signals_help() -> String {
+    let lines =
+        shadowswap_core::throttle::limit::BUILT_IN.map(|(name, _, about)| format!("  {name:<12} {about}"));
+    format!(
+        "Signals:\n{}\n\nA signal that cannot be read counts as over. Between RECOVERY and LIMIT copying goes slower, with fewer workers and \\\n\
+         shorter chunks, instead of stop and go.",
+        lines.join("\n")
+    )
+    .replace("\\\n", "")
+}
+
+fn run_help() -> String {
+    format!("{RUN_HELP}\n\n{}", signals_help())
+}
+
+/// New settings.
+#[derive(Args)]
+pub struct ThrottleArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// What to set
+    #[arg(value_name = "SETTING=VALUE", required = true)]
+    pub settings: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct HistoryArgs {
+    /// Only this table's migrations
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Schema of the control tables
+    #[arg(long, value_name = "SCHEMA", default_value = crate::config::CONTROL_SCHEMA)]
+    pub control_schema: String,
+}
+
+#[derive(Args)]
+pub struct WaitArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// ready: the shadow is complete and in step; guard: swapped; done: finished
+    #[arg(long, value_name = "PHASE", default_value = "done", value_parser = ["copy", "index", "verify", "ready", "guard", "done"])]
+    pub phase: String,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub timeout: String,
+}
+
+#[derive(Args)]
+pub struct CleanupArgs {
+    /// Schema of the control tables
+    #[arg(long, value_name = "SCHEMA", default_value = crate::config::CONTROL_SCHEMA)]
+    pub control_schema: String,
+    /// Remove without questions. Migrations that are unfinished stay, unless --unfinished says otherwise
+    #[arg(short, long)]
+    pub yes: bool,
+    /// With --yes, also give up migrations that are unfinished and that nobody runs
+    #[arg(long)]
+    pub unfinished: bool,
+}
+
 #[derive(Args)]
 pub struct StatusArgs {
+    /// Show it again each second, until interrupted
+    #[arg(short, long)]
+    pub watch: bool,
     /// Only this table's migrations
     #[arg(long, value_name = "TABLE")]
     pub table: Option<String>,

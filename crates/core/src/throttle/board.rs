@@ -33,7 +33,7 @@ impl Board {
     }
 
     /// What the signal said last, if that is not too old.
-    fn read(&self, name: &str, now: Instant) -> Read {
+    pub(super) fn read(&self, name: &str, now: Instant) -> Read {
         match self.lock().get(name) {
             Some((at, read)) if now.saturating_duration_since(*at) <= STALE_AFTER => read.clone(),
             Some((at, _)) => {
@@ -193,7 +193,10 @@ mod tests {
         assert_eq!(judge.verdict(&limits, &[], &board, now).held, None, "what it read decides again");
         let later = now + STALE_AFTER + Duration::from_secs(1);
         let held = judge.verdict(&limits, &[], &board, later).held.unwrap();
-        assert!(held.contains("undo") && held.contains("queue") && held.contains("no reading for 11 s"), "{held}");
+        assert!(
+            held.contains("undo") && held.contains("queue") && held.contains("no reading for 11 s"),
+            "{held}"
+        );
     }
 
     #[test]

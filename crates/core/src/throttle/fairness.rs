@@ -85,7 +85,12 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn at(seconds: u64) -> Applying {
-        Applying { lag: Duration::from_secs(seconds), limit: Duration::from_secs(10), rate: 900.0, backlog: 70_000 }
+        Applying {
+            lag: Duration::from_secs(seconds),
+            limit: Duration::from_secs(10),
+            rate: 900.0,
+            backlog: 70_000,
+        }
     }
 
     #[test]
@@ -93,11 +98,15 @@ mod tests {
         let (mut fairness, start) = (Fairness::default(), Instant::now());
         let mut words = Vec::new();
         for second in 0..=600 {
-            let word = fairness.observe(start + Duration::from_secs(second), at(11 + second / 2), 10 * MINUTE);
+            let word =
+                fairness.observe(start + Duration::from_secs(second), at(11 + second / 2), 10 * MINUTE);
             words.extend(word);
         }
         let [Word::Say(said), Word::Stop(why)] = words.as_slice() else { panic!("{words:?}") };
-        assert!(said.contains("in 1 min the lag went from 11 s to 41 s") && said.contains("900 changes/s"), "{said}");
+        assert!(
+            said.contains("in 1 min the lag went from 11 s to 41 s") && said.contains("900 changes/s"),
+            "{said}"
+        );
         assert!(why.contains("in 10 min") && why.contains("70,000 transactions"), "{why}");
     }
 
@@ -106,7 +115,11 @@ mod tests {
         let (mut fairness, start) = (Fairness::default(), Instant::now());
         for second in 0..6_000 {
             let lag = 7_000 - second;
-            assert_eq!(fairness.observe(start + Duration::from_secs(second), at(lag), 15 * MINUTE), None, "{second}");
+            assert_eq!(
+                fairness.observe(start + Duration::from_secs(second), at(lag), 15 * MINUTE),
+                None,
+                "{second}"
+            );
         }
         assert_eq!(fairness.observe(start, at(5), MINUTE), None);
     }

@@ -172,8 +172,18 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for text in [
-            "replica-lag", "replica-lag=", "replica-lag=5", "retained=8s", "undo=many", "slot-budget=-1%", "a b=1", "=1",
-            "undo=10..20", "p99=20ms..1MiB", "undo=NaN", "queue=inf",
+            "replica-lag",
+            "replica-lag=",
+            "replica-lag=5",
+            "retained=8s",
+            "undo=many",
+            "slot-budget=-1%",
+            "a b=1",
+            "=1",
+            "undo=10..20",
+            "p99=20ms..1MiB",
+            "undo=NaN",
+            "queue=inf",
         ] {
             assert!(Limit::parse(text).is_err(), "{text}");
         }

@@ -53,7 +53,8 @@ pub(crate) fn start<E: Engine>(
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let reading = from.engine.load(&from.plan, from.migration, choices.with(|c| c.wants("replica-lag")));
+            let reading =
+                from.engine.load(&from.plan, from.migration, choices.with(|c| c.wants("replica-lag")));
             let load = match tokio::time::timeout(READ_WITHIN, reading).await {
                 Ok(load) => load.map_err(|e| e.message),
                 Err(_) => Err(late()),
@@ -74,9 +75,8 @@ pub(crate) fn start<E: Engine>(
         Box::new(Wraparound(loads.clone())),
         Box::new(Archive(loads.clone())),
     ];
-    let (custom, flag) = live.with(|c| {
-        (c.signals.iter().chain(&c.watches).cloned().collect::<Vec<_>>(), c.flag_file.clone())
-    });
+    let (custom, flag) =
+        live.with(|c| (c.signals.iter().chain(&c.watches).cloned().collect::<Vec<_>>(), c.flag_file.clone()));
     signals.extend(flag.map(|path| Box::new(Flag(path)) as Box<dyn Signal>));
     signals.extend(custom.into_iter().map(|custom| own(custom, opener)));
     for signal in signals {

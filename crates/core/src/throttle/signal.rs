@@ -81,7 +81,9 @@ impl FromStr for Source {
         };
         let source = match text {
             _ if text.starts_with("http://") || text.starts_with("https://") => Source::Url(text.into()),
-            _ if ["select", "with", "show", "values"].iter().any(|word| begins(word)) => Source::Sql(text.into()),
+            _ if ["select", "with", "show", "values"].iter().any(|word| begins(word)) => {
+                Source::Sql(text.into())
+            }
             _ => match (text.strip_prefix("sql:"), text.strip_prefix("command:")) {
                 (Some(sql), _) => Source::Sql(sql.trim().into()),
                 (None, Some(command)) => Source::Command(command.trim().into()),
@@ -117,7 +119,9 @@ impl FromStr for Custom {
 
     fn from_str(text: &str) -> Result<Custom, String> {
         let wrong = || {
-            format!("{text:?} is not NAME=SOURCE; write it like \"queue=select count(*) from jobs\" or pager=https://…")
+            format!(
+                "{text:?} is not NAME=SOURCE; write it like \"queue=select count(*) from jobs\" or pager=https://…"
+            )
         };
         let (name, source) = text.split_once('=').ok_or_else(wrong)?;
         let name = name.trim();
@@ -161,7 +165,10 @@ mod tests {
             assert_eq!(source(&source(text).to_string()), source(text));
         }
         let custom: Custom = "queue=select n from q where a=1".parse().unwrap();
-        assert_eq!((custom.name.as_str(), custom.source), ("queue", Source::Sql("select n from q where a=1".into())));
+        assert_eq!(
+            (custom.name.as_str(), custom.source),
+            ("queue", Source::Sql("select n from q where a=1".into()))
+        );
         for text in ["queue", "=select 1", "queue=", "a b=select 1", "lag=select 1", "x=sql:"] {
             assert!(text.parse::<Custom>().is_err(), "{text}");
         }

@@ -67,7 +67,8 @@ impl FromStr for Blackout {
         let span = words.next().unwrap_or_default();
         let (first, last) = span.split_once("..").unwrap_or((span, span));
         let date = |text: &str| {
-            text.parse::<Date>().map_err(|_| format!("{text:?} is no date; write it like `2026-12-20..2027-01-02`"))
+            text.parse::<Date>()
+                .map_err(|_| format!("{text:?} is no date; write it like `2026-12-20..2027-01-02`"))
         };
         let (first, last) = (date(first)?, date(last)?);
         if last < first {
@@ -75,7 +76,9 @@ impl FromStr for Blackout {
         }
         let zone = words.next().map(super::zone).transpose()?;
         match words.next() {
-            Some(more) => Err(format!("{more:?} was not expected in {text:?}; join several blackouts by `;`")),
+            Some(more) => {
+                Err(format!("{more:?} was not expected in {text:?}; join several blackouts by `;`"))
+            }
             None => Ok(Blackout { first, last, zone }),
         }
     }
@@ -137,7 +140,14 @@ mod tests {
         for text in ["2026-12-20..2027-01-02", "2026-11-27 UTC; 2026-12-24..2026-12-26 Europe/Berlin"] {
             assert_eq!(text.parse::<Blackouts>().unwrap().to_string(), text);
         }
-        for text in ["", "Christmas", "2026-13-01", "2027-01-02..2026-12-20", "2026-01-01 Nowhere", "2026-01-01 UTC x"] {
+        for text in [
+            "",
+            "Christmas",
+            "2026-13-01",
+            "2027-01-02..2026-12-20",
+            "2026-01-01 Nowhere",
+            "2026-01-01 UTC x",
+        ] {
             assert!(text.parse::<Blackouts>().is_err(), "{text}");
         }
     }

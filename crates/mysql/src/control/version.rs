@@ -38,9 +38,9 @@ pub async fn make(conn: &mut Conn, name: &str) -> Result<()> {
     let next = format!(
         "grant this user all privileges on {schema}.*, or make that database for it, or name another with --control-schema"
     );
-    alone(conn, statements)
-        .await
-        .map_err(|e| e.while_trying(format_args!("making the control tables in database {name}")).next(next))?;
+    alone(conn, statements).await.map_err(|e| {
+        e.while_trying(format_args!("making the control tables in database {name}")).next(next)
+    })?;
     view(conn, &schema).await;
     Ok(())
 }

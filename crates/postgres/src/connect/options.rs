@@ -204,7 +204,8 @@ impl ConnectOptions {
             return Ok(ConnectOptions { target: Target::Any, ..options });
         }
         let first = self.hosts.first().ok_or_else(|| usage("there is no host"))?;
-        let wrong = || usage(format!("{address:?} is no address; write host, host:5432, [::1]:5432 or a URL"));
+        let wrong =
+            || usage(format!("{address:?} is no address; write host, host:5432, [::1]:5432 or a URL"));
         let (host, port) = match address.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;

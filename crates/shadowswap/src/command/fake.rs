@@ -9,6 +9,7 @@ use shadowswap_core::{
     Outcome, Phase, Position, Result, Session, Stream, Suspect, TxId,
     batch::Batch,
     control::{Command, Control, Migration, Status},
+    engine::Leftover,
     name::TableName,
     plan::{Finding, Indexes, KeyColumn, Link, Mapping, Plan, Request, Size, Step, Strategy},
     progress::Progress,
@@ -61,6 +62,7 @@ pub fn status(schema: &str, name: &str, phase: Phase) -> Status {
         paused: false,
         started_at: "2026-01-05T10:00:00Z".into(),
         updated_at: "2026-01-05T10:09:58Z".into(),
+        ended_at: None,
         runner: Some("web1:4121".into()),
         progress: None,
         error: None,
@@ -159,6 +161,7 @@ impl Engine for Fake {
             builds_indexes_late: true,
             drains_through_lock: false,
             spelling: shadowswap_core::Spelling { quote: '"', folds: true, ignores_case: false },
+            log: "WAL",
         }
     }
 
@@ -237,7 +240,23 @@ impl Engine for Fake {
         absent()
     }
 
-    async fn load(&self, _: &Plan, _: i64) -> Result<Load> {
+    async fn load(&self, _: &Plan, _: i64, _: bool) -> Result<Load> {
+        absent()
+    }
+
+    async fn probe_commit(&self, _: i64) -> Result<Duration> {
+        absent()
+    }
+
+    async fn ask(&self, _: &str) -> Result<Option<String>> {
+        absent()
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        Ok(Vec::new())
+    }
+
+    async fn remove(&self, _: &Leftover) -> Result<()> {
         absent()
     }
 }
@@ -295,6 +314,23 @@ impl Control<Fake> for Fake {
     async fn command(&self, _: i64, _: &str, command: &Command) -> Result<bool> {
         self.tell(command.name());
         Ok(true)
+    }
+
+    async fn set(&self, _: i64, _: &str, name: &str, value: &str) -> Result<bool> {
+        self.tell(&format!("{name}={value}"));
+        Ok(true)
+    }
+
+    async fn settings(&self, _: i64) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+
+    async fn keep(&self, _: i64, _: &str) -> Result<()> {
+        absent()
+    }
+
+    async fn reports(&self) -> Result<Vec<(i64, String)>> {
+        Ok(Vec::new())
     }
 
     async fn status(&self, _: Option<&TableName>) -> Result<Vec<Status>> {

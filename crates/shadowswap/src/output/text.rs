@@ -1,8 +1,10 @@
 //! Text for people: plans, reports, status and progress.
 
+mod history;
 mod plan;
 mod status;
 
+pub use history::history;
 pub use plan::plan;
 pub use status::{state, status};
 
@@ -110,7 +112,12 @@ pub fn percent(p: &Progress) -> Option<u64> {
 /// What holds the copy, what is being done, and the numbers that matter in this phase; without the rows, which the bar shows.
 pub fn numbers(p: &Progress) -> Vec<String> {
     let mut parts = Vec::new();
-    parts.extend(p.throttled.as_ref().filter(|_| p.phase == Phase::Copy).map(|why| format!("held: {why}")));
+    parts.extend(
+        p.throttled
+            .as_ref()
+            .filter(|_| matches!(p.phase, Phase::Copy | Phase::Verify))
+            .map(|why| format!("held: {why}")),
+    );
     parts.extend(p.detail.clone());
     if p.phase == Phase::Copy {
         parts.push(format!("{} rows/s", human_rate(p.rows_per_second)));

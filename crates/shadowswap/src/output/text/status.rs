@@ -98,6 +98,14 @@ fn lines(s: &Status, p: &Progress) -> Vec<(&'static str, String)> {
         rows.push(("cutover", format!("{} attempts so far", p.attempts)));
     }
     rows.extend(p.throttled.clone().map(|why| ("held", why)));
+    if p.phase == Phase::Copy || p.phase == Phase::Verify {
+        let pace = (p.ease < 0.995 && p.throttled.is_none())
+            .then(|| format!("at {:.0}% of full speed", p.ease * 100.0));
+        let signals = p.signals.iter().map(|s| format!("{} {} of {}", s.name, s.value, s.limit));
+        rows.push(("signals", pace.into_iter().chain(signals).collect::<Vec<_>>().join(", ")));
+    }
+    rows.extend(p.forecast.clone().filter(|_| p.phase == Phase::Copy).map(|text| ("forecast", text)));
+    rows.extend(p.warnings.iter().filter(|_| p.phase == Phase::Copy).map(|text| ("warning", text.clone())));
     rows
 }
 
@@ -141,7 +149,7 @@ fn ago(at: &str, now: Timestamp) -> String {
 }
 
 /// Local date and time without fractions; what cannot be read stays as it is.
-fn clock(at: &str) -> String {
+pub fn clock(at: &str) -> String {
     match at.parse::<Timestamp>() {
         Ok(at) => at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => at.to_string(),
