@@ -19,7 +19,7 @@ use shadowswap_changelog::Reader;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
@@ -109,6 +109,8 @@ const READ_AT_ONCE: usize = 16;
 /// A transaction that is not visible yet is looked at again after this long.
 const RECHECK_FIRST: Duration = Duration::from_micros(500);
 const RECHECK_MAX: Duration = Duration::from_millis(20);
+/// The position is written down this often at the least, while the stream goes on.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
 /// Tries at one batch, each through a new session.
 const TRIES: u32 = 6;
 
@@ -123,6 +125,8 @@ pub struct Applier<E: Engine> {
     marker: u64,
     committed: i64,
     ahead: Ahead<E::TxId>,
+    /// When the position was written down last.
+    kept: Instant,
 }
 
 /// Records that were taken from the log and are in no batch yet.
@@ -186,6 +190,7 @@ impl<E: Engine> Applier<E> {
             marker: 0,
             committed: 0,
             ahead: Ahead { records: VecDeque::new(), bytes: 0, marker: 0 },
+            kept: Instant::now(),
         }
     }
 
@@ -200,7 +205,7 @@ impl<E: Engine> Applier<E> {
             while self.ahead.marker < marker && self.ahead.has_room() {
                 self.wait().await?;
             }
-            if self.step(target).await? {
+            if self.step(target, false).await? {
                 pause = RECHECK_FIRST;
             } else {
                 tokio::time::sleep(pause).await;
@@ -222,13 +227,17 @@ impl<E: Engine> Applier<E> {
         }
     }
 
-    /// Fills a batch with what may be applied now, and applies it. False if nothing may be applied yet.
-    async fn step(&mut self, target: &mut impl Apply<E>) -> Result<bool> {
+    /// Fills a batch with what may be applied now, and applies it. False if nothing may be applied yet. `keeps`: the position is
+    /// written down now and then, also where nothing was to be applied.
+    async fn step(&mut self, target: &mut impl Apply<E>, keeps: bool) -> Result<bool> {
         self.fill(target).await?;
         if self.batch.is_empty() && self.end.is_none() {
             return Ok(false);
         }
-        if !self.batch.is_empty() {
+        // Of a table that is quiet on a busy server, the log would have to be kept from its last change on.
+        let is_due = keeps && self.end.is_some() && self.kept.elapsed() >= KEEP_EVERY;
+        if !self.batch.is_empty() || is_due {
+            self.kept = Instant::now();
             let apply = target.apply(&self.batch, self.end.as_ref());
             let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
             applied?;
@@ -422,7 +431,7 @@ async fn work<E: Engine>(
                 _ = told.changed() => continue,
             }
         }
-        match applier.step(&mut session).await {
+        match applier.step(&mut session, true).await {
             Ok(true) => {
                 (pause, failed) = (RECHECK_FIRST, 0);
                 // A backlog is not waited for.

@@ -223,6 +223,8 @@ impl<'a, E: Engine> Run<'a, E> {
         counters.rows.store(migration.copy.rows, Ordering::Relaxed);
         let applied = watch::Sender::new(Applied::new(migration.applied.clone()));
         let (throttle, live) = (Throttle::default(), Live::new(config.clone()));
+        // Until every signal has been read once.
+        throttle.hold(Some("starting".to_string()));
         let (tell, commands) = mpsc::channel(16);
         let failures = mpsc::channel(16);
         let desk = Desk::new(migration.phase);

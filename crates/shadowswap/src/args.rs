@@ -251,11 +251,6 @@ pub struct Choices {
     /// The run stops, and can be resumed, when writes have come in faster than they can be applied for this long [default: 10m]
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub overload_after: Option<String>,
-    /// A command or URL that is told of each phase, throttle, attempt to swap, success and failure, in JSON (standard input, or
-    /// POST). It has 10 s; one that fails is noted, and changes nothing. May be repeated
-    #[arg(long, value_name = "COMMAND|URL", help_heading = "Running")]
-    #[serde(deserialize_with = "crate::file::one_or_many")]
-    pub hook: Vec<String>,
     /// How long one chunk should take [default: 200ms]
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub chunk_time: Option<String>,
@@ -276,6 +271,12 @@ pub struct Choices {
     /// Schema of the control tables [default: shadowswap]
     #[arg(long, value_name = "SCHEMA", help_heading = "Resources")]
     pub control_schema: Option<String>,
+
+    /// A command or URL that is told of each phase, throttle, attempt to swap, success and failure, in JSON (standard input, or
+    /// POST). It has 10 s; one that fails is noted, and changes nothing. May be repeated
+    #[arg(long, value_name = "COMMAND|URL", help_heading = "Running")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub hook: Vec<String>,
 }
 
 #[derive(Args, Debug, Default)]
@@ -287,6 +288,9 @@ pub struct Approval {
     /// Run without a question if the plan is still the one with this id
     #[arg(long, value_name = "ID")]
     pub plan_id: Option<String>,
+    /// Do nothing, and exit with 0, if the table's newest migration made this very change: for timers that run it night by night
+    #[arg(long)]
+    pub once: bool,
     /// The same as `shadowswap plan`
     #[arg(long)]
     pub dry_run: bool,

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// It is said after this share of the time after which the run stops.
 const SAY_AFTER: f64 = 0.1;
-/// The lag may have fallen by so much and still count as not falling: less a minute than the limit itself.
-const FALL: f64 = 0.9;
+/// The lag falls if it falls by this share of the time that passes: then it is gone in twenty times itself.
+const FALL: f64 = 0.05;
 
 /// What applying is like now.
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +50,16 @@ impl Fairness {
             return None;
         }
         let (since, first) = *self.since.get_or_insert((now, lag));
-        if lag < first.mul_f64(FALL) {
-            // It falls: from here on it has to fall further.
-            self.since = Some((now, lag));
+        let passed = now.saturating_duration_since(since);
+        let falls = lag + passed.mul_f64(FALL) <= first;
+        if falls && passed >= patience {
+            // From here on it has to fall further.
+            *self = Fairness { since: Some((now, lag)), said: false };
             return None;
         }
-        let passed = now.saturating_duration_since(since);
+        if falls {
+            return None;
+        }
         let figures = || {
             format!(
                 "writes come in faster than they can be applied: in {} the lag went from {} to {} though nothing was copied, \

@@ -34,6 +34,15 @@ const SHOW_WAIT: Duration = Duration::from_secs(1);
 pub async fn execute<E: Engine>(engine: &E, intent: &Intent, approval: &Approval, output: Output) -> Ended {
     let plan = match Box::pin(begun(engine, intent)).await? {
         Some(begun) => resume(begun, intent, approval, output)?,
+        None if approval.once
+            && let Some(said) = Box::pin(done(engine, intent)).await? =>
+        {
+            output.say(&said);
+            if output.json {
+                output::out(&json::named("done", &serde_json::json!({ "message": said })));
+            }
+            return Ok(DONE);
+        }
         None => Box::pin(fresh(engine, intent, approval, output)).await?,
     };
     let report = Box::pin(carry(engine, plan, intent, approval, output)).await?;
@@ -65,6 +74,28 @@ async fn begun<E: Engine>(engine: &E, intent: &Intent) -> Result<Option<Begun>, 
         return Ok(None);
     };
     if is_other(engine, intent, &plan).await { Ok(None) } else { Ok(Some(Begun { migration, phase, plan })) }
+}
+
+/// Where the table's newest migration made this very change, and the table still has it: says so.
+async fn done<E: Engine>(engine: &E, intent: &Intent) -> Result<Option<String>, Failure> {
+    let (control, all, spelling) = find::all(engine).await?;
+    let (Some(control), Some(status)) =
+        (control, find::only(spelling, engine.home(), all, Some(&intent.table))?)
+    else {
+        return Ok(None);
+    };
+    let Some((id, plan, at)) = control.finished(&status.table).await? else { return Ok(None) };
+    if intent.is_empty()
+        || id != status.id
+        || !intent.matches(&plan.request)
+        || is_other(engine, intent, &plan).await
+    {
+        return Ok(None);
+    }
+    let is_there = engine.lacks(&plan).await?.is_empty();
+    Ok(is_there.then(|| {
+        format!("{} has this change since {at} (migration {id}); nothing is left to do", plan.source)
+    }))
 }
 
 /// Without a schema, the text may mean another table than that of the unfinished migration: `search_path` decides, and only the server
