@@ -138,15 +138,18 @@ async fn commits_and_what_is_retained_are_measured_and_limits_can_be_lifted_whil
         assert!(!why.contains("cannot be read"), "{why}");
         site.throttle("retained=1B").await;
         site.throttle("slot-budget=0%").await;
-        site.throttle("commit=none").await;
         // Something that was applied, so that there is a position to keep the log from.
         site.sql("update t set n = n + 1 where id <= 10").await;
         if product.is_none() {
             site.sql("alter system set max_slot_wal_keep_size = '1GB'").await;
             site.sql("select pg_reload_conf()").await;
         }
-        let why = site.held(&mut run, &["retained is", "slot-budget is"]).await;
-        assert!(!why.contains("commit"), "{why}");
+        site.held(&mut run, &["retained is", "slot-budget is", "commit is"]).await;
+        site.throttle("commit=none").await;
+        site.shows(&mut run, "no longer held by commits", |s| {
+            super::has(s, &["retained is", "slot-budget is"]) && !super::has(s, &["commit"])
+        })
+        .await;
         site.throttle("retained=none").await;
         site.throttle("slot-budget=none").await;
         site.is_changed(run, ROWS).await;
@@ -220,8 +223,8 @@ async fn archive_that_does_not_keep_up_holds_the_copy() {
             .await;
         site.sql("select pg_switch_wal()").await;
     }
+    site.held(&mut run, &["archive is", "limit 2", "commit is"]).await;
     site.throttle("commit=none").await;
-    site.held(&mut run, &["archive is", "limit 2"]).await;
     site.sql("alter system set archive_command = 'true'").await;
     site.sql("select pg_reload_conf()").await;
     site.is_changed(run, ROWS).await;
@@ -243,11 +246,16 @@ async fn replica_that_is_paused_holds_the_copy_found_or_named() {
     assert!(refused.stderr.contains("it is no replica"), "{}", refused.stderr);
     for more in [&[][..], &["--replica", &named]] {
         crate::operator::sql(&standby, "select pg_wal_replay_pause()").await;
-        let mut run = site.run().args(["--max-replica-lag", "2s"]).args(more.iter().copied()).spawn();
+        site.turn("gate", 1).await;
+        let gate = ["--signal", "gate=select value from knob where name = 'gate'"];
+        let mut run =
+            site.run().args(["--max-replica-lag", "2s"]).args(gate).args(more.iter().copied()).spawn();
         // `replay_lag` of the server stands still all the while.
         let why = site.held(&mut run, &["replica-lag is", "limit 2.0 s"]).await;
         assert!(!why.contains("cannot be read"), "{why}");
         crate::operator::sql(&standby, "select pg_wal_replay_resume()").await;
+        site.shows(&mut run, "no longer held by the replica", |s| !super::has(s, &["replica-lag"])).await;
+        site.turn("gate", 0).await;
         run.wait(LONG).await.expect_code(0);
         let caught_up = "pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn()";
         until_true(&standby, caught_up, SOON).await;

@@ -1,6 +1,7 @@
 //! WAL files that are finished and not archived yet.
 
-use super::signal::{Loads, Sampling, Signal};
+use super::signal::{LOOK_EVERY, Loads, Sampling, Signal};
+use std::time::Duration;
 
 /// WAL files that are finished and not archived yet.
 pub struct Archive(pub(super) Loads);
@@ -12,5 +13,9 @@ impl Signal for Archive {
 
     fn sample(&mut self) -> Sampling<'_> {
         Box::pin(self.0.read("archive", |load| Ok(load.archive_files.map(|n| n as f64))))
+    }
+
+    fn every(&self) -> Duration {
+        LOOK_EVERY
     }
 }

@@ -26,6 +26,9 @@ pub trait Signal: Send + 'static {
     }
 }
 
+/// What was read of the server is looked at this often.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// What the engine read of the server last, and when.
 #[derive(Clone, Debug)]
 pub struct Loads(pub(crate) watch::Receiver<Option<(Instant, Result<Load, String>)>>);

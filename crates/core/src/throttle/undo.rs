@@ -1,6 +1,7 @@
 //! InnoDB's history list: old versions of rows that cannot be purged yet.
 
-use super::signal::{Loads, Sampling, Signal, given};
+use super::signal::{LOOK_EVERY, Loads, Sampling, Signal, given};
+use std::time::Duration;
 
 /// InnoDB's history list: old versions of rows that cannot be purged yet.
 pub struct Undo(pub(super) Loads);
@@ -12,5 +13,9 @@ impl Signal for Undo {
 
     fn sample(&mut self) -> Sampling<'_> {
         Box::pin(self.0.read("undo", |load| given(load.undo.map(|n| n as f64))))
+    }
+
+    fn every(&self) -> Duration {
+        LOOK_EVERY
     }
 }

@@ -1,6 +1,7 @@
 //! Vacuums at work on the table: while one is, copying would have it read everything twice.
 
-use super::signal::{Loads, Sampling, Signal, given};
+use super::signal::{LOOK_EVERY, Loads, Sampling, Signal, given};
+use std::time::Duration;
 
 /// Vacuums at work on the table: while one is, copying would have it read everything twice.
 pub struct Vacuum(pub(super) Loads);
@@ -12,5 +13,9 @@ impl Signal for Vacuum {
 
     fn sample(&mut self) -> Sampling<'_> {
         Box::pin(self.0.read("vacuum", |load| given(load.vacuums.map(|n| n as f64))))
+    }
+
+    fn every(&self) -> Duration {
+        LOOK_EVERY
     }
 }
