@@ -7,6 +7,7 @@
 use crate::{
     batch::Batch,
     change::Key,
+    copy::Counters,
     engine::{Apply, Engine},
     error::{Error, Result, Tried},
     feed::Record,
@@ -18,7 +19,7 @@ use crate::{
 use shadowswap_changelog::Reader;
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -127,6 +128,8 @@ pub struct Applier<E: Engine> {
     ahead: Ahead<E::TxId>,
     /// When the position was written down last.
     kept: Instant,
+    /// Where what waits in the log is counted.
+    counters: Arc<Counters>,
 }
 
 /// Records that were taken from the log and are in no batch yet.
@@ -191,7 +194,15 @@ impl<E: Engine> Applier<E> {
             committed: 0,
             ahead: Ahead { records: VecDeque::new(), bytes: 0, marker: 0 },
             kept: Instant::now(),
+            counters: Arc::default(),
         }
+    }
+
+    /// Counts what waits in the log here.
+    #[must_use]
+    pub fn counting(mut self, counters: Arc<Counters>) -> Applier<E> {
+        self.counters = counters;
+        self
     }
 
     /// Applies until the marker has come by. Cancel-safe: what was not known to be applied is applied again.
@@ -231,6 +242,7 @@ impl<E: Engine> Applier<E> {
     /// written down now and then, also where nothing was to be applied.
     async fn step(&mut self, target: &mut impl Apply<E>, keeps: bool) -> Result<bool> {
         self.fill(target).await?;
+        self.counters.waiting.store(self.log.stats().records, Ordering::Relaxed);
         if self.batch.is_empty() && self.end.is_none() {
             return Ok(false);
         }
@@ -301,6 +313,8 @@ impl<E: Engine> Applier<E> {
                 }
             }
             Record::Progress { position: p } => {
+                // Nothing came before it that is not applied; how long ago the last commit was says nothing about us.
+                self.committed = 0;
                 // Between the parts of one transaction there is no progress record, so this never moves a checkpoint into one.
                 self.end = Some(position::<E>(&p)?);
             }

@@ -370,7 +370,8 @@ impl<'a, E: Engine> Run<'a, E> {
             .tried("opening the change stream")?;
         let horizon = self.opener.open("horizon").await?.floor().await?;
         let frontier = Frontier::new(horizon);
-        let applier = Applier::new(reader, frontier.clone(), self.ledger.clone(), self.applied.clone());
+        let applier = Applier::new(reader, frontier.clone(), self.ledger.clone(), self.applied.clone())
+            .counting(Arc::clone(&self.counters));
         let (failures, applied) = (self.failures.0.clone(), self.applied.subscribe());
         let counters = Arc::clone(&self.counters);
         self.tasks.spawn(async move {

@@ -143,6 +143,8 @@ async fn commits_and_what_is_retained_are_measured_and_limits_can_be_lifted_whil
         if product.is_none() {
             site.sql("alter system set max_slot_wal_keep_size = '1GB'").await;
             site.sql("select pg_reload_conf()").await;
+        } else {
+            site.sql("set global binlog_expire_logs_seconds = 86400").await;
         }
         site.held(&mut run, &["retained is", "slot-budget is", "commit is"]).await;
         site.throttle("commit=none").await;

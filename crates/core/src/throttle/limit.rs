@@ -95,12 +95,13 @@ impl Limit {
         Ok(Limit { recovery, ..limit })
     }
 
-    /// Where a reading stands in the band: 0 at or below the recovery level, 1 at the limit, more above it.
+    /// Where a reading stands in the band: 0 at or below the recovery level, 1 at the limit, more above it. Without a band, 0: it holds
+    /// the copy or does not.
     pub fn pressure(&self, value: f64) -> f64 {
         match () {
             () if value <= self.recovery => 0.0,
             () if self.limit > self.recovery => (value - self.recovery) / (self.limit - self.recovery),
-            () => 2.0,
+            () => 0.0,
         }
     }
 
@@ -195,6 +196,6 @@ mod tests {
         assert_eq!([50.0, 100.0, 150.0, 200.0].map(|v| limit.pressure(v)), [0.0, 0.0, 0.5, 1.0]);
         assert!(limit.pressure(201.0) > 1.0);
         let switch = Limit::parse("vacuum=0").unwrap();
-        assert!(switch.pressure(0.0) == 0.0 && switch.pressure(1.0) > 1.0);
+        assert_eq!((switch.pressure(0.0), switch.pressure(1.0)), (0.0, 0.0));
     }
 }
