@@ -1,16 +1,19 @@
 //! Works out what will be done, and changes nothing of the source: everything is tried on an empty copy.
 
+mod back;
 pub(crate) mod conversion;
 mod create;
 pub mod detail;
 mod expression;
 mod key;
 pub mod mapping;
+mod reverse;
 mod steps;
 mod strategy;
 pub mod twin;
 
 pub use detail::{Detail, LateIndex};
+pub use reverse::{Other, forward_again, turned};
 
 use crate::{
     alter::Body,
@@ -242,6 +245,8 @@ fn assemble(
         keeps_order: key.as_ref().is_some_and(|k| k.keeps_order),
         direct: verdict.clause.map(str::to_string),
         converts: columns.iter().any(converts),
+        uncompared: Vec::new(),
+        insert_only: Vec::new(),
         shadow: after,
     };
     let has_key = key.is_some();
@@ -346,6 +351,8 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>) -> Res
         keeps_order: false,
         direct: None,
         converts: false,
+        uncompared: Vec::new(),
+        insert_only: Vec::new(),
     };
     let verdict = Verdict {
         strategy: Strategy::Shadow,

@@ -66,7 +66,11 @@ pub async fn prepare(
     make_shadow(conn, plan, detail, control, migration).await
 }
 
-async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<()> {
+/// Notes an event.
+///
+/// # Errors
+/// The server's.
+pub async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<()> {
     let text = format!(
         "insert into {control}.event (migration, at, who, what) values ({migration}, utc_timestamp(3), 'runner', {})",
         literal(what)
@@ -74,7 +78,11 @@ async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Res
     run(conn, &text).await
 }
 
-async fn is_noted(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<bool> {
+/// Whether it was noted.
+///
+/// # Errors
+/// The server's.
+pub async fn is_noted(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<bool> {
     let text = format!(
         "select 1 from {control}.event where migration = {migration} and what = {} limit 1",
         literal(what)

@@ -30,6 +30,12 @@ pub struct Detail {
     pub direct: Option<String>,
     /// Some value is converted or computed, so that the data may be at fault if copying fails.
     pub converts: bool,
+    /// Columns of the shadow that are not compared: on the way back what is computed for them need not be what they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncompared: Vec<String>,
+    /// Columns of the shadow that get their value with a new row only. After a swap forward and back they hold values of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub insert_only: Vec<String>,
 }
 
 /// An index that is built after the copy.

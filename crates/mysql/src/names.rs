@@ -1,0 +1,128 @@
+//! What the tables are called after a swap.
+//!
+//! Where one session swaps, the statement gives every table its name: the old one `_t_old`, or after a roll back the new one its name as
+//! the shadow. Where two sessions swap, the table that goes gets the sentry's name first; from there it is given the one it keeps. While
+//! the old table is kept in step that is another one than in the end, for it must sort behind the source's: else the swap back could not be
+//! proven (see `cutover.rs`).
+//!
+//! By names alone it cannot always be told whether the table under the sentry's name is of this swap or already of the next: so it is
+//! noted, after it was given its name, that it has been.
+
+use crate::{
+    cutover::{behind, exists, run, sentry, SENTRY},
+    flavor::Server,
+    prepare::{is_noted, note},
+    sql::{NAME_BYTES_MAX, table},
+};
+use mysql_async::Conn;
+use shadowswap_core::{Error, Result, name::TableName, plan::Plan};
+
+/// Where the table is that follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Follower {
+    /// Under this name.
+    Is(TableName),
+    /// It has the application's name already: the next swap took place.
+    Swapped,
+}
+
+/// What the old table is called while it is kept in step.
+pub fn guarded(plan: &Plan, server: &Server) -> TableName {
+    if server.renames_under_lock() {
+        return plan.old.clone();
+    }
+    guarded_beside(&plan.source)
+}
+
+/// The same, where two sessions swap.
+pub fn guarded_beside(source: &TableName) -> TableName {
+    source.sibling(behind(&source.name, "_guarded", NAME_BYTES_MAX))
+}
+
+fn settled(name: &TableName, turn: i64) -> String {
+    format!("after swap {turn}, {name} is kept in step")
+}
+
+/// Finds the table that follows in this turn, and gives it its name. `plan` is the one that was made, with its turn.
+///
+/// # Errors
+/// `Refused` if it is gone, or if its name was taken by somebody else.
+pub async fn settle(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<Follower> {
+    let (mine, next) = if plan.is_turned() {
+        (guarded(plan, product), plan.shadow.clone())
+    } else {
+        (plan.shadow.clone(), guarded(plan, product))
+    };
+    let what = settled(&mine, plan.turn);
+    let has_mine = exists(conn, &mine).await?.is_some();
+    let waiting = sentry(&plan.source);
+    let is_waiting = exists(conn, &waiting).await?.is_some_and(|comment| comment != SENTRY);
+    let is_settled = is_noted(conn, control, migration, &what).await?;
+    if has_mine && is_waiting {
+        return Err(Error::refused(format!(
+            "the tables are swapped, but a table {mine} was made by somebody else: the one that belongs there is kept as {waiting}"
+        ))
+        .next(format!("rename {mine} away, then run the same command again")));
+    }
+    if has_mine {
+        if !is_settled {
+            note(conn, control, migration, &what).await?;
+        }
+        return Ok(Follower::Is(mine));
+    }
+    if is_waiting && is_settled {
+        return Ok(Follower::Swapped);
+    }
+    // The end of a guard may have begun.
+    let ended = plan.is_turned() && mine != plan.old && exists(conn, &plan.old).await?.is_some();
+    let from = match (is_waiting, ended) {
+        (true, _) => waiting,
+        (false, true) => plan.old.clone(),
+        (false, false) if exists(conn, &next).await?.is_some() => return Ok(Follower::Swapped),
+        (false, false) => {
+            return Err(Error::refused(format!(
+                "{mine} is gone: there is nothing to be kept in step with {}, and no going back",
+                plan.source
+            ))
+            .next("the application's table is not touched; `shadowswap finish` ends the guard"));
+        }
+    };
+    let text = format!("rename table {} to {} /* shadowswap */", table(&from), table(&mine));
+    run(conn, &text, "giving the table that is kept in step its name").await?;
+    note(conn, control, migration, &what).await?;
+    Ok(Follower::Is(mine))
+}
+
+/// The old table's name, if it is there. Gives it the name that it has in the end. `plan` is the one that was made.
+///
+/// # Errors
+/// `Refused` if its final name was taken by somebody else during the run.
+pub async fn old_table(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<Option<TableName>> {
+    let has_old = exists(conn, &plan.old).await?.is_some();
+    let Some(kept) = kept(conn, plan, product, control, migration).await? else {
+        return Ok(has_old.then(|| plan.old.clone()));
+    };
+    if has_old {
+        return Err(Error::refused(format!(
+            "the tables are swapped, but a table {} was made during the run: the old one is kept as {kept}",
+            plan.old
+        ))
+        .next(format!("rename {} away, then run the same command again", plan.old)));
+    }
+    let text = format!("rename table {} to {} /* shadowswap */", table(&kept), table(&plan.old));
+    run(conn, &text, "giving the old table its name").await?;
+    Ok(Some(plan.old.clone()))
+}
+
+/// The name under which the old table waits for its own.
+async fn kept(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<Option<TableName>> {
+    let waiting = sentry(&plan.source);
+    if exists(conn, &waiting).await?.is_some_and(|comment| comment != SENTRY) {
+        return Ok(Some(waiting));
+    }
+    let guarded = guarded(plan, product);
+    let is_ours = guarded != plan.old
+        && exists(conn, &guarded).await?.is_some()
+        && is_noted(conn, control, migration, &settled(&guarded, plan.turn)).await?;
+    Ok(is_ours.then_some(guarded))
+}
