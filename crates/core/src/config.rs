@@ -46,6 +46,12 @@ pub struct Config {
     pub copy_workers: usize,
     /// Drop the old table at the end.
     pub drop_old: bool,
+    /// How long the old table is kept in step after the swap; none: as the plan says.
+    pub guard: Option<Duration>,
+    /// The guard ends when the server keeps more bytes of the change stream for it than this. Default 16 GiB.
+    pub guard_retention: u64,
+    /// Swap back now.
+    pub rollback: bool,
     /// Compare every row before the swap. Default true.
     pub verify: bool,
     /// The change log's folder.
@@ -106,6 +112,9 @@ impl Default for Config {
             chunk_time: Duration::from_millis(200),
             copy_workers: 2,
             drop_old: false,
+            guard: None,
+            guard_retention: 16 << 30,
+            rollback: false,
             verify: true,
             log_directory: std::env::temp_dir(),
             log_memory: 8 << 20,

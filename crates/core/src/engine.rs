@@ -257,7 +257,18 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     /// Makes everything the copy needs: stream (before anything else), shadow, its key. May be called again after a crash: it then
     /// finds what is there. Returns once every transaction that the stream does not carry is visible to new readers.
     fn prepare(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<()>> + Send;
-    /// Opens the change stream from the position applied last; none: from its beginning. Checks that nothing is missing in between.
+    /// The plan of this turn, worked out from the plan as it was made (with its turn set, which is not 0) and from what the catalogs say
+    /// now. Odd: the source is the table that now has the name, the shadow is the old table (`_T_old`), `old` is what the new table is
+    /// called once it is swapped back (its former name as the shadow); link, key, projection and all else for that direction, so that
+    /// stream, sessions, obstacles, lock, outcome and comparing need not know. Even: forward again, with values kept that only the new
+    /// table has.
+    ///
+    /// # Errors
+    /// `Refused` if going on in this direction is not possible with the tables as they are now.
+    fn reverse(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Plan>> + Send;
+    /// Opens the change stream from the position applied last; none: from its beginning. Checks that nothing is missing in between. In a
+    /// later turn (`plan.turn`) the position may be of an earlier one: nothing is given out that was committed before the swap which
+    /// began this turn, and everything after it is.
     fn stream(
         &self,
         plan: &Plan,
@@ -299,9 +310,11 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         budget: Duration,
         ready: impl Future<Output = Result<()>> + Send,
     ) -> impl Future<Output = Result<Self::Locked>> + Send;
-    /// Looks at the catalog: did the swap take place?
+    /// Looks at the catalog: did the plan's swap take place?
     fn outcome(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Outcome>> + Send;
-    /// Removes the stream and whatever else of ours is not needed after the swap; with `drop_old`, the old table too.
+    /// Removes the stream and whatever else of ours is not needed any more, in the end; with `drop_old`, the old table too. May be called
+    /// again. The plan is the one that was made, with its turn: after an even number of swaps the source has its name, the shadow stays,
+    /// and `drop_old` means nothing.
     fn clean_up(
         &self,
         plan: &Plan,

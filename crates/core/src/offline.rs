@@ -30,7 +30,7 @@ pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &
 /// `Refused` if no migration of the table was finished here; `Differs` with the list if something is missing.
 pub async fn check_done<E: Engine>(engine: &E, table: &crate::name::TableName) -> Result<String> {
     let control = engine.control(false).await?;
-    let Some((plan, at)) = control.finished(table).await? else {
+    let Some((_, plan, at)) = control.finished(table).await? else {
         return Err(Error::refused(format!("no migration of {table} was finished in this database")));
     };
     let lacks = engine.lacks(&plan).await?;

@@ -40,6 +40,9 @@ pub struct Progress {
     pub throttled: Option<String>,
     /// Cutover attempts so far.
     pub attempts: u32,
+    /// Seconds left of the guard.
+    #[serde(default)]
+    pub guard_left_s: Option<f64>,
     /// Seconds since this process began.
     pub elapsed_s: f64,
     /// Seconds left in this phase, estimated.
@@ -67,6 +70,7 @@ impl Progress {
             retained_bytes: 0,
             throttled: None,
             attempts: 0,
+            guard_left_s: None,
             elapsed_s: 0.0,
             eta_s: None,
         }
@@ -105,6 +109,9 @@ pub struct Report {
     pub swapped_at: String,
     /// Cutover attempts.
     pub attempts: u32,
+    /// How the guard ended, if there was one: `ended after 24 h; 1,204 changes were carried back`.
+    #[serde(default)]
+    pub guard: Option<String>,
     /// Seconds that this process took.
     pub elapsed_s: f64,
     /// Seconds of each phase, in order.

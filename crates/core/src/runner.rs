@@ -257,6 +257,7 @@ impl<'a, E: Engine> Run<'a, E> {
             Phase::Guard => self.finish().await.map(Some),
             Phase::Done => Ok(None),
             Phase::Aborted => Err(Error::new(Kind::Aborted, "this migration was aborted")),
+            Phase::RolledBack => Err(Error::new(Kind::RolledBack, "this migration was rolled back")),
         }
     }
 
@@ -280,7 +281,7 @@ impl<'a, E: Engine> Run<'a, E> {
                     Command::Abort => return Err(Error::new(Kind::Aborted, "aborted by an operator")),
                     Command::Cutover => self.cutover_now = true,
                     Command::Verify => desk.ask_verify(),
-                    Command::Pause | Command::Resume => {}
+                    Command::Rollback | Command::Finish { .. } | Command::Pause | Command::Resume => {}
                 },
                 done = &mut work => return done,
             }
@@ -568,6 +569,7 @@ impl<'a, E: Engine> Run<'a, E> {
             stall_steps: self.stall.steps.iter().map(|(name, took)| (name.to_string(), ms(*took))).collect(),
             swapped_at: self.swapped_at.clone(),
             attempts: self.attempts,
+            guard: None,
             elapsed_s: started.elapsed().as_secs_f64(),
             phases: phases.to_vec(),
         }

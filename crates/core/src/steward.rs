@@ -197,7 +197,8 @@ fn eta(progress: &Progress, verify_rate: f64) -> Option<f64> {
         | Phase::Cutover
         | Phase::Guard
         | Phase::Done
-        | Phase::Aborted => {
+        | Phase::Aborted
+        | Phase::RolledBack => {
             return None;
         }
     };

@@ -180,6 +180,10 @@ impl Engine for MySql {
         prepare::prepare(&mut conn, plan, &detail, &self.control_name(), migration).await
     }
 
+    async fn reverse(&self, plan: &Plan, _migration: i64) -> Result<Plan> {
+        Err(Error::refused(format!("going back is not possible yet: {}", plan.source)))
+    }
+
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Position>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
         let mut conn = self.connect("checkpoint").await?;

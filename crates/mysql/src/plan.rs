@@ -331,6 +331,7 @@ fn finished(
         fingerprint: source.fingerprint(),
         detail: serde_json::to_value(detail)
             .map_err(|e| Error::corrupt("a plan cannot be written down").because(e))?,
+        turn: 0,
     };
     plan.steps = steps::steps(&plan, detail)?;
     Ok(plan.with_id())

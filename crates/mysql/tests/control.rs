@@ -94,6 +94,8 @@ async fn statements_of_others_may_have_any_characters() {
             table: "t".into(),
             alters: vec!["modify n bigint".into()],
             sets: Vec::new(),
+            set_backs: Vec::new(),
+            guard_s: None,
             strategy: Strategy::Auto,
             indexes: Indexes::Auto,
             control_schema: control.clone(),

@@ -8,7 +8,7 @@ use crate::{
 };
 use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
-    control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, Status},
+    control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, SCHEMA_VERSION_MIN, Status},
     name::TableName,
     plan::Plan,
     progress::Progress,
@@ -21,6 +21,8 @@ pub struct Control {
     connection: Connection,
     /// The control schema, quoted.
     schema: String,
+    /// Of these tables; an older one is only read.
+    version: i32,
 }
 
 /// Looks at a lock that another runner holds, and the pause between them.
@@ -28,13 +30,15 @@ const LOCK_LOOKS: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Events shown by `status`.
 const EVENTS_SHOWN: i64 = 10;
+/// Phases of migrations with which nothing is left to do.
+const OVER: &str = "('done', 'aborted', 'rolledback')";
 /// How long the sessions of a dead runner may take to end after they were told to.
 const ORPHANS_END_WITHIN: Duration = Duration::from_secs(30);
 
 impl Control {
     /// Opens the tables, making them where `create` is set.
     pub async fn open(connection: Connection, schema: &str, create: bool) -> Result<Control> {
-        let control = Control { connection, schema: quote(schema) };
+        let mut control = Control { connection, schema: quote(schema), version: SCHEMA_VERSION };
         let exists = control
             .client()
             .query_one("select to_regclass($1) is not null", &[&format!("{}.version", control.schema)])
@@ -53,6 +57,13 @@ impl Control {
             .await?;
         match row.get::<_, Option<i32>>(0) {
             Some(SCHEMA_VERSION) => Ok(control),
+            Some(older) if (SCHEMA_VERSION_MIN..SCHEMA_VERSION).contains(&older) => {
+                control.version = older;
+                if create {
+                    control.upgrade(schema).await?;
+                }
+                Ok(control)
+            }
             other => Err(Error::refused(format!(
                 "the control tables in schema {schema} have version {other:?}; this program writes version {SCHEMA_VERSION}"
             ))
@@ -76,6 +87,48 @@ impl Control {
             server(e, format_args!("making the control tables in schema {schema}"))
                 .next("grant this role CREATE on the database, or make the schema for it and name it with --control-schema")
         })
+    }
+
+    /// Brings tables of an older version to this one, in one transaction, around whoever uses them.
+    async fn upgrade(&mut self, schema: &str) -> Result<()> {
+        let statements = include_str!("sql/upgrade.sql").replace("{control}", &self.schema);
+        // Of two at once, the second finds nothing left to do.
+        let text = format!(
+            "begin;\nset local lock_timeout = '10s';\nselect pg_advisory_xact_lock(hashtextextended('shadowswap control', 0));\n\
+             do $shadowswap$ begin if (select max(version) from {}.version) < {SCHEMA_VERSION} then\n{statements}\nend if; end $shadowswap$;\ncommit;",
+            self.schema
+        );
+        let done = self.client().batch_execute(&text).await;
+        if done.is_err() {
+            drop(self.client().batch_execute("rollback").await);
+        }
+        done.map_err(|e| {
+            server(
+                e,
+                format_args!("bringing the control tables in schema {schema} to version {SCHEMA_VERSION}"),
+            )
+            .next("connect as the role that made them, or name another schema with --control-schema")
+        })?;
+        self.version = SCHEMA_VERSION;
+        Ok(())
+    }
+
+    /// How many swaps took place, for a migration `m`. What wrote an older version's tables knew of one at most.
+    fn turn_text(&self) -> &'static str {
+        if self.version < 2 {
+            "case when m.phase in ('guard', 'done') then 1 else 0 end::bigint"
+        } else {
+            "case when m.turn = 0 and m.phase in ('guard', 'done') then 1 else m.turn end"
+        }
+    }
+
+    /// Seconds left of the guard, for a migration `m`.
+    fn guard_left_text(&self) -> &'static str {
+        if self.version < 2 {
+            "null::float8"
+        } else {
+            "extract(epoch from m.guard_until - clock_timestamp())::float8"
+        }
     }
 
     fn client(&self) -> &Client {
@@ -170,7 +223,7 @@ impl Control {
         let found = self
             .all(
                 &format!(
-                    "select id from {}.migration where table_schema = $1 and table_name = $2 and phase not in ('done', 'aborted')",
+                    "select id from {}.migration where table_schema = $1 and table_name = $2 and phase not in {OVER}",
                     self.schema
                 ),
                 &[&plan.source.schema, &plan.source.name],
@@ -234,9 +287,10 @@ impl Control {
                     "select m.epoch, m.phase, m.plan, c.position, m.copy_begun, m.copy_last,\n\
                      (select coalesce(max(k.id), 0) from {0}.chunk k where k.migration = m.id),\n\
                      (select k.upper_key from {0}.chunk k where k.migration = m.id order by k.id desc limit 1),\n\
-                     (select coalesce(sum(k.rows), 0)::bigint from {0}.chunk k where k.migration = m.id and k.done)\n\
+                     (select coalesce(sum(k.rows), 0)::bigint from {0}.chunk k where k.migration = m.id and k.done), {1}\n\
                      from {0}.migration m join {0}.checkpoint c on c.migration = m.id where m.id = $1",
-                    self.schema
+                    self.schema,
+                    self.turn_text()
                 ),
                 &[&id],
                 "reading the migration",
@@ -260,11 +314,13 @@ impl Control {
         });
         let position: Option<String> = row.get(3);
         let applied = position.map(|p| p.parse::<Lsn>()).transpose();
+        let turn: i64 = row.get(9);
         Ok(Migration {
             id,
             epoch: row.get(0),
             phase: phase(row.get(1))?,
-            plan: plan(row.get(2))?,
+            turn,
+            plan: Plan { turn, ..plan(row.get(2))? },
             applied: applied
                 .map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))?,
             copy: CopyState {
@@ -313,7 +369,7 @@ impl control::Control<Postgres> for Control {
         let rows = self
             .all(
                 &format!(
-                    "select id, phase, plan from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase not in ('done', 'aborted')",
+                    "select id, phase, plan from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase not in {OVER}",
                     self.schema
                 ),
                 &[&table.schema, &table.name],
@@ -323,11 +379,11 @@ impl control::Control<Postgres> for Control {
         rows.first().map(|r| Ok((r.get(0), phase(r.get(1))?, plan(r.get(2))?))).transpose()
     }
 
-    async fn finished(&self, table: &TableName) -> Result<Option<(Plan, String)>> {
+    async fn finished(&self, table: &TableName) -> Result<Option<(i64, Plan, String)>> {
         let rows = self
             .all(
                 &format!(
-                    "select plan, {} from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase = 'done' order by id desc limit 1",
+                    "select id, plan, {} from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase = 'done' order by id desc limit 1",
                     AT.replace("at at", "ended_at at"),
                     self.schema
                 ),
@@ -335,7 +391,7 @@ impl control::Control<Postgres> for Control {
                 "looking for a finished migration",
             )
             .await?;
-        rows.first().map(|r| Ok((plan(r.get(0))?, r.get(1)))).transpose()
+        rows.first().map(|r| Ok((r.get(0), plan(r.get(1))?, r.get(2)))).transpose()
     }
 
     async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<Postgres>> {
@@ -354,13 +410,54 @@ impl control::Control<Postgres> for Control {
     async fn save_phase(&self, migration: i64, epoch: i64, phase: Phase) -> Result<()> {
         let text = format!(
             "update {}.migration set phase = $3, updated_at = clock_timestamp(),\n\
-             ended_at = case when $3 in ('done', 'aborted') then clock_timestamp() end\nwhere id = $1 and epoch = $2",
+             ended_at = case when $3 in {OVER} then clock_timestamp() end\nwhere id = $1 and epoch = $2",
             self.schema
         );
         match self.run(&text, &[&migration, &epoch, &phase.name()], "saving the phase").await? {
             1 => self.note(migration, "runner", &format!("phase {phase}")).await,
             _ => Err(superseded()),
         }
+    }
+
+    async fn turn(
+        &self,
+        migration: i64,
+        epoch: i64,
+        turn: i64,
+        phase: Phase,
+        stall_ms: Option<f64>,
+    ) -> Result<()> {
+        let text = format!(
+            "update {}.migration set phase = $4, guard_until = case when turn < $3 and $3 % 2 = 1 then null else guard_until end, turn = $3,\n\
+             stall_ms = coalesce($5, stall_ms), updated_at = clock_timestamp() where id = $1 and epoch = $2",
+            self.schema
+        );
+        let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &turn, &phase.name(), &stall_ms];
+        match self.run(&text, params, "noting the swap").await? {
+            1 => self.note(migration, "runner", &format!("phase {phase}")).await,
+            _ => Err(superseded()),
+        }
+    }
+
+    async fn guard_left(&self, migration: i64, epoch: i64, length: Duration) -> Result<Duration> {
+        let look =
+            format!("select {} from {}.migration m where id = $1", self.guard_left_text(), self.schema);
+        let row = self.one(&look, &[&migration], "looking what is left of the guard").await?;
+        let left = match row.get::<_, Option<f64>>(0) {
+            Some(left) => left,
+            None => {
+                let begin = format!(
+                    "update {0}.migration m set guard_until = clock_timestamp() + $3 * interval '1 second' where id = $1 and epoch = $2\n\
+                     returning {1}",
+                    self.schema,
+                    self.guard_left_text()
+                );
+                let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &length.as_secs_f64()];
+                let rows = self.all(&begin, params, "beginning the guard").await?;
+                rows.first().ok_or_else(superseded)?.get(0)
+            }
+        };
+        Ok(Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX))
     }
 
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {
@@ -448,7 +545,11 @@ impl control::Control<Postgres> for Control {
         let paused = match command {
             Command::Pause => Some(true),
             Command::Resume => Some(false),
-            Command::Cutover | Command::Verify | Command::Abort => None,
+            Command::Cutover
+            | Command::Verify
+            | Command::Abort
+            | Command::Rollback
+            | Command::Finish { .. } => None,
         };
         if let Some(paused) = paused {
             let text = format!("update {}.migration set paused = $2 where id = $1", self.schema);
@@ -475,10 +576,12 @@ impl control::Control<Postgres> for Control {
             .all(
                 &format!(
                     "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms,\n\
-                     exists (select from pg_stat_activity where application_name like 'shadowswap/% #' || id and datname = current_database())\n\
-                     from {}.migration where ($1::text is null or table_schema = $1) and ($2::text is null or table_name = $2)\norder by id desc limit 100",
+                     exists (select from pg_stat_activity where application_name like 'shadowswap/% #' || id and datname = current_database()), {}, {}\n\
+                     from {}.migration m where ($1::text is null or table_schema = $1) and ($2::text is null or table_name = $2)\norder by id desc limit 100",
                     AT.replace("at at", "started_at at"),
                     AT.replace("at at", "updated_at at"),
+                    self.turn_text(),
+                    self.guard_left_text(),
                     self.schema
                 ),
                 &[&schema, &name],
@@ -489,11 +592,13 @@ impl control::Control<Postgres> for Control {
         for r in &rows {
             let is_held: bool = r.get(13);
             let progress: Option<String> = r.get(10);
-            let id = r.get(0);
+            let (id, phase) = (r.get(0), phase(r.get(3))?);
             found.push(Status {
                 id,
                 table: TableName::new(r.get::<_, String>(1), r.get::<_, String>(2)),
-                phase: phase(r.get(3))?,
+                phase,
+                turn: r.get(14),
+                guard_left_s: r.get::<_, Option<f64>>(15).filter(|_| !phase.is_over()),
                 plan_id: r.get(4),
                 alters: plan(r.get(5))?.request.alters,
                 paused: r.get(6),

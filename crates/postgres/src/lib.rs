@@ -145,6 +145,10 @@ impl Engine for Postgres {
         prepare::prepare(connection.client_mut(), plan, &detail, migration).await
     }
 
+    async fn reverse(&self, plan: &Plan, _migration: i64) -> Result<Plan> {
+        Err(Error::refused(format!("going back is not possible yet: {}", plan.source)))
+    }
+
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Lsn>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("slot", migration).await?;

@@ -54,6 +54,8 @@ pub fn status(schema: &str, name: &str, phase: Phase) -> Status {
         id: 3,
         table: TableName::new(schema, name),
         phase,
+        turn: i64::from(phase.is_swapped()),
+        guard_left_s: None,
         plan_id: "3f9a1c20d4be".into(),
         alters: vec!["ADD COLUMN note text".into()],
         paused: false,
@@ -73,6 +75,8 @@ pub fn request(table: &str) -> Request {
         table: table.into(),
         alters: vec!["ADD COLUMN domain text".into(), "ALTER COLUMN id TYPE bigint".into()],
         sets: vec![("domain".into(), "split_part(email, '@', 2)".into())],
+        set_backs: Vec::new(),
+        guard_s: None,
         strategy: Strategy::Auto,
         indexes: Indexes::Auto,
         control_schema: "shadowswap".into(),
@@ -136,6 +140,7 @@ pub fn plan(request: &Request, schema: &str) -> Plan {
         ],
         fingerprint: "f".into(),
         detail: serde_json::Value::Null,
+        turn: 0,
     };
     plan.with_id()
 }
@@ -178,6 +183,10 @@ impl Engine for Fake {
     }
 
     async fn prepare(&self, _: &Plan, _: i64) -> Result<()> {
+        absent()
+    }
+
+    async fn reverse(&self, _: &Plan, _: i64) -> Result<Plan> {
         absent()
     }
 
@@ -239,7 +248,7 @@ impl Control<Fake> for Fake {
         Ok(found.map(|s| (s.id, s.phase, plan(&request(&table.name), &table.schema))))
     }
 
-    async fn finished(&self, _: &TableName) -> Result<Option<(Plan, String)>> {
+    async fn finished(&self, _: &TableName) -> Result<Option<(i64, Plan, String)>> {
         absent()
     }
 
@@ -248,6 +257,14 @@ impl Control<Fake> for Fake {
     }
 
     async fn save_phase(&self, _: i64, _: i64, _: Phase) -> Result<()> {
+        absent()
+    }
+
+    async fn turn(&self, _: i64, _: i64, _: i64, _: Phase, _: Option<f64>) -> Result<()> {
+        absent()
+    }
+
+    async fn guard_left(&self, _: i64, _: i64, _: Duration) -> Result<Duration> {
         absent()
     }
 

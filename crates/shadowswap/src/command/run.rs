@@ -245,6 +245,10 @@ fn next(kind: Kind, plan: &Plan) -> String {
         }
         Kind::Unfit => "change the data or what is asked for, then run it again; it begins anew".to_string(),
         Kind::Aborted => "nothing is left to do; the same command begins anew".to_string(),
+        Kind::RolledBack => {
+            "nothing is left to do; the new table is in the way of another run until it is dropped"
+                .to_string()
+        }
         Kind::Held | Kind::Superseded => format!("see `shadowswap status --table {table}`"),
     }
 }

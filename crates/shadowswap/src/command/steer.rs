@@ -60,7 +60,9 @@ fn told(status: &Status, command: &Command, is_held: bool) -> String {
         Command::Cutover => {
             format!("{table}: is in phase {phase}; swaps as soon as it is ready, whatever the window says")
         }
-        Command::Verify | Command::Abort => format!("{table}: told to {}", command.name()),
+        Command::Verify | Command::Abort | Command::Rollback | Command::Finish { .. } => {
+            format!("{table}: told to {}", command.name())
+        }
     }
 }
 

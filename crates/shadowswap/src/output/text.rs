@@ -95,7 +95,8 @@ pub fn done(p: &Progress) -> Option<(u64, u64)> {
         | Phase::Cutover
         | Phase::Guard
         | Phase::Done
-        | Phase::Aborted => None,
+        | Phase::Aborted
+        | Phase::RolledBack => None,
     }
 }
 

@@ -19,7 +19,7 @@ pub fn status(all: &[Status], now: Timestamp, style: Style) -> String {
 fn one(s: &Status, now: Timestamp, style: Style) -> String {
     let phase = match s.phase {
         Phase::Done => style.green(s.phase.name()),
-        Phase::Aborted => style.dim(s.phase.name()),
+        Phase::Aborted | Phase::RolledBack => style.dim(s.phase.name()),
         Phase::Prepare
         | Phase::Copy
         | Phase::Index
@@ -60,7 +60,7 @@ fn one(s: &Status, now: Timestamp, style: Style) -> String {
 
 fn runner(s: &Status, now: Timestamp) -> String {
     match (&s.runner, s.phase) {
-        (_, Phase::Done | Phase::Aborted) => String::new(),
+        (_, Phase::Done | Phase::Aborted | Phase::RolledBack) => String::new(),
         (Some(runner), _) => format!("{runner}, last heard of {} ago", ago(&s.updated_at, now)),
         (None, _) => format!(
             "none since {} ago: run the same command again to go on, or `shadowswap abort --table {}`",
@@ -123,6 +123,11 @@ pub fn state(s: &Status) -> String {
         }
         Phase::Guard => format!("the swap is done: {table} is the new table; only the cleaning up is left"),
         Phase::Done => format!("the swap is done: {table} is the new table"),
+        Phase::RolledBack => {
+            format!(
+                "{table} is the original table again, with every write since; the new one is kept beside it"
+            )
+        }
         Phase::Aborted => format!("{table} is in use and unchanged; everything that was made is removed"),
     }
 }
