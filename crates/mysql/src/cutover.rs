@@ -292,6 +292,12 @@ pub async fn remove_sentry(conn: &mut Conn, plan: &Plan) -> Result<()> {
     }
 }
 
+/// The same at the end of a run, where another table of that name is nobody's trouble.
+pub async fn remove_sentry_of_ours(conn: &mut Conn, plan: &Plan) -> Result<()> {
+    let is_ours = exists(conn, &sentry(&plan.source)).await?.is_some_and(|comment| comment == SENTRY);
+    if is_ours { remove_sentry(conn, plan).await } else { Ok(()) }
+}
+
 impl Locked {
     /// Lets go of everything. The session with the lock is ended from outside: it may be in the middle of a statement whose answer nobody
     /// waits for any more, and it is not needed again.

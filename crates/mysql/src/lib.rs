@@ -9,6 +9,7 @@ mod connect;
 mod control;
 mod cutover;
 pub mod decode;
+mod discard;
 mod error;
 pub mod events;
 pub mod flavor;
@@ -18,6 +19,7 @@ mod keeper;
 pub mod lacks;
 pub mod literal;
 pub mod marks;
+mod names;
 pub mod plan;
 pub mod position;
 mod prepare;
@@ -29,6 +31,7 @@ pub mod sql;
 mod statements;
 pub mod stream;
 mod tail;
+mod turn;
 mod violation;
 
 pub use control::Control;
@@ -180,17 +183,21 @@ impl Engine for MySql {
         prepare::prepare(&mut conn, plan, &detail, &self.control_name(), migration).await
     }
 
-    async fn reverse(&self, plan: &Plan, _migration: i64) -> Result<Plan> {
-        Err(Error::refused(format!("going back is not possible yet: {}", plan.source)))
+    async fn reverse(&self, plan: &Plan, migration: i64) -> Result<Plan> {
+        let mut conn = self.connect("reverse").await?;
+        turn::plan(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Position>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
         let mut conn = self.connect("checkpoint").await?;
-        let fears_xa = prepare::fears_xa(&mut conn, &self.control_name(), migration).await?;
-        let from = match from {
+        let control = self.control_name();
+        // After a swap none is left with rows of the table: its preparation held the table against the lock.
+        let fears_xa = plan.turn == 0 && prepare::fears_xa(&mut conn, &control, migration).await?;
+        let is_behind = plan.turn > 0 && turn::of_checkpoint(&mut conn, &control, migration).await? < plan.turn;
+        let from = match from.filter(|_| !is_behind) {
             Some(from) => Some(from.clone()),
-            None => prepare::begins_at(&mut conn, &self.control_name(), migration).await?,
+            None => prepare::begins_at(&mut conn, &control, migration).await?,
         };
         let from =
             from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
@@ -205,6 +212,7 @@ impl Engine for MySql {
             detail.rereads,
             &self.control_schema,
             migration,
+            (plan.turn, is_behind),
             id,
             Some(&from),
         )
@@ -215,14 +223,20 @@ impl Engine for MySql {
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
         let detail = Detail::of(plan)?;
         let conn = self.options.connect(role, Charset::Binary).await?;
-        let statements = Arc::new(Statements::new(plan, &detail, &self.control_schema)?);
+        let mut statements = Statements::new(plan, &detail, &self.control_schema)?;
+        if plan.turn > 0 {
+            statements = statements.keeping(&detail).watching();
+        }
+        // Of rows that keep values of their own none is deleted that is there.
+        let is_careful = detail.rereads && !statements.keeps();
+        let statements = Arc::new(statements);
         let name = self.control_schema.to_string();
-        let writer = Writer { control: self.control_name(), name, migration, epoch };
+        let writer = Writer { control: self.control_name(), name, migration, epoch, swaps: plan.turn };
         let source = detail.source.columns.clone().into();
         let session =
             Session::new(conn, statements, source, detail.server, writer, Arc::clone(&self.collisions))
                 .await?;
-        Ok(session.careful(detail.rereads))
+        Ok(session.careful(is_careful))
     }
 
     async fn finish_shadow(
@@ -264,8 +278,9 @@ impl Engine for MySql {
             renamer,
         };
         let marks = Arc::clone(&self.marks);
+        let name = &self.control_schema;
         let request =
-            cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget, marks };
+            cutover::Request { name, plan, detail: &detail, control: &control, migration, epoch, budget, marks };
         cutover::lock(request, sessions, ready).await
     }
 

@@ -64,6 +64,7 @@ struct Trial {
     algorithms: Vec<Algorithm>,
     key: std::result::Result<Key, Vec<String>>,
     late: Vec<LateIndex>,
+    back: back::Back,
     findings: Vec<Finding>,
 }
 
@@ -154,7 +155,46 @@ async fn attempt(
         findings.extend(expression::fits(conn, &name, &main, &projection.columns).await?);
         findings.extend(rehearse(conn, &main, &name, &after, &late).await?);
     }
-    Ok(Trial { after, projection, algorithms, key, late, findings })
+    let forward: Vec<_> = projection.columns.iter().map(|m| m.mapping.clone()).collect();
+    let mut back = back::back(&forward, source, &after, &request.set_backs);
+    if request.guard_s.is_some() || !request.set_backs.is_empty() {
+        try_back(conn, stage, &name, (&main, &after), &mut back).await?;
+    }
+    Ok(Trial { after, projection, algorithms, key, late, back, findings })
+}
+
+/// Asks the server what it makes of the projection back: each expression over the changed twin, and all values into an empty copy of the
+/// table as it is.
+async fn try_back(
+    conn: &mut Conn,
+    stage: &mut Stage,
+    name: &TableName,
+    (main, after): (&TableName, &Table),
+    back: &mut back::Back,
+) -> Result<()> {
+    let told = |mut f: Finding| {
+        f.check = back::CHECK.to_string();
+        f.message = f.message.replace(&main.name, &name.name);
+        f.next = Some(f.next.unwrap_or_default().replace("--set ", "--set-back "));
+        f
+    };
+    let found = expression::check(conn, stage, after, main, &back.columns).await?;
+    for f in found.into_iter().map(told) {
+        match f.severity {
+            Severity::Refused => back.mistakes.push(f),
+            Severity::Warning | Severity::Passed => back.losses.push((f.message, f.next.unwrap_or_default())),
+        }
+    }
+    if !back.is_possible() {
+        return Ok(());
+    }
+    let old = stage.twin(conn, name).await?;
+    let found = expression::fits(conn, main, &old, &back.columns).await?;
+    stage.drop_twin(conn, &old).await?;
+    for f in found.into_iter().map(told) {
+        back.obstacles.push((f.message, f.next.unwrap_or_default()));
+    }
+    Ok(())
 }
 
 /// The server's own copy must have the source's columns: the projection begins with that.
@@ -213,9 +253,10 @@ fn assemble(
     trial: Trial,
     mut findings: Vec<Finding>,
 ) -> Result<Plan> {
-    let Trial { after, projection, algorithms, key, late, findings: tried } = trial;
+    let Trial { after, projection, algorithms, key, late, back, findings: tried } = trial;
     let source = &facts.source;
-    let verdict = strategy::judge(bodies, &algorithms, request.strategy, !request.sets.is_empty());
+    let (has_sets, has_guard) = (!request.sets.is_empty(), request.guard_s.is_some());
+    let verdict = strategy::judge(bodies, &algorithms, request.strategy, has_sets, has_guard);
     match verdict.strategy {
         Strategy::Direct => findings.extend(direct_findings(&verdict, request)),
         Strategy::Auto | Strategy::Shadow => {
@@ -229,6 +270,7 @@ fn assemble(
             findings.extend(key_findings(&key));
             findings.extend(check::views(facts, &gone(source, &after)));
             findings.extend(late_primary(facts, &late));
+            findings.extend(back.findings(request.guard_s.is_some()));
         }
     }
     let columns = projection.columns;
@@ -374,6 +416,10 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>) -> Res
 fn direct_findings(verdict: &Verdict, request: &Request) -> Vec<Finding> {
     if !request.sets.is_empty() {
         return vec![Finding::refused("strategy", "--set needs a shadow", "leave --strategy direct out")];
+    }
+    if request.guard_s.is_some() {
+        let message = "--guard needs the table as it was, and a change in place leaves none";
+        return vec![Finding::refused("strategy", message, "leave --strategy direct out")];
     }
     if verdict.is_heavy {
         return vec![Finding::refused("strategy", verdict.reason.clone(), "leave --strategy direct out")];

@@ -3,9 +3,49 @@
 //! A plan's turn is the number of swaps that were made. Even: the table that the application uses is the one that it began with, and the
 //! shadow follows it. Odd: it uses the new table, and the old one follows.
 
-use crate::error::server;
+use crate::{
+    catalog,
+    error::server,
+    names::{self, Follower},
+    plan::{Detail, Other, forward_again, turned},
+};
 use mysql_async::{Conn, prelude::Queryable};
-use shadowswap_core::{Error, Kind, Result};
+use shadowswap_core::{Error, Kind, Result, plan::Plan};
+
+/// The plan of this turn, from the one that was made. Gives the table that follows its name.
+///
+/// # Errors
+/// `Refused` if it cannot be kept in step.
+pub async fn plan(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<Plan> {
+    let product = catalog::server(conn).await?;
+    let follower = names::settle(conn, plan, &product, control, migration).await?;
+    if !plan.is_turned() {
+        return forward_again(plan);
+    }
+    let name = match follower {
+        Follower::Is(name) => name,
+        // Only to find out that it was swapped.
+        Follower::Swapped => {
+            let shadow = names::guarded(plan, &product);
+            return Ok(Plan { shadow, old: plan.shadow.clone(), ..plan.clone() });
+        }
+    };
+    let gone = |name| Error::refused(format!("there is no table {name}"));
+    let new = catalog::table(conn, &plan.source).await?.ok_or_else(|| gone(&plan.source))?;
+    let old = catalog::table(conn, &name).await?.ok_or_else(|| gone(&name))?;
+    let planned = Detail::of(plan)?.source;
+    if !is_same(&old.columns, &planned.columns) {
+        return Err(Error::refused(format!("{name} is not the table that {} was before the swap", plan.source))
+            .next("look at both tables; `shadowswap finish` ends the guard"));
+    }
+    turned(plan, product, new, Other { name, table: old })
+}
+
+/// Whether these are the columns of one table.
+pub fn is_same(now: &[catalog::Column], planned: &[catalog::Column]) -> bool {
+    let of = |c: &catalog::Column| (c.name.clone(), c.column_type.clone(), c.collation.clone(), c.nullable);
+    now.iter().map(of).eq(planned.iter().map(of))
+}
 
 /// The turn of the checkpoint: the position is behind so many swaps. `control` is the quoted control database.
 ///

@@ -43,11 +43,15 @@ impl Back {
         self.obstacles.is_empty() && self.mistakes.is_empty()
     }
 
-    /// What the plan says.
-    pub fn findings(&self) -> Vec<Finding> {
+    /// What the plan says. If the way back is asked for, having none is refused.
+    pub fn findings(&self, is_asked_for: bool) -> Vec<Finding> {
         let mut found = self.mistakes.clone();
         for (why, next) in &self.obstacles {
-            found.push(Finding::warning(CHECK, format!("going back is not possible: {why}"), next.clone()));
+            let message = format!("going back is not possible: {why}");
+            found.push(match is_asked_for {
+                true => Finding::refused(CHECK, message, format!("{next}; or leave --guard out")),
+                false => Finding::warning(CHECK, message, next.clone()),
+            });
         }
         for (what, next) in &self.losses {
             found.push(Finding::warning(CHECK, format!("going back: {what}"), next.clone()));
@@ -291,7 +295,7 @@ mod tests {
         assert_eq!(expression(&back, "id"), Some("`id`"));
         assert_eq!(expression(&back, "name"), Some("`title`"));
         assert_eq!(expression(&back, "n"), Some("`n`"));
-        let told = back.findings().into_iter().map(|f| f.message).collect::<Vec<_>>().join("\n");
+        let told = back.findings(false).into_iter().map(|f| f.message).collect::<Vec<_>>().join("\n");
         assert!(told.contains("column id") && told.contains("column name") && !told.contains("column n:"), "{told}");
         assert!(back.uncompared.is_empty());
     }
@@ -301,7 +305,7 @@ mod tests {
         let old = table(vec![column("id", "bigint"), column("e", "enum('a','b')")]);
         let new = table(vec![column("id", "bigint"), column("e", "enum('b','a')")]);
         let back = back(&[same("id"), same("e")], &old, &new, &[]);
-        assert_eq!(back.findings(), [Finding::passed(CHECK, "going back loses nothing")]);
+        assert_eq!(back.findings(false), [Finding::passed(CHECK, "going back loses nothing")]);
     }
 
     #[test]
@@ -312,6 +316,8 @@ mod tests {
         assert!(!without.is_possible() && without.obstacles.len() == 1 && without.losses.len() == 1);
         assert!(without.obstacles[0].0.contains("column b") && without.obstacles[0].1.contains("--set-back 'b="));
         assert_eq!(expression(&without, "a"), None);
+        assert!(without.findings(true).iter().any(|f| f.severity == shadowswap_core::plan::Severity::Refused));
+        assert!(without.findings(false).iter().all(|f| f.severity == shadowswap_core::plan::Severity::Warning));
         let sets = [("b".to_string(), "id * 2".to_string())];
         let with = back(&[same("id")], &old, &new, &sets);
         assert!(with.is_possible() && with.uncompared == ["b"]);
