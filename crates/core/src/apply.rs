@@ -40,12 +40,22 @@ pub struct Applied<P> {
     pub backlog: u64,
     /// Bytes of the change log on disk.
     pub backlog_disk_bytes: u64,
+    /// The server is told nothing of it: a swap is under way, and what follows it belongs to another turn.
+    pub is_held: bool,
 }
 
 impl<P> Applied<P> {
     /// Nothing applied by this process yet.
     pub fn new(position: Option<P>) -> Applied<P> {
-        Applied { position, marker: 0, changes: 0, lag: Duration::ZERO, backlog: 0, backlog_disk_bytes: 0 }
+        Applied {
+            position,
+            marker: 0,
+            changes: 0,
+            lag: Duration::ZERO,
+            backlog: 0,
+            backlog_disk_bytes: 0,
+            is_held: false,
+        }
     }
 }
 

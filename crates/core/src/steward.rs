@@ -37,12 +37,19 @@ struct State {
     detail: Option<String>,
     attempts: u32,
     verify: bool,
+    guard_left: Option<Duration>,
 }
 
 impl Desk {
     /// A desk in this phase.
     pub fn new(phase: Phase) -> Desk {
-        Desk(Arc::new(Mutex::new(State { phase, detail: None, attempts: 0, verify: false })))
+        Desk(Arc::new(Mutex::new(State {
+            phase,
+            detail: None,
+            attempts: 0,
+            verify: false,
+            guard_left: None,
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -64,6 +71,11 @@ impl Desk {
     /// Cutover attempts so far.
     pub fn attempts(&self, n: u32) {
         self.lock().attempts = n;
+    }
+
+    /// What is left of the guard.
+    pub fn guard_left(&self, left: Duration) {
+        self.lock().guard_left = Some(left);
     }
 
     /// An operator wants every row compared again.
@@ -183,6 +195,7 @@ fn collect<E: Engine>(steward: &Steward<E>, applied: &Applied<E::Position>, load
         retained_bytes: load.map_or(0, |l| l.retained_bytes),
         throttled: steward.throttle.reason(),
         attempts: state.attempts,
+        guard_left_s: state.guard_left.map(|left| left.as_secs_f64()),
         ..Progress::new(state.phase)
     }
 }

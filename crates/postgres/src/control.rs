@@ -460,6 +460,14 @@ impl control::Control<Postgres> for Control {
         Ok(Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX))
     }
 
+    async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
+        let text = format!(
+            "update {}.migration set guard_until = clock_timestamp() where id = $1 and epoch = $2 and guard_until > clock_timestamp()",
+            self.schema
+        );
+        self.run(&text, &[&migration, &epoch], "ending the guard").await.map(drop)
+    }
+
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {
         let text = format!(
             "update {}.migration set copy_begun = true, copy_last = $3 where id = $1 and epoch = $2",
