@@ -531,6 +531,10 @@ impl CoreLocked<MySql> for Locked {
 pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) -> Result<Vec<Obstacle>> {
     let mut found = Vec::new();
     match unfit(conn, plan).await? {
+        Some(what) if plan.is_turned() => {
+            return Err(Error::refused(what)
+                .next("the swap would lose it: drop it, and make it again after going back"));
+        }
         Some(what) if plan.turn > 0 => {
             let who = plan.source.to_string();
             found.push(Obstacle { who, what: format!("{what} (drop it, and make it again after the swap)"), blocks: true });
@@ -562,8 +566,14 @@ pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) 
     Ok(found)
 }
 
-/// Whether the swap took place: the shadow's name is gone then, and the source is what the change makes of it.
-pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
+/// Whether the swap took place: the shadow's name is gone then, and the source is what the change makes of it. Of the plan that was made
+/// this is asked in every turn; of the way back, only right after its swap was tried.
+pub async fn outcome(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<Outcome> {
+    let detail = Detail::of(plan)?;
+    if plan.turn > 0 && !detail.is_back {
+        let has_new = crate::names::has_new(conn, plan, &detail.server, control, migration).await?;
+        return Ok(if has_new { Outcome::Swapped } else { Outcome::NotSwapped });
+    }
     // The source first: a RENAME that ends in between must not look as if it had not begun.
     let has_source = exists(conn, &plan.source).await?.is_some();
     let has_shadow = exists(conn, &plan.shadow).await?.is_some();

@@ -284,9 +284,9 @@ impl Engine for MySql {
         cutover::lock(request, sessions, ready).await
     }
 
-    async fn outcome(&self, plan: &Plan, _migration: i64) -> Result<Outcome> {
+    async fn outcome(&self, plan: &Plan, migration: i64) -> Result<Outcome> {
         let mut conn = self.connect("outcome").await?;
-        cutover::outcome(&mut conn, plan).await
+        cutover::outcome(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {

@@ -17,21 +17,9 @@ use crate::{
 use mysql_async::Conn;
 use shadowswap_core::{Error, Result, name::TableName, plan::Plan};
 
-/// Where the table is that follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Follower {
-    /// Under this name.
-    Is(TableName),
-    /// It has the application's name already: the next swap took place.
-    Swapped,
-}
-
 /// What the old table is called while it is kept in step.
 pub fn guarded(plan: &Plan, server: &Server) -> TableName {
-    if server.renames_under_lock() {
-        return plan.old.clone();
-    }
-    guarded_beside(&plan.source)
+    if server.renames_under_lock() { plan.old.clone() } else { guarded_beside(&plan.source) }
 }
 
 /// The same, where two sessions swap.
@@ -43,54 +31,93 @@ fn settled(name: &TableName, turn: i64) -> String {
     format!("after swap {turn}, {name} is kept in step")
 }
 
+/// Where the table that follows is found in this turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Under its name.
+    InPlace,
+    /// Under the sentry's name.
+    Waiting,
+    /// Under both names there is a table.
+    Twice,
+    /// Under the name that it has in the end: the end of a guard has begun.
+    Ended,
+    /// Not here: the next swap took place.
+    Swapped,
+    /// Nowhere.
+    Gone,
+}
+
+/// What the table that follows is called in this turn, and in the next one. `plan` is the one that was made, with its turn.
+fn followers(plan: &Plan, product: &Server) -> (TableName, TableName) {
+    let guarded = guarded(plan, product);
+    if plan.is_turned() { (guarded, plan.shadow.clone()) } else { (plan.shadow.clone(), guarded) }
+}
+
+async fn find(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<Found> {
+    let (mine, next) = followers(plan, product);
+    let is_waiting = exists(conn, &sentry(&plan.source)).await?.is_some_and(|comment| comment != SENTRY);
+    let is_settled = is_noted(conn, control, migration, &settled(&mine, plan.turn)).await?;
+    Ok(if exists(conn, &mine).await?.is_some() {
+        if is_waiting { Found::Twice } else { Found::InPlace }
+    } else if is_waiting {
+        if is_settled { Found::Swapped } else { Found::Waiting }
+    } else if plan.is_turned() && mine != plan.old && exists(conn, &plan.old).await?.is_some() {
+        Found::Ended
+    } else if exists(conn, &next).await?.is_some() {
+        Found::Swapped
+    } else {
+        Found::Gone
+    })
+}
+
+/// Whether the new table has the application's name, in any turn but the first. `plan` is the one that was made, with its turn.
+///
+/// # Errors
+/// The server's.
+pub async fn has_new(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<bool> {
+    let is_swapped = find(conn, plan, product, control, migration).await? == Found::Swapped;
+    Ok(plan.is_turned() != is_swapped)
+}
+
 /// Finds the table that follows in this turn, and gives it its name. `plan` is the one that was made, with its turn.
 ///
 /// # Errors
 /// `Refused` if it is gone, or if its name was taken by somebody else.
-pub async fn settle(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<Follower> {
-    let (mine, next) = if plan.is_turned() {
-        (guarded(plan, product), plan.shadow.clone())
-    } else {
-        (plan.shadow.clone(), guarded(plan, product))
-    };
-    let what = settled(&mine, plan.turn);
-    let has_mine = exists(conn, &mine).await?.is_some();
+pub async fn settle(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<TableName> {
+    let (mine, _) = followers(plan, product);
     let waiting = sentry(&plan.source);
-    let is_waiting = exists(conn, &waiting).await?.is_some_and(|comment| comment != SENTRY);
-    let is_settled = is_noted(conn, control, migration, &what).await?;
-    if has_mine && is_waiting {
-        return Err(Error::refused(format!(
-            "the tables are swapped, but a table {mine} was made by somebody else: the one that belongs there is kept as {waiting}"
-        ))
-        .next(format!("rename {mine} away, then run the same command again")));
-    }
-    if has_mine {
-        if !is_settled {
-            note(conn, control, migration, &what).await?;
-        }
-        return Ok(Follower::Is(mine));
-    }
-    if is_waiting && is_settled {
-        return Ok(Follower::Swapped);
-    }
-    // The end of a guard may have begun.
-    let ended = plan.is_turned() && mine != plan.old && exists(conn, &plan.old).await?.is_some();
-    let from = match (is_waiting, ended) {
-        (true, _) => waiting,
-        (false, true) => plan.old.clone(),
-        (false, false) if exists(conn, &next).await?.is_some() => return Ok(Follower::Swapped),
-        (false, false) => {
+    let from = match find(conn, plan, product, control, migration).await? {
+        Found::InPlace => None,
+        Found::Waiting => Some(waiting),
+        Found::Ended => Some(plan.old.clone()),
+        Found::Twice => {
             return Err(Error::refused(format!(
-                "{mine} is gone: there is nothing to be kept in step with {}, and no going back",
+                "the tables are swapped, but a table {mine} was made by somebody else: the one that belongs there is kept as {waiting}"
+            ))
+            .next(format!("rename {mine} away, then run the same command again")));
+        }
+        Found::Swapped => {
+            return Err(Error::corrupt(format!("the tables of {} are swapped once more than was noted", plan.source))
+                .next("run the same command again"));
+        }
+        Found::Gone => {
+            return Err(Error::refused(format!(
+                "{mine} is gone: there is nothing to be kept in step with {}, and no swapping back",
                 plan.source
             ))
-            .next("the application's table is not touched; `shadowswap finish` ends the guard"));
+            .next("the application's table is not touched; `shadowswap finish` ends this"));
         }
     };
-    let text = format!("rename table {} to {} /* shadowswap */", table(&from), table(&mine));
-    run(conn, &text, "giving the table that is kept in step its name").await?;
-    note(conn, control, migration, &what).await?;
-    Ok(Follower::Is(mine))
+    if let Some(from) = from {
+        let text = format!("rename table {} to {} /* shadowswap */", table(&from), table(&mine));
+        run(conn, &text, "giving the table that is kept in step its name").await?;
+    }
+    let what = settled(&mine, plan.turn);
+    if !is_noted(conn, control, migration, &what).await? {
+        note(conn, control, migration, &what).await?;
+    }
+    Ok(mine)
 }
 
 /// The old table's name, if it is there. Gives it the name that it has in the end. `plan` is the one that was made.

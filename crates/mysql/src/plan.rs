@@ -287,6 +287,7 @@ fn assemble(
         keeps_order: key.as_ref().is_some_and(|k| k.keeps_order),
         direct: verdict.clause.map(str::to_string),
         converts: columns.iter().any(converts),
+        is_back: false,
         uncompared: Vec::new(),
         insert_only: Vec::new(),
         shadow: after,
@@ -394,6 +395,7 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>) -> Res
         keeps_order: false,
         direct: None,
         converts: false,
+        is_back: false,
         uncompared: Vec::new(),
         insert_only: Vec::new(),
     };

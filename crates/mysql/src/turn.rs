@@ -6,7 +6,7 @@
 use crate::{
     catalog,
     error::server,
-    names::{self, Follower},
+    names,
     plan::{Detail, Other, forward_again, turned},
 };
 use mysql_async::{Conn, prelude::Queryable};
@@ -18,18 +18,10 @@ use shadowswap_core::{Error, Kind, Result, plan::Plan};
 /// `Refused` if it cannot be kept in step.
 pub async fn plan(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<Plan> {
     let product = catalog::server(conn).await?;
-    let follower = names::settle(conn, plan, &product, control, migration).await?;
+    let name = names::settle(conn, plan, &product, control, migration).await?;
     if !plan.is_turned() {
         return forward_again(plan);
     }
-    let name = match follower {
-        Follower::Is(name) => name,
-        // Only to find out that it was swapped.
-        Follower::Swapped => {
-            let shadow = names::guarded(plan, &product);
-            return Ok(Plan { shadow, old: plan.shadow.clone(), ..plan.clone() });
-        }
-    };
     let gone = |name| Error::refused(format!("there is no table {name}"));
     let new = catalog::table(conn, &plan.source).await?.ok_or_else(|| gone(&plan.source))?;
     let old = catalog::table(conn, &name).await?.ok_or_else(|| gone(&name))?;
@@ -58,7 +50,7 @@ pub async fn of_checkpoint(conn: &mut Conn, control: &str, migration: i64) -> Re
     found.ok_or_else(|| Error::corrupt(format!("migration {migration} has no checkpoint")))
 }
 
-/// What an error of the first run's says to do is wrong after a swap.
+/// What an error of the stream's says to do in the first run is wrong after a swap. What the stream does not carry then never comes.
 pub fn told(e: Error, turn: i64) -> Error {
     if turn == 0 {
         return e;
@@ -69,7 +61,7 @@ pub fn told(e: Error, turn: i64) -> Error {
          swapping again is not possible: `shadowswap finish` ends the guard"
     );
     match e.kind {
-        Kind::Unfit | Kind::Corrupt => e.next(lost),
+        Kind::Unfit | Kind::Corrupt => Error { kind: Kind::Corrupt, ..e.next(lost) },
         Kind::Transient
         | Kind::Refused
         | Kind::Early

@@ -47,6 +47,7 @@ pub fn turned(plan: &Plan, server: Server, new: Table, old: Other) -> Result<Pla
         keeps_order: false,
         direct: None,
         converts: back.columns.iter().any(converts),
+        is_back: true,
         uncompared: back.uncompared,
         insert_only: Vec::new(),
         source: new,
