@@ -5,6 +5,8 @@
 //! costs no round trip. Reads are at READ COMMITTED: each later statement's snapshot includes the floor, and a key that the applier
 //! wrote meanwhile is a plain conflict (at REPEATABLE READ it would be a serialization failure).
 
+mod culprit;
+
 use crate::{
     connect::Connection,
     error::{server, superseded},
@@ -56,6 +58,8 @@ pub struct Session {
     care: Care,
     /// A deferrable key cannot take part in ON CONFLICT. It comes after the copy, when nobody else inserts.
     is_plain: bool,
+    /// Values are set aside of rows that were deleted and are still to come again.
+    has_aside: bool,
     prepared: HashMap<String, Statement>,
     compares: bool,
 }
@@ -121,6 +125,7 @@ impl Session {
             alone_pause: ALONE_PAUSE,
             care: Care::Plain,
             is_plain: false,
+            has_aside: false,
             prepared: HashMap::new(),
             compares,
         })
@@ -274,6 +279,12 @@ impl Session {
             let stage = self.statements.stage();
             self.batch(&stage).await.tried("making the staging tables")?;
             self.batch("set plan_cache_mode = force_generic_plan").await?;
+            let statements = Arc::clone(&self.statements);
+            if let Some(kept) = &statements.kept {
+                self.batch(&statements.make_aside(kept)).await?;
+                let rows = self.rows(statements.has_aside(kept), &[], "looking for values set aside").await?;
+                self.has_aside = rows.first().is_some_and(|row| row.get(0));
+            }
             self.inline = Writes::prepare(self.client(), &self.statements).await?;
             self.is_staged = true;
         }
@@ -298,7 +309,9 @@ impl Session {
         let changes = batch.changes() as i64;
         let update = self.prepare(checkpoint_text(&control)).await?;
         let params: &Params<'_> = &[&migration, &checkpoint, &changes];
-        let small = Small::of(batch).filter(|_| self.inline.is_some() && care < Care::DeletesFirst);
+        let sets_aside = self.statements.kept.is_some() && (care > Care::Plain || self.has_aside);
+        let small =
+            Small::of(batch).filter(|_| self.inline.is_some() && care < Care::DeletesFirst && !sets_aside);
         if small.is_none() {
             self.write(batch, care).await?;
         }
@@ -322,8 +335,22 @@ impl Session {
         Ok(batch.changes())
     }
 
-    /// Deletes first, for all keys, and only then writes images: two rows may have swapped a unique value.
+    /// Writes a batch, and keeps what only this table has of rows that have to go and come again.
     async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
+        self.write_rows(batch, care).await?;
+        let statements = Arc::clone(&self.statements);
+        let Some(kept) = &statements.kept else { return Ok(()) };
+        if care > Care::Plain || self.has_aside {
+            self.run(statements.give_back(kept), &[], "giving rows back what was set aside").await?;
+            self.run(statements.forget_aside(kept), &[], "forgetting rows that are gone").await?;
+            let rows = self.rows(statements.has_aside(kept), &[], "looking for values set aside").await?;
+            self.has_aside = rows.first().is_some_and(|row| row.get(0));
+        }
+        Ok(())
+    }
+
+    /// Deletes first, for all keys, and only then writes images: two rows may have swapped a unique value.
+    async fn write_rows(&mut self, batch: &Batch, care: Care) -> Result<()> {
         let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for (key, op) in batch.iter() {
             match op {
@@ -338,7 +365,7 @@ impl Session {
         let statements = Arc::clone(&self.statements);
         if !gone.is_empty() {
             self.copy_in(statements.copy_gone(), &gone).await?;
-            self.run(statements.delete(Place::Staged), &[], "deleting rows").await?;
+            self.delete(statements.delete(Place::Staged), care, "deleting rows").await?;
         }
         let mut images = rows.len() as u64;
         if !again.is_empty() {
@@ -361,7 +388,7 @@ impl Session {
         }
         if care > Care::Plain {
             for text in statements.give_way(Place::Staged) {
-                self.run(text, &[], "removing rows that must give way").await?;
+                self.delete(text, care, "removing rows that must give way").await?;
             }
         }
         if self.is_plain {
@@ -379,6 +406,15 @@ impl Session {
             self.upsert_after = UPSERTS;
         }
         self.run(statements.upsert(Place::Staged), &[], "writing rows").await.map(drop)
+    }
+
+    async fn delete(&mut self, text: String, care: Care, what: &str) -> Result<()> {
+        let statements = Arc::clone(&self.statements);
+        let text = match &statements.kept {
+            Some(kept) if care > Care::Plain => statements.set_aside(kept, &text),
+            Some(_) | None => text,
+        };
+        self.run(text, &[], what).await.map(drop)
     }
 
     async fn copy_in(&mut self, text: String, tuples: &[&[u8]]) -> Result<()> {
@@ -417,6 +453,8 @@ impl Apply<crate::Postgres> for Session {
         let mut care = self.care;
         loop {
             let result = self.apply_inner(batch, checkpoint.as_deref(), care).await;
+            // What was given back is set aside again, or was never set aside.
+            self.has_aside |= result.is_err() && self.statements.kept.is_some();
             match self.rolled_back(result).await {
                 // Where it happened once it will happen again.
                 Err(e) if care == Care::Plain && has_code(&e, &SqlState::UNIQUE_VIOLATION) => {
@@ -440,7 +478,14 @@ impl Apply<crate::Postgres> for Session {
                 Err(e) if !self.is_plain && has_code(&e, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
                     (self.care, self.is_plain, care) = (Care::DeletesFirst, true, Care::DeletesFirst);
                 }
-                result => return self.explained(result).await,
+                Err(e) => {
+                    let explained = self.explained::<u64>(Err(e)).await;
+                    return match explained {
+                        Err(e) => Err(self.naming(e, batch, care).await),
+                        done => done,
+                    };
+                }
+                Ok(rows) => return Ok(rows),
             }
         }
     }
