@@ -4,6 +4,7 @@ mod cases;
 mod catalog;
 mod connect;
 mod cutover;
+mod dropping;
 mod guard;
 mod large;
 mod lifecycle;

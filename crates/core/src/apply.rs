@@ -17,7 +17,7 @@ use shadowswap_changelog::Reader;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
@@ -107,6 +107,8 @@ const READ_AT_ONCE: usize = 16;
 /// A transaction that is not visible yet is looked at again after this long.
 const RECHECK_FIRST: Duration = Duration::from_micros(500);
 const RECHECK_MAX: Duration = Duration::from_millis(20);
+/// Where nothing of ours changes, the position is made durable this often: what comes before it need not be read again, or be there.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// Tries at one batch, each through a new session.
 const TRIES: u32 = 6;
 
@@ -120,6 +122,7 @@ pub struct Applier<E: Engine> {
     end: Option<E::Position>,
     marker: u64,
     committed: i64,
+    saved: Instant,
     ahead: Ahead<E::TxId>,
 }
 
@@ -183,6 +186,7 @@ impl<E: Engine> Applier<E> {
             end: None,
             marker: 0,
             committed: 0,
+            saved: Instant::now(),
             ahead: Ahead { records: VecDeque::new(), bytes: 0, marker: 0 },
         }
     }
@@ -198,6 +202,8 @@ impl<E: Engine> Applier<E> {
             while self.ahead.marker < marker && self.ahead.has_room() {
                 self.wait().await?;
             }
+            // Under the lock nothing is written that need not be.
+            self.saved = Instant::now();
             if self.step(target).await? {
                 pause = RECHECK_FIRST;
             } else {
@@ -226,11 +232,15 @@ impl<E: Engine> Applier<E> {
         if self.batch.is_empty() && self.end.is_none() {
             return Ok(false);
         }
-        if !self.batch.is_empty() {
+        let is_due = self.end.is_some() && self.saved.elapsed() >= SAVE_EVERY;
+        if !self.batch.is_empty() || is_due {
             let apply = target.apply(&self.batch, self.end.as_ref());
             let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
             applied?;
             read?;
+            if self.end.is_some() {
+                self.saved = Instant::now();
+            }
         }
         self.ledger.touched(&self.batch);
         let stats = self.log.stats();

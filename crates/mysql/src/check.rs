@@ -14,6 +14,7 @@ mod size;
 mod table;
 
 pub use self::{
+    binlog::retention,
     alter::{duplicates, read, refused},
     dependents::{list as dependents_list, views},
     gather::{gather, tied},

@@ -155,12 +155,31 @@ async fn attempt(
         findings.extend(expression::fits(conn, &name, &main, &projection.columns).await?);
         findings.extend(rehearse(conn, &main, &name, &after, &late).await?);
     }
+    if request.guard_s.is_some() {
+        findings.extend(guard_name(conn, facts, &name).await?);
+    }
     let forward: Vec<_> = projection.columns.iter().map(|m| m.mapping.clone()).collect();
     let mut back = back::back(&forward, source, &after, &request.set_backs);
     if request.guard_s.is_some() || !request.set_backs.is_empty() {
         try_back(conn, stage, &name, (&main, &after), &mut back).await?;
     }
     Ok(Trial { after, projection, algorithms, key, late, back, findings })
+}
+
+/// Where two sessions swap, the old table has a name of its own while it is kept in step.
+async fn guard_name(conn: &mut Conn, facts: &Facts, name: &TableName) -> Result<Option<Finding>> {
+    if facts.server.renames_under_lock() {
+        return Ok(None);
+    }
+    let guarded = crate::names::guarded_beside(name);
+    if guarded.name.as_bytes() <= name.name.as_bytes() {
+        let message = format!("no name for the old table sorts behind {name}, as swapping back on {} needs it", facts.server);
+        return Ok(Some(Finding::refused("names", message, "rename the table to a shorter name first, or leave --guard out")));
+    }
+    Ok(crate::cutover::exists(conn, &guarded).await?.map(|_| {
+        let message = format!("there is a table {guarded}, which is what the old table is called while it is kept in step");
+        Finding::refused("names", message, "rename or drop it, or leave --guard out")
+    }))
 }
 
 /// Asks the server what it makes of the projection back: each expression over the changed twin, and all values into an empty copy of the
@@ -271,6 +290,7 @@ fn assemble(
             findings.extend(check::views(facts, &gone(source, &after)));
             findings.extend(late_primary(facts, &late));
             findings.extend(back.findings(request.guard_s.is_some()));
+            findings.push(check::retention(facts, request.guard_s));
         }
     }
     let columns = projection.columns;

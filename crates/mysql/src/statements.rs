@@ -17,7 +17,7 @@ use crate::{
 use shadowswap_core::{
     Bound, Error, Result,
     name::TableName,
-    plan::{Link, Plan},
+    plan::{KeyColumn, Link, Plan},
 };
 use unique::Shared;
 
@@ -271,12 +271,14 @@ impl Statements {
 
     /// Makes the staging tables of an applying session: images, keys of either side.
     pub fn stage(&self) -> Vec<String> {
-        // Of the source's types: a key that does not fit into the shadow's is deleted from it none the less.
-        let gone = list(self.link.key.iter().enumerate(), |(n, k)| staged(&k.from, n));
+        // On the way back of the source's types: a key that does not fit into the shadow's is deleted from it none the less.
+        let side = |k: &KeyColumn| if self.watches { k.from.clone() } else { k.to.clone() };
+        let gone = list(self.link.key.iter().enumerate(), |(n, k)| staged(&side(k), n));
+        let of = if self.watches { &self.source } else { &self.shadow };
         let mut all = vec![
             self.temporary("_row", &list(&self.sent, |c| quote(c)), &self.source),
             self.stage_again(),
-            self.temporary("_gone", &gone, &self.source),
+            self.temporary("_gone", &gone, of),
         ];
         all.extend(self.stage_kept());
         all
@@ -462,7 +464,7 @@ impl Statements {
 }
 
 /// `a > x or (a = x and (b > y or (…)))`: `strict` for all but the last column, `last` for that.
-fn beyond(columns: &[String], values: &[String], strict: &str, last: &str) -> String {
+pub fn beyond(columns: &[String], values: &[String], strict: &str, last: &str) -> String {
     match (columns, values) {
         ([column], [value, ..]) => format!("{column} {last} {value}"),
         ([column, columns @ ..], [value, values @ ..]) if !columns.is_empty() => {

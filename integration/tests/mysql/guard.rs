@@ -1,14 +1,16 @@
 //! Going back: the old table is kept in step after the swap, and swapped to again with every write since.
 
-use mysql_async::Conn;
+use std::time::Instant;
+
+use mysql_async::{Conn, prelude::Queryable};
 use rand::Rng;
 use shadowswap_testkit::Signal;
 use shadowswap_testkit::binary::Run;
 use shadowswap_testkit::load::{Column, KeyColumn, Ledger, Load, Op, TableShape};
-use shadowswap_testkit::mysql::{Database, Product, shared};
+use shadowswap_testkit::mysql::{Database, Mysql, Product, shared};
 
 use super::{PRODUCTS, reached, sql, texts, traces, until_found};
-use crate::operator::{LONG, SOON, run, shadowswap, tell};
+use crate::operator::{LONG, POLL, SOON, run, shadowswap, tell};
 
 /// Statements of clients between two steps.
 const MEANWHILE: u64 = 250;
@@ -169,11 +171,23 @@ async fn in_guard(product: Product, create: &str, alter: &str, more: &[&str]) ->
 const TWO: &str = "create table t (id int primary key, n int, kept int default 7); insert into t values (1, 1, 10), (2, 2, 20), (3, 3, 30)";
 
 /// Waits until the table that is kept in step has these rows. It may not have its name yet.
-async fn follows(conn: &mut Conn, table: &str, condition: &str) {
-    let named =
-        format!("select 1 from information_schema.tables where table_schema = database() and table_name = '{table}'");
-    until_found(conn, &named, SOON).await;
-    until_found(conn, &format!("select 1 from {table} where {condition}"), SOON).await;
+async fn follows(conn: &mut Conn, run: &mut Run, table: &str, condition: &str) {
+    let start = Instant::now();
+    let look = format!("select 1 from {table} where {condition}");
+    while !conn.query::<u8, _>(&look).await.is_ok_and(|found| !found.is_empty()) {
+        let is_lost = run.is_over() || start.elapsed() > SOON;
+        assert!(!is_lost, "waited in vain for {look}\n{}{}", run.stdout(), run.stderr());
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Waits until a run has gone on with the newest migration, for the time that is counted here.
+async fn resumed(conn: &mut Conn, times: u32) {
+    let text = format!(
+        "select 1 from shadowswap.event where what like 'resumed in%' and migration = (select max(id) from shadowswap.migration where table_schema = database())\n\
+         having count(*) >= {times}"
+    );
+    until_found(conn, &text, SOON).await;
 }
 
 /// Neither an update, nor unique values that move, nor rows that are read again take away what only the old table has.
@@ -185,12 +199,11 @@ async fn values_that_only_the_old_table_has_are_kept() {
                 "create table t (id int primary key, u int unique, kept int default 7, n int{extra});\n\
                  insert into t (id, u, kept) values (1, 10, 100), (2, 20, 200), (3, 30, 300), (4, 40, 400)"
             );
-            let (database, mut conn, run) = in_guard(product, &create, "drop column kept", &[]).await;
+            let (database, mut conn, mut run) = in_guard(product, &create, "drop column kept", &[]).await;
             sql(&mut conn, "start transaction; update t set u = null where id = 1; update t set u = 10 where id = 2; update t set u = 20 where id = 1; commit").await;
             sql(&mut conn, "update t set u = 31 where id = 3; delete from t where id = 4; insert into t (id, u) values (5, 40)").await;
-            follows(&mut conn, guarded(product), "id = 5").await;
+            follows(&mut conn, &mut run, guarded(product), "id = 5").await;
             tell(&database.url(), "rollback", "t").await.expect_code(0);
-            let mut run = run;
             turned(&mut conn, &mut run, 2).await;
             let rows = texts(&mut conn, "select id, u, kept from t order by id").await;
             assert_eq!(rows, ["1|20|100", "2|10|200", "3|31|300", "5|40|7"], "{product:?} {extra}");
@@ -224,39 +237,38 @@ async fn values_that_only_the_new_table_has_are_kept() {
 #[tokio::test]
 async fn row_that_cannot_be_carried_back_ends_the_guard_by_its_key() {
     let cases = [
-        ("n int", "modify n bigint", "5000000000"),
-        ("n varchar(3)", "modify n varchar(9)", "'12345'"),
-        ("n enum('a','b')", "modify n enum('a','b','c')", "'c'"),
-        ("n varchar(9) character set latin1", "modify n varchar(9) character set utf8mb4", "'\u{20a9}'"),
-        ("n int not null default 1", "modify n int", "null"),
-        ("n int", "modify n decimal(10,2)", "2.5"),
-        ("n datetime", "modify n datetime(6)", "'2020-01-01 00:00:00.25'"),
-        ("n char(5)", "modify n varchar(5)", "'a '"),
-        ("n int, unique key (n)", "drop key n", "1"),
+        ("n int", "modify n bigint", "5000000000", ["1", "2"]),
+        ("n varchar(3)", "modify n varchar(9)", "'12345'", ["1", "2"]),
+        ("n enum('a','b')", "modify n enum('a','b','c')", "'c'", ["'a'", "'b'"]),
+        ("n varchar(9) character set latin1", "modify n varchar(9) character set utf8mb4", "'\u{20a9}'", ["'ä'", "'b'"]),
+        ("n int not null default 1", "modify n int", "null", ["1", "2"]),
+        ("n int", "modify n decimal(10,2)", "2.5", ["1", "2"]),
+        ("n datetime", "modify n datetime(6)", "'2020-01-01 00:00:00.25'", ["'2020-01-01'", "'2020-01-02'"]),
+        ("n char(5)", "modify n varchar(5)", "'a '", ["'a'", "'b'"]),
+        ("n int, unique key (n)", "drop key n", "1", ["1", "2"]),
     ];
     for product in PRODUCTS {
-        for (column, alter, bad) in cases {
-            let first = if column.contains("datetime") { "'2020-01-01'" } else if column.contains("enum") { "'a'" } else { "1" };
-            let create = format!("create table t (id int primary key, {column}); insert into t values (1, {first}), (2, default(n))");
+        for (column, alter, bad, [first, second]) in cases {
+            let create = format!("create table t (id int primary key, {column}); insert into t values (1, {first})");
             let (database, mut conn, run) = in_guard(product, &create, alter, &[]).await;
-            sql(&mut conn, "set names utf8mb4").await;
             sql(&mut conn, &format!("insert into t values (7, {bad})")).await;
             let what = format!("{product:?} {alter}");
             let output = run.wait(LONG).await.expect_code(1);
             assert!(output.stderr.contains("(7)"), "{what}: {}", output.stderr);
-            assert_eq!(texts(&mut conn, "select count(*) from t").await, ["3"]);
+            assert_eq!(texts(&mut conn, "select count(*) from t").await, ["2"]);
             // The same again does not help, nor does it harm.
             let again = |more: &'static [&'static str]| {
                 crate::operator::run(&database.url(), "t", alter).args(PATIENT).args(more.iter().copied())
             };
             let output = again(&[]).run(LONG).await.expect_code(1);
             assert!(output.stderr.contains("(7)"), "{what}: {}", output.stderr);
-            sql(&mut conn, "delete from t where id = 7; insert into t values (8, default(n))").await;
+            sql(&mut conn, &format!("delete from t where id = 7; insert into t values (8, {second})")).await;
             let mut run = again(&[]).spawn();
-            follows(&mut conn, guarded(product), "id = 8").await;
+            resumed(&mut conn, 2).await;
+            follows(&mut conn, &mut run, guarded(product), "id = 8").await;
             tell(&database.url(), "rollback", "t").await.expect_code(0);
             turned(&mut conn, &mut run, 2).await;
-            assert_eq!(texts(&mut conn, "select id from t order by id").await, ["1", "2", "8"], "{what}");
+            assert_eq!(texts(&mut conn, "select id from t order by id").await, ["1", "8"], "{what}");
             tell(&database.url(), "finish", "t").await.expect_code(0);
             run.wait(LONG).await.expect_code(6);
         }
@@ -310,7 +322,7 @@ async fn triggers_and_keys_on_the_new_table_stand_in_the_way_of_going_back_alone
             let (database, mut conn, mut run) = in_guard(product, TWO, "modify n bigint", &[]).await;
             sql(&mut conn, made).await;
             sql(&mut conn, "insert into t values (4, 4, 40)").await;
-            follows(&mut conn, guarded(product), "id = 4").await;
+            follows(&mut conn, &mut run, guarded(product), "id = 4").await;
             tell(&database.url(), "rollback", "t").await.expect_code(0);
             let noted = "select 1 from shadowswap.event where what like 'no roll back%made on%' and migration = (select max(id) from shadowswap.migration where table_schema = database())";
             until_found(&mut conn, noted, SOON).await;
@@ -339,13 +351,13 @@ async fn killed_runs_go_on_guarding() {
         let start = || run(&database.url(), "t", "modify n bigint").args(PATIENT).spawn();
         let mut first = start();
         turned(&mut conn, &mut first, 1).await;
-        for _ in 0..3 {
+        for times in 1..=3 {
             load.reached(MEANWHILE, SOON).await;
             first.signal(Signal::SIGKILL);
             drop(first.wait(SOON).await);
             load.reached(MEANWHILE, SOON).await;
             first = start();
-            turned(&mut conn, &mut first, 1).await;
+            resumed(&mut conn, times).await;
         }
         tell(&database.url(), "rollback", "t").await.expect_code(0);
         turned(&mut conn, &mut first, 2).await;
@@ -353,7 +365,7 @@ async fn killed_runs_go_on_guarding() {
         drop(first.wait(SOON).await);
         load.reached(MEANWHILE, SOON).await;
         let mut second = start();
-        turned(&mut conn, &mut second, 2).await;
+        resumed(&mut conn, 4).await;
         load.reached(MEANWHILE, SOON).await;
         let (report, ledger) = load.stop().await;
         tell(&database.url(), "cutover", "t").await.expect_code(0);
@@ -390,17 +402,19 @@ async fn swaps_that_were_not_noted_are_found_out() {
             // As the swap leaves them where two sessions make it.
             if product == Product::MariaDb {
                 let follower = if turn % 2 == 1 { "t_guarded" } else { "t_shadow" };
-                sql(&mut conn, &format!("rename table {follower} to t_swapped /* shadowswap */")).await;
+                let text = format!("rename table if exists {follower} to t_swapped /* shadowswap */");
+                sql(&mut conn, &text).await;
             }
             sql(&mut conn, &format!("insert into t values ({}, 0, 0)", 10 + turn)).await;
             first = start();
+            resumed(&mut conn, turn).await;
             turned(&mut conn, &mut first, turn).await;
             let follower = match (product, turn % 2) {
                 (Product::MySql, 0) => "_t_shadow",
                 (Product::MariaDb, 0) => "t_shadow",
                 _ => guarded(product),
             };
-            follows(&mut conn, follower, &format!("id = {}", 10 + turn)).await;
+            follows(&mut conn, &mut first, follower, &format!("id = {}", 10 + turn)).await;
         }
         tell(&database.url(), "finish", "t").await.expect_code(0);
         first.wait(LONG).await.expect_code(6);
@@ -412,7 +426,7 @@ async fn swaps_that_were_not_noted_are_found_out() {
 async fn finish_ends_the_guard_with_and_without_a_runner() {
     for product in PRODUCTS {
         for (is_killed, drop_old) in [(false, false), (false, true), (true, false), (true, true)] {
-            let (database, mut conn, mut run) = in_guard(product, TWO, "modify n bigint", &[]).await;
+            let (database, mut conn, run) = in_guard(product, TWO, "modify n bigint", &[]).await;
             if is_killed {
                 run.signal(Signal::SIGKILL);
             }
@@ -490,5 +504,90 @@ async fn plan_says_what_going_back_would_lose() {
         assert!(text.contains("going back loses nothing"), "{text}");
         let (code, text) = plan("modify d timestamp null", &["--guard", "1h", "--set", "d=d"]).await;
         assert!(code == Some(3) && text.contains("column d"), "{code:?} {text}");
+    }
+}
+
+/// Changes of a prepared transaction are in the binlog before it is known whether they commit.
+#[tokio::test]
+async fn xa_transactions_on_the_guarded_table_end_the_guard() {
+    for product in PRODUCTS {
+        let server = Mysql::start(product).await;
+        server.create_database("shop").await;
+        let mut conn = server.connect("shop").await;
+        sql(&mut conn, TWO).await;
+        sql(&mut conn, "create table other (id int primary key)").await;
+        // Prepared before the swap, of another table, and decided after it.
+        let mut client = server.connect("shop").await;
+        let mut run = run(&server.url("shop"), "t", "modify n bigint").args(PATIENT).args(["--cutover", "manual"]).spawn();
+        reached(&mut conn, &mut run, &["ready"]).await;
+        sql(&mut client, "xa start 'a'; insert into other values (1); xa end 'a'; xa prepare 'a'").await;
+        tell(&server.url("shop"), "cutover", "t").await.expect_code(0);
+        turned(&mut conn, &mut run, 1).await;
+        sql(&mut client, "xa commit 'a'").await;
+        sql(&mut conn, "insert into t values (4, 4, 4)").await;
+        follows(&mut conn, &mut run, guarded(product), "id = 4").await;
+        sql(&mut client, "xa start 'b'; insert into t values (5, 5, 5); xa end 'b'; xa prepare 'b'; xa commit 'b'").await;
+        let output = run.wait(LONG).await.expect_code(1);
+        assert!(output.stderr.contains("XA") && output.stderr.contains("finish"), "{product:?}: {}", output.stderr);
+        tell(&server.url("shop"), "finish", "t").await.expect_code(0);
+        assert_eq!(texts(&mut conn, "select count(*) from t").await, ["5"]);
+    }
+}
+
+/// A binlog that is gone ends the guard for good, and says so; the table in use is none the worse.
+#[tokio::test]
+async fn binlog_that_is_purged_ends_the_guard_clearly() {
+    for product in PRODUCTS {
+        let server = Mysql::start(product).await;
+        server.create_database("shop").await;
+        let mut conn = server.connect("shop").await;
+        sql(&mut conn, TWO).await;
+        let start = || run(&server.url("shop"), "t", "modify n bigint").args(PATIENT).spawn();
+        let mut first = start();
+        turned(&mut conn, &mut first, 1).await;
+        sql(&mut conn, "insert into t values (4, 4, 4)").await;
+        follows(&mut conn, &mut first, guarded(product), "id = 4").await;
+        first.signal(Signal::SIGKILL);
+        drop(first.wait(SOON).await);
+        sql(&mut conn, "insert into t values (5, 5, 5); flush binary logs; insert into t values (6, 6, 6)").await;
+        let files = texts(&mut conn, "show binary logs").await;
+        let last = files.last().and_then(|f| f.split('|').next()).unwrap_or_default().to_string();
+        let purged = format!("purge binary logs to '{last}'");
+        // The server lets go of a file that was being read once it has noticed that nobody reads it any more.
+        let start_at = Instant::now();
+        while texts(&mut conn, "show binary logs").await.len() > 1 {
+            drop(conn.query_drop(&purged).await);
+            assert!(start_at.elapsed() < SOON, "not purged");
+            tokio::time::sleep(POLL).await;
+        }
+        let output = start().wait(LONG).await.expect_code(1);
+        assert!(output.stderr.contains("purged") && output.stderr.contains("finish"), "{product:?}: {}", output.stderr);
+        tell(&server.url("shop"), "finish", "t").await.expect_code(0);
+        assert_eq!(texts(&mut conn, "select id from t order by id").await, ["1", "2", "3", "4", "5", "6"]);
+        assert_eq!(texts(&mut conn, "show tables").await, ["_t_old", "t"]);
+    }
+}
+
+/// Where dropping a table at once would hold clients up, its rows go before it, a little at a time; of a partitioned one the partitions.
+#[tokio::test]
+async fn old_table_is_dropped_in_steps() {
+    for product in PRODUCTS {
+        let server = Mysql::builder(product).setting("innodb_adaptive_hash_index", "ON").start().await;
+        server.create_database("shop").await;
+        let mut conn = server.connect("shop").await;
+        for (rest, counter) in [("", "Com_delete"), (" partition by hash (id) partitions 4", "Com_alter_table")] {
+            sql(&mut conn, &format!("create table t (id bigint, s varchar(20) default 'x', n int, primary key (id, s)){rest}")).await;
+            super::numbered(&mut conn, "t", 3_000).await;
+            let count = format!("show global status like '{counter}'");
+            let number = |found: Vec<String>| found[0].rsplit('|').next().unwrap().parse::<u32>().unwrap();
+            let output = run(&server.url("shop"), "t", "modify n bigint").run(LONG).await;
+            output.expect_code(0);
+            let before = number(texts(&mut conn, &count).await);
+            shadowswap(&server.url("shop")).args(["finish", "--table", "t", "--drop-old"]).run(SOON).await.expect_code(0);
+            let after = number(texts(&mut conn, &count).await);
+            assert!(after >= before + 4, "{product:?} {counter} {before} {after}");
+            assert_eq!(texts(&mut conn, "show tables").await, ["t"]);
+            sql(&mut conn, "drop table t").await;
+        }
     }
 }
