@@ -376,7 +376,7 @@ async fn plan_says_what_going_back_loses() {
     let plan = async |args: &[&str]| {
         let output = shadowswap(&site.url)
             .args(["plan", "--json", "--strategy", "shadow", "--table", "t"])
-            .args(args)
+            .args(args.iter().copied())
             .run(SOON)
             .await;
         let code = output.code();
