@@ -2,8 +2,10 @@
 
 mod abort;
 mod find;
+mod finish;
 mod papers;
 mod plan;
+mod rollback;
 mod run;
 mod status;
 mod steer;
@@ -34,8 +36,6 @@ pub type Ended = Result<u8, Failure>;
 pub async fn dispatch(cli: Cli, output: Output) -> Ended {
     match cli.command {
         Command::Throttle(_) => return Err(config::later("`throttle`").into()),
-        Command::Rollback(_) => return Err(config::later("`rollback`").into()),
-        Command::Finish(_) => return Err(config::later("`finish`").into()),
         Command::Completions { shell } => {
             papers::completions(shell);
             return Ok(DONE);
@@ -123,13 +123,13 @@ async fn work<E: Engine>(
         Command::Cutover(target) => {
             steer::execute(&steer(&target)?, &target, control::Command::Cutover, output).await
         }
+        Command::Rollback(args) => Box::pin(rollback::execute(&steer(&args.target)?, &args, output)).await,
+        Command::Finish(args) => Box::pin(finish::execute(&steer(&args.target)?, &args, output)).await,
         Command::Abort(args) => abort::execute(&steer(&args.target)?, &args, output).await,
         Command::Verify(target) => verify::execute(&steer(&target)?, &target, output).await,
-        Command::Throttle(_)
-        | Command::Rollback(_)
-        | Command::Finish(_)
-        | Command::Completions { .. }
-        | Command::Man => unreachable!("these need no database"),
+        Command::Throttle(_) | Command::Completions { .. } | Command::Man => {
+            unreachable!("these need no database")
+        }
     }
 }
 

@@ -69,11 +69,16 @@ pub(super) async fn open<E: Engine>(
     }
     let left = control.guard_left(migration.id, migration.epoch, length(&migration.plan, config)).await?;
     let may_roll_back = wants_rollback && migration.turn % 2 != 0;
-    if left.is_zero() && !may_roll_back {
-        return Ok(None);
-    }
+    let is_over = left.is_zero() && !may_roll_back;
     if migration.phase == Phase::Guard {
-        settle(engine, control, migration).await?;
+        match settle(engine, control, migration).await {
+            // Where the end had begun, the old table may be gone already.
+            Err(e) if is_over && !e.is_transient() => warn!(error = %e, "only the end is left to do"),
+            settled => settled?,
+        }
+    }
+    if is_over {
+        return Ok(None);
     }
     let plan = engine.reverse(&migration.plan, migration.id).await.tried("working out the way back")?;
     Ok(Some(Plan { turn: migration.turn, ..plan }))

@@ -311,3 +311,6 @@ pub fn key(forward: &[KeyColumn], source: &Table, after: &Table) -> Option<Vec<K
     });
     columns.collect()
 }
+
+#[cfg(test)]
+mod tests;
