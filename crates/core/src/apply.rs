@@ -45,6 +45,8 @@ pub struct Applied<P> {
     pub backlog: u64,
     /// Bytes of the change log on disk.
     pub backlog_disk_bytes: u64,
+    /// The server is told nothing of it: a swap is under way, and what follows it belongs to another turn.
+    pub is_held: bool,
 }
 
 impl<P> Applied<P> {
@@ -58,6 +60,7 @@ impl<P> Applied<P> {
             lag: Duration::ZERO,
             backlog: 0,
             backlog_disk_bytes: 0,
+            is_held: false,
         }
     }
 }
@@ -110,8 +113,8 @@ const READ_AT_ONCE: usize = 16;
 /// A transaction that is not visible yet is looked at again after this long.
 const RECHECK_FIRST: Duration = Duration::from_micros(500);
 const RECHECK_MAX: Duration = Duration::from_millis(20);
-/// The position is written down this often at the least, while the stream goes on.
-const KEEP_EVERY: Duration = Duration::from_secs(5);
+/// Where nothing of ours changes, the position is made durable this often: what comes before it need not be read again, or be there.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// Tries at one batch, each through a new session.
 const TRIES: u32 = 6;
 
@@ -125,9 +128,8 @@ pub struct Applier<E: Engine> {
     end: Option<E::Position>,
     marker: u64,
     committed: i64,
+    saved: Instant,
     ahead: Ahead<E::TxId>,
-    /// When the position was written down last.
-    kept: Instant,
     /// Where what waits in the log is counted.
     counters: Arc<Counters>,
 }
@@ -192,8 +194,8 @@ impl<E: Engine> Applier<E> {
             end: None,
             marker: 0,
             committed: 0,
+            saved: Instant::now(),
             ahead: Ahead { records: VecDeque::new(), bytes: 0, marker: 0 },
-            kept: Instant::now(),
             counters: Arc::default(),
         }
     }
@@ -216,7 +218,9 @@ impl<E: Engine> Applier<E> {
             while self.ahead.marker < marker && self.ahead.has_room() {
                 self.wait().await?;
             }
-            if self.step(target, false).await? {
+            // Under the lock nothing is written that need not be.
+            self.saved = Instant::now();
+            if self.step(target).await? {
                 pause = RECHECK_FIRST;
             } else {
                 tokio::time::sleep(pause).await;
@@ -238,22 +242,22 @@ impl<E: Engine> Applier<E> {
         }
     }
 
-    /// Fills a batch with what may be applied now, and applies it. False if nothing may be applied yet. `keeps`: the position is
-    /// written down now and then, also where nothing was to be applied.
-    async fn step(&mut self, target: &mut impl Apply<E>, keeps: bool) -> Result<bool> {
+    /// Fills a batch with what may be applied now, and applies it. False if nothing may be applied yet.
+    async fn step(&mut self, target: &mut impl Apply<E>) -> Result<bool> {
         self.fill(target).await?;
         self.counters.waiting.store(self.log.stats().records, Ordering::Relaxed);
         if self.batch.is_empty() && self.end.is_none() {
             return Ok(false);
         }
-        // Of a table that is quiet on a busy server, the log would have to be kept from its last change on.
-        let is_due = keeps && self.end.is_some() && self.kept.elapsed() >= KEEP_EVERY;
+        let is_due = self.end.is_some() && self.saved.elapsed() >= SAVE_EVERY;
         if !self.batch.is_empty() || is_due {
-            self.kept = Instant::now();
             let apply = target.apply(&self.batch, self.end.as_ref());
             let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
             applied?;
             read?;
+            if self.end.is_some() {
+                self.saved = Instant::now();
+            }
         }
         self.ledger.touched(&self.batch);
         let stats = self.log.stats();
@@ -445,7 +449,7 @@ async fn work<E: Engine>(
                 _ = told.changed() => continue,
             }
         }
-        match applier.step(&mut session, true).await {
+        match applier.step(&mut session).await {
             Ok(true) => {
                 (pause, failed) = (RECHECK_FIRST, 0);
                 // A backlog is not waited for.

@@ -61,6 +61,8 @@ pub struct Config {
     pub watch_limits: Vec<Limit>,
     /// How long a limit must be broken before it counts. Default 1 min.
     pub watch_for: Duration,
+    /// Swap back when it is; else only warn.
+    pub rolls_back: bool,
     /// Copying waits while this file is there.
     pub flag_file: Option<PathBuf>,
     /// Stop, resumable, when changes have come in faster than they can be applied for this long. Default 10 min.
@@ -213,6 +215,7 @@ impl Default for Config {
             watches: Vec::new(),
             watch_limits: Vec::new(),
             watch_for: Duration::from_secs(60),
+            rolls_back: false,
             flag_file: None,
             overload_after: Duration::from_secs(600),
             hooks: Vec::new(),

@@ -155,7 +155,10 @@ fn confirm<E: Engine>(
     stream: &mut E::Stream,
     applied: &watch::Receiver<Applied<E::Position>>,
 ) -> impl Future<Output = Result<()>> {
-    let position = applied.borrow().position.clone();
+    let position = {
+        let applied = applied.borrow();
+        applied.position.clone().filter(|_| !applied.is_held)
+    };
     async move {
         match position {
             Some(position) => stream.confirm(&position).await,

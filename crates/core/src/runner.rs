@@ -1,16 +1,21 @@
 //! The run: one loop over phases.
 //!
 //! The runner alone writes the phase and owns every task; the first error of any of them ends the attempt. An attempt that ended with
-//! a transient error is made again from the control tables, exactly as after a crash: there is no second way of recovering.
+//! a transient error is made again from the control tables, exactly as after a crash: there is no second way of recovering. So is each
+//! turn that follows a swap, where there is a guard.
+
+mod guard;
+mod swap;
+
+pub(crate) use guard::settle;
 
 use crate::{
     apply::{Applied, Applier, Applying, Ledger, Manner, Opener},
-    clock,
-    config::{Config, CutoverWhen, Live},
+    config::{Config, Live},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
-    cutover::{self, Attempt, Stall},
-    engine::{Apply, Engine, Outcome, Session},
+    cutover::Stall,
+    engine::{Apply, Engine, Session},
     error::{Error, Kind, Result, Tried},
     feed, folder,
     frontier::Frontier,
@@ -22,7 +27,6 @@ use crate::{
     steward::{self, Desk},
     throttle::Throttle,
     verify::{self, Markers, Verifying},
-    window::Calendar,
 };
 use std::{
     future::Future,
@@ -37,13 +41,10 @@ use tracing::{Instrument, info, info_span, warn};
 
 /// Attempts at the whole run that end with a transient error and no progress in between.
 const TRIES: u32 = 10;
-/// Between the swap and whatever comes after it.
-const BREATH: Duration = Duration::from_millis(100);
+/// An attempt that lasted this long had come to something, even if no client wrote.
+const LASTING: Duration = Duration::from_secs(60);
 /// Tries at the index phase where a row from the future stood in the way of an index.
 const INDEX_TRIES: u32 = 5;
-
-/// Beyond what an attempt at the swap may take, its window must have this much left.
-const WINDOW_ROOM: Duration = Duration::from_secs(1);
 
 /// Carries the plan through, and tells the hooks how it ended. See [`carry`].
 ///
@@ -95,11 +96,12 @@ async fn carry<E: Engine>(
     if plan.strategy == Strategy::Direct {
         return crate::direct::run(engine, plan, &config, &stop).await;
     }
-    let (started, mut failed) = (Instant::now(), 0);
-    let mut phases = Vec::new();
+    let mut failed = 0;
+    let mut tally = Tally::new(config.rollback);
     loop {
+        let begun = Instant::now();
         let before = progress.borrow().rows_copied + progress.borrow().changes;
-        let attempt = once(engine, &plan, (&config, hooks), &progress, &stop, &mut phases, started);
+        let attempt = once(engine, &plan, (&config, hooks), &progress, &stop, &mut tally);
         match attempt.await {
             // After a lost connection the server may hold our own former lock for a moment longer.
             Err(e)
@@ -107,7 +109,8 @@ async fn carry<E: Engine>(
                     && failed < TRIES
                     && !*stop.borrow() =>
             {
-                let moved = progress.borrow().rows_copied + progress.borrow().changes > before;
+                let moved = progress.borrow().rows_copied + progress.borrow().changes > before
+                    || begun.elapsed() > LASTING;
                 failed = if moved { 1 } else { failed + 1 };
                 let pause = Duration::from_millis(200) * 2_u32.pow(failed.min(6));
                 warn!(attempt = failed, error = %e, pause_ms = pause.as_millis() as u64, "the run was interrupted; going on from the checkpoint");
@@ -122,6 +125,35 @@ async fn carry<E: Engine>(
     }
 }
 
+/// What all turns and attempts of this process amounted to.
+struct Tally {
+    started: Instant,
+    phases: Vec<(String, f64)>,
+    stall: Stall,
+    swapped_at: String,
+    attempts: u32,
+    /// Swapping back is what this process is for, and has not been done yet.
+    rollback: bool,
+    /// How the guard ended.
+    guard: Option<String>,
+    drops_old: bool,
+}
+
+impl Tally {
+    fn new(rollback: bool) -> Tally {
+        Tally {
+            started: Instant::now(),
+            phases: Vec::new(),
+            stall: Stall::default(),
+            swapped_at: String::new(),
+            attempts: 0,
+            rollback,
+            guard: None,
+            drops_old: false,
+        }
+    }
+}
+
 /// One attempt: from the control tables to the end, or to the first error.
 async fn once<E: Engine>(
     engine: &E,
@@ -129,52 +161,87 @@ async fn once<E: Engine>(
     (config, hooks): (&Config, &Hooks),
     progress: &watch::Sender<Progress>,
     stop: &watch::Receiver<bool>,
-    phases: &mut Vec<(String, f64)>,
-    started: Instant,
+    tally: &mut Tally,
 ) -> Result<Report> {
     let control = Arc::new(engine.control(true).await?);
-    let migration = control.take(plan, &config.who).await?;
-    if migration.resumed {
-        control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
-    }
-    hooks.of(migration.id);
-    let mut run = Run::new(engine, (config, hooks), progress, stop, control, migration);
-    let ended = run.phases(phases).await;
-    run.tasks.shutdown().await;
-    folder::remove(&run.log_directory());
-    let (control, migration) = (Arc::clone(&run.control), &run.migration);
-    match ended {
-        Ok(()) => {
-            let report = run.report(phases, started);
-            if let Ok(text) = serde_json::to_string(&report) {
-                control.keep(migration.id, &text).await?;
+    let mut is_first = true;
+    // Once for each turn. The lock is held all the time.
+    loop {
+        let mut migration = control.take(plan, &config.who).await?;
+        hooks.of(migration.id);
+        if migration.resumed && std::mem::take(&mut is_first) {
+            control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
+        }
+        let opened = guard::open(engine, &*control, &mut migration, config, tally.rollback).await;
+        let ended = match opened {
+            Ok(plan) => {
+                let mut run = Run::new(
+                    engine,
+                    (config, hooks),
+                    progress,
+                    stop,
+                    (Arc::clone(&control), migration.clone()),
+                    plan,
+                    tally,
+                );
+                let ended = run.phases().await;
+                run.tasks.shutdown().await;
+                folder::remove(&run.log_directory());
+                match ended {
+                    Ok(()) if run.is_turned => continue,
+                    ended => ended.map(|()| run.report()),
+                }
             }
-            control.close(migration.id, None, Some(report.stall_ms)).await?;
-            Ok(report)
+            Err(e) => Err(e),
+        };
+        return match ended {
+            Ok(report) => {
+                let stall = (report.stall_ms > 0.0).then_some(report.stall_ms);
+                if let Ok(text) = serde_json::to_string(&report) {
+                    control.keep(migration.id, &text).await?;
+                }
+                control.close(migration.id, None, stall).await?;
+                Ok(report)
+            }
+            Err(e) => Err(failed(engine, &*control, &migration, e, config).await),
+        };
+    }
+}
+
+/// Leaves everything as an error of this kind wants it left.
+async fn failed<E: Engine>(
+    engine: &E,
+    control: &E::Control,
+    migration: &Migration<E>,
+    e: Error,
+    config: &Config,
+) -> Error {
+    let e = if migration.turn > 0 { guard::after_the_swap(e, &migration.plan, migration.turn) } else { e };
+    match e.kind {
+        Kind::Aborted => {
+            if let Err(left) = give_up(engine, control, migration, &config.who).await {
+                return left;
+            }
         }
-        Err(e) if e.kind == Kind::Aborted => {
-            give_up(engine, &control, migration, &config.who).await?;
-            Err(e)
+        Kind::Unfit => {
+            let text = format!("stopped: {}", e.message);
+            let noted = control.note(migration.id, &config.who, &text).await;
+            let given_up = give_up(engine, control, migration, &config.who).await;
+            if let Err(left) = noted.and(given_up) {
+                warn!(error = %left, "could not remove what was made; run `shadowswap abort`");
+            }
         }
-        Err(e) if e.kind == Kind::Unfit => {
-            control.note(migration.id, &config.who, &format!("stopped: {}", e.message)).await?;
-            let Err(left) = give_up(engine, &control, migration, &config.who).await else { return Err(e) };
-            warn!(error = %left, "could not remove what was made; run `shadowswap abort`");
-            Err(e)
-        }
-        Err(e) => {
+        _ => {
+            let error = (e.kind != Kind::RolledBack).then_some(e.message.as_str());
             // Best effort: the connection may be what failed.
-            let noted = tokio::time::timeout(
-                Duration::from_secs(5),
-                control.close(migration.id, Some(&e.message), None),
-            )
-            .await;
-            if let Ok(Err(e)) = noted {
+            let noted =
+                tokio::time::timeout(Duration::from_secs(5), control.close(migration.id, error, None));
+            if let Ok(Err(e)) = noted.await {
                 warn!(error = %e, "could not note the error in the control tables");
             }
-            Err(e)
         }
     }
+    e
 }
 
 /// One attempt's state. Owns the tasks.
@@ -199,9 +266,14 @@ struct Run<'a, E: Engine> {
     applying: Option<Applying<E>>,
     frontier: Option<Frontier<E::TxId, E::Floor>>,
     cutover_now: bool,
-    stall: Stall,
-    swapped_at: String,
-    attempts: u32,
+    rollback_now: bool,
+    /// An operator ended the guard; true: with the old table.
+    finish_now: Option<bool>,
+    /// This turn keeps a table in step.
+    in_step: bool,
+    /// A swap ended this turn.
+    is_turned: bool,
+    tally: &'a mut Tally,
 }
 
 impl<'a, E: Engine> Run<'a, E> {
@@ -210,12 +282,14 @@ impl<'a, E: Engine> Run<'a, E> {
         (config, hooks): (&'a Config, &Hooks),
         progress: &'a watch::Sender<Progress>,
         stop: &watch::Receiver<bool>,
-        control: Arc<E::Control>,
-        migration: Migration<E>,
+        (control, migration): (Arc<E::Control>, Migration<E>),
+        plan: Option<Plan>,
+        tally: &'a mut Tally,
     ) -> Run<'a, E> {
+        let in_step = plan.is_some();
         let opener = Opener {
             engine: engine.clone(),
-            plan: Arc::new(migration.plan.clone()),
+            plan: Arc::new(plan.unwrap_or_else(|| migration.plan.clone())),
             migration: migration.id,
             epoch: migration.epoch,
         };
@@ -265,32 +339,31 @@ impl<'a, E: Engine> Run<'a, E> {
             applying: None,
             frontier: None,
             cutover_now: false,
-            stall: Stall::default(),
-            swapped_at: String::new(),
-            attempts: 0,
+            rollback_now: tally.rollback,
+            finish_now: None,
+            in_step,
+            is_turned: false,
+            tally,
             migration,
         }
     }
 
-    /// The loop. Each phase returns the one that follows it.
-    async fn phases(&mut self, phases: &mut Vec<(String, f64)>) -> Result<()> {
-        if self.migration.phase == Phase::Cutover
-            && self.opener.engine.outcome(&self.opener.plan, self.migration.id).await? == Outcome::Swapped
-        {
-            self.save(Phase::Guard).await?;
-        }
+    /// The loop. Each phase returns the one that follows it, or none where this is the end, or the end of a turn.
+    async fn phases(&mut self) -> Result<()> {
         loop {
             let phase = self.migration.phase;
             self.desk.phase(phase);
             let started = Instant::now();
             let span = info_span!("phase", phase = %phase);
-            if phase.applies_changes() && self.applying.is_none() {
+            let applies = phase.applies_changes() || phase == Phase::Guard;
+            if applies && !self.is_over() && self.applying.is_none() {
                 self.begin_applying().instrument(span.clone()).await?;
             }
             let next = self.phase(phase).instrument(span).await?;
-            match phases.last_mut() {
-                Some((name, seconds)) if name == phase.name() => *seconds += started.elapsed().as_secs_f64(),
-                Some(_) | None => phases.push((phase.name().to_string(), started.elapsed().as_secs_f64())),
+            let took = started.elapsed().as_secs_f64();
+            match self.tally.phases.last_mut() {
+                Some((name, seconds)) if name == phase.name() => *seconds += took,
+                Some(_) | None => self.tally.phases.push((phase.name().to_string(), took)),
             }
             match next {
                 Some(next) => self.save(next).await?,
@@ -305,12 +378,21 @@ impl<'a, E: Engine> Run<'a, E> {
             Phase::Copy => self.copy().await.map(Some),
             Phase::Index => self.index().await.map(Some),
             Phase::Verify => self.verify().await.map(Some),
+            Phase::Ready | Phase::Cutover if self.is_over() => self.finish(false).await.map(Some),
             Phase::Ready => self.ready().await.map(Some),
-            Phase::Cutover => self.cutover().await.map(Some),
-            Phase::Guard => self.finish().await.map(Some),
+            Phase::Cutover => self.cutover().await,
+            Phase::Guard => self.guard().await,
             Phase::Done => Ok(None),
             Phase::Aborted => Err(Error::new(Kind::Aborted, "this migration was aborted")),
-            Phase::RolledBack => Err(Error::new(Kind::RolledBack, "this migration was rolled back")),
+            Phase::RolledBack => {
+                let plan = &self.migration.plan;
+                let message = format!(
+                    "{} was rolled back: it is the original table again, with every write since; the new one is kept as {}",
+                    plan.source, plan.shadow
+                );
+                Err(Error::new(Kind::RolledBack, message)
+                    .next(format!("drop {} when nobody needs it any more", plan.shadow)))
+            }
         }
     }
 
@@ -325,19 +407,22 @@ impl<'a, E: Engine> Run<'a, E> {
     /// Runs work until it ends, a task fails, an operator aborts, or the run is told to stop.
     async fn guarded<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::pin!(work);
-        let (desk, stop) = (&self.desk, &mut self.stop);
+        let (desk, stop, is_turned) = (&self.desk, &mut self.stop, self.migration.plan.is_turned());
         loop {
             tokio::select! {
                 biased;
                 Some(e) = self.failures.1.recv() => return Err(e),
                 Ok(_) = stop.wait_for(|stop| *stop) => return Err(interrupted()),
                 Some(command) = self.commands.recv() => match command {
-                    Command::Abort => return Err(Error::new(Kind::Aborted, "aborted by an operator")),
+                    Command::Abort if !is_turned => {
+                        return Err(Error::new(Kind::Aborted, "aborted by an operator"));
+                    }
                     Command::Cutover => self.cutover_now = true,
                     Command::Verify => desk.ask_verify(),
-                    Command::Rollback | Command::Finish { .. } => {}
+                    Command::Rollback => self.rollback_now = true,
+                    Command::Finish { drop_old } => self.finish_now = Some(drop_old),
                     // The steward has seen to these.
-                    Command::Pause | Command::Resume | Command::Throttle => {}
+                    Command::Abort | Command::Pause | Command::Resume | Command::Throttle => {}
                 },
                 done = &mut work => return done,
             }
@@ -389,7 +474,7 @@ impl<'a, E: Engine> Run<'a, E> {
     }
 
     fn resume_applying(&mut self, applier: Applier<E>) {
-        let is_soon_over = matches!(self.migration.phase, Phase::Cutover | Phase::Guard);
+        let is_soon_over = self.migration.phase == Phase::Cutover;
         let manner = if self.config.is_gentle() && !is_soon_over { Manner::Gently } else { Manner::Swiftly };
         let (opener, failures) = (self.opener.clone(), self.failures.0.clone());
         self.applying = Some(Applying::start(applier, opener, failures, manner, &mut self.tasks));
@@ -506,175 +591,26 @@ impl<'a, E: Engine> Run<'a, E> {
         self.guarded(verify::run(verifying, workers)).await
     }
 
-    /// Holds until the operator or the window says so.
-    async fn ready(&mut self) -> Result<Phase> {
-        loop {
-            if self.desk.take_verify() {
-                // Somebody has asked for it now.
-                let compared = self.compare(Throttle::default()).await;
-                let text = match &compared {
-                    Ok(()) => {
-                        let rows = self.counters.verified.load(Ordering::Relaxed);
-                        format!("verified: {rows} rows compared, none differs")
-                    }
-                    Err(e) => format!("verify failed: {}", e.message),
-                };
-                self.control.note(self.migration.id, &self.config.who, &text).await?;
-                compared?;
-            }
-            if self.cutover_now || self.is_cutover_time() {
-                self.catch_up().await?;
-                // Catching up may have taken longer than the window had left.
-                if self.cutover_now || self.is_cutover_time() {
-                    return Ok(Phase::Cutover);
-                }
-            }
-            self.desk.detail(&self.waits_for());
-            self.guarded(async {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                Ok(())
-            })
-            .await?;
-        }
-    }
-
-    /// When to cut over, unless it is when somebody says so.
-    fn cutover_calendar(&self) -> Option<Calendar> {
-        self.live.with(|c| {
-            let windows = match &c.cutover {
-                CutoverWhen::Auto => crate::window::Windows::default(),
-                CutoverWhen::Manual => return None,
-                CutoverWhen::Window(windows) => windows.clone(),
-            };
-            Some(Calendar { windows, blackouts: c.blackouts.clone() })
-        })
-    }
-
-    /// Whether an attempt that begins now is over before its window is.
-    fn is_cutover_time(&self) -> bool {
-        let needs = self.live.with(|c| c.stall_budget) + WINDOW_ROOM;
-        self.cutover_calendar().is_some_and(|calendar| calendar.fits(clock::now(), needs))
-    }
-
-    fn waits_for(&self) -> String {
-        let Some(calendar) = self.cutover_calendar() else {
-            return "in step; waiting for `shadowswap cutover`".to_string();
-        };
-        let now = clock::now();
-        // A window that is open and too short for an attempt is none.
-        let after = calendar.closes_at(now).unwrap_or(now);
-        match calendar.next_open(after) {
-            Some(at) => format!("in step; waiting for the cutover window at {at}"),
-            None => "in step; waiting for the cutover window, which never opens".to_string(),
-        }
-    }
-
-    async fn cutover(&mut self) -> Result<Phase> {
-        let mut why = Error::new(Kind::Budget, "no attempt was made");
-        let mut tried = 0;
-        if let Some(applying) = &self.applying {
-            applying.hurry();
-        }
-        while tried < self.live.with(|c| c.cutover_attempts) {
-            self.catch_up().await?;
-            if !self.cutover_now && !self.is_cutover_time() && self.cutover_calendar().is_some() {
-                let who = &self.config.who;
-                self.control
-                    .note(self.migration.id, who, "the cutover window has ended; waiting for the next")
-                    .await?;
-                return Ok(Phase::Ready);
-            }
-            let opener = self.opener.clone();
-            let obstacles = self
-                .guarded(async move { opener.engine.obstacles(&opener.plan, opener.migration).await })
-                .await?;
-            tried += 1;
-            self.attempts += 1;
-            self.desk.attempts(self.attempts);
-            let attempts = self.live.with(|c| c.cutover_attempts);
-            self.desk.detail(&format!("attempt {tried} of {attempts}"));
-            if obstacles.iter().any(|o| o.blocks) {
-                why = Error::new(Kind::Budget, format!("in the way: {}", cutover::in_the_way(&obstacles)));
-            } else {
-                let budget = self.live.with(|c| c.stall_budget);
-                let attempt =
-                    cutover::attempt(&self.opener, &mut self.applying, &self.markers, &self.applied, budget);
-                match attempt.await? {
-                    Attempt::Swapped(stall, locked) => {
-                        self.stall = stall;
-                        self.cutover_now = false;
-                        self.swapped_at = jiff::Timestamp::now().to_string();
-                        let mut event = self.opener.event("cutover", Phase::Guard, None);
-                        event.detail = serde_json::json!({ "attempt": self.attempts, "swapped": true, "stall_ms": ms(self.stall.whole) });
-                        self.hooks.tell(event);
-                        // The clients that waited go first: sessions that end, and whatever we ask, cost the server time too.
-                        // (Measured on two cores: closing the lock's two sessions at once had clients wait for 4 ms more.)
-                        tokio::time::sleep(BREATH).await;
-                        drop(locked);
-                        return Ok(Phase::Guard);
-                    }
-                    Attempt::Missed(e, applier) => {
-                        if let Some(applier) = applier {
-                            self.resume_applying(*applier);
-                        }
-                        why = e;
-                    }
-                }
-            }
-            info!(attempt = tried, error = %why, "no cutover yet");
-            let mut event = self.opener.event("cutover", Phase::Cutover, Some(why.message.clone()));
-            event.detail = serde_json::json!({ "attempt": self.attempts, "swapped": false });
-            self.hooks.tell(event);
-            let note = format!("cutover attempt {tried}: {}", why.message);
-            self.control.note(self.migration.id, &self.config.who, &note).await?;
-            self.guarded(async move {
-                tokio::time::sleep(cutover::pause(tried)).await;
-                Ok(())
-            })
-            .await?;
-        }
-        self.save(Phase::Ready).await?;
-        let budget = self.live.with(|c| c.stall_budget).as_millis();
-        let table = &self.opener.plan.source;
-        Err(Error::new(
-            Kind::Budget,
-            format!("could not cut over {table}: {tried} attempts of {budget} ms; the last: {}", why.message),
-        )
-        .next(format!(
-            "the shadow is complete and was in step; nothing was swapped. End what is in the way, or run the same command again with a larger --stall-budget than {budget}ms"
-        )))
-    }
-
-    /// Removes what is not needed after the swap.
-    async fn finish(&mut self) -> Result<Phase> {
-        self.desk.detail("removing the change stream");
-        self.applying = None;
-        self.tasks.shutdown().await;
-        let Opener { engine, plan, migration, .. } = &self.opener;
-        engine.clean_up(plan, *migration, self.config.drop_old).await.tried("cleaning up after the swap")?;
-        Ok(Phase::Done)
-    }
-
-    fn report(&self, phases: &[(String, f64)], started: Instant) -> Report {
-        let plan = &self.opener.plan;
+    fn report(&self) -> Report {
+        let (plan, tally) = (&self.migration.plan, &*self.tally);
         Report {
             migration: self.migration.id,
             plan_id: plan.id.clone(),
             table: plan.source.to_string(),
             strategy: "shadow".to_string(),
-            old_table: (!self.config.drop_old).then(|| plan.old.to_string()),
+            old_table: (!tally.drops_old).then(|| plan.old.to_string()),
             shadow_table: plan.shadow.to_string(),
             rows_copied: self.counters.rows.load(Ordering::Relaxed),
             changes_applied: self.applied.borrow().changes.max(self.progress.borrow().changes),
             rows_verified: self.counters.verified.load(Ordering::Relaxed),
             chunks_verified: self.counters.verified_chunks.load(Ordering::Relaxed),
-            stall_ms: ms(self.stall.whole),
-            stall_steps: self.stall.steps.iter().map(|(name, took)| (name.to_string(), ms(*took))).collect(),
-            swapped_at: self.swapped_at.clone(),
-            attempts: self.attempts,
-            guard: None,
-            elapsed_s: started.elapsed().as_secs_f64(),
-            phases: phases.to_vec(),
+            stall_ms: ms(tally.stall.whole),
+            stall_steps: tally.stall.steps.iter().map(|(name, took)| (name.to_string(), ms(*took))).collect(),
+            swapped_at: tally.swapped_at.clone(),
+            attempts: tally.attempts,
+            guard: tally.guard.clone(),
+            elapsed_s: tally.started.elapsed().as_secs_f64(),
+            phases: tally.phases.clone(),
         }
     }
 }

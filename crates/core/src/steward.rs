@@ -52,12 +52,20 @@ struct State {
     attempts: u32,
     verify: bool,
     alarm: Option<String>,
+    guard_left: Option<Duration>,
 }
 
 impl Desk {
     /// A desk in this phase.
     pub fn new(phase: Phase) -> Desk {
-        Desk(Arc::new(Mutex::new(State { phase, detail: None, attempts: 0, verify: false, alarm: None })))
+        Desk(Arc::new(Mutex::new(State {
+            phase,
+            detail: None,
+            attempts: 0,
+            verify: false,
+            guard_left: None,
+            alarm: None,
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -84,6 +92,11 @@ impl Desk {
     /// What is watched during the guard says that something is wrong, and has said so for long enough. `None`: all is well.
     pub fn alarm(&self) -> Option<String> {
         self.lock().alarm.clone()
+    }
+
+    /// What is left of the guard.
+    pub fn guard_left(&self, left: Duration) {
+        self.lock().guard_left = Some(left);
     }
 
     /// An operator wants every row compared again.
@@ -419,6 +432,7 @@ fn collect<E: Engine>(
         throttled: steward.throttle.reason(),
         ease: steward.throttle.ease(),
         attempts: state.attempts,
+        guard_left_s: state.guard_left.map(|left| left.as_secs_f64()),
         ..Progress::new(state.phase)
     }
 }

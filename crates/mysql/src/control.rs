@@ -446,6 +446,14 @@ impl control::Control<MySql> for Control {
         Ok(Duration::try_from_secs_f64(found.max(0.0)).unwrap_or(Duration::MAX))
     }
 
+    async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
+        let text = format!(
+            "update {}.migration set guard_until = utc_timestamp(3) where id = ? and epoch = ? and guard_until > utc_timestamp(3)",
+            self.schema
+        );
+        self.run(text, (migration, epoch), "ending the guard").await.map(drop)
+    }
+
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {
         let text = format!(
             "update {}.migration set copy_begun = true, copy_last = ? where id = ? and epoch = ?",

@@ -9,6 +9,7 @@ mod connect;
 mod control;
 mod cutover;
 pub mod decode;
+mod discard;
 mod error;
 pub mod events;
 pub mod flavor;
@@ -20,6 +21,7 @@ mod leftovers;
 pub mod literal;
 mod load;
 pub mod marks;
+mod names;
 pub mod plan;
 pub mod position;
 mod prepare;
@@ -31,6 +33,7 @@ pub mod sql;
 mod statements;
 pub mod stream;
 mod tail;
+mod turn;
 mod violation;
 
 pub use control::Control;
@@ -202,17 +205,22 @@ impl Engine for MySql {
         prepare::prepare(&mut conn, plan, &detail, &self.control_name(), migration).await
     }
 
-    async fn reverse(&self, plan: &Plan, _migration: i64) -> Result<Plan> {
-        Err(Error::refused(format!("going back is not possible yet: {}", plan.source)))
+    async fn reverse(&self, plan: &Plan, migration: i64) -> Result<Plan> {
+        let mut conn = self.connect("reverse").await?;
+        turn::plan(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Position>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
         let mut conn = self.connect("checkpoint").await?;
-        let fears_xa = prepare::fears_xa(&mut conn, &self.control_name(), migration).await?;
-        let from = match from {
+        let control = self.control_name();
+        // After a swap none is left with rows of the table: its preparation held the table against the lock.
+        let fears_xa = plan.turn == 0 && prepare::fears_xa(&mut conn, &control, migration).await?;
+        let is_behind =
+            plan.turn > 0 && turn::of_checkpoint(&mut conn, &control, migration).await? < plan.turn;
+        let from = match from.filter(|_| !is_behind) {
             Some(from) => Some(from.clone()),
-            None => prepare::begins_at(&mut conn, &self.control_name(), migration).await?,
+            None => prepare::begins_at(&mut conn, &control, migration).await?,
         };
         let from =
             from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
@@ -227,6 +235,7 @@ impl Engine for MySql {
             detail.rereads,
             &self.control_schema,
             migration,
+            (plan.turn, is_behind),
             id,
             Some(&from),
         )
@@ -237,14 +246,20 @@ impl Engine for MySql {
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
         let detail = Detail::of(plan)?;
         let conn = self.options.connect(role, Charset::Binary).await?;
-        let statements = Arc::new(Statements::new(plan, &detail, &self.control_schema)?);
+        let mut statements = Statements::new(plan, &detail, &self.control_schema)?;
+        if plan.turn > 0 {
+            statements = statements.keeping(&detail).watching();
+        }
+        // Of rows that keep values of their own none is deleted that is there.
+        let is_careful = detail.rereads && !statements.keeps();
+        let statements = Arc::new(statements);
         let name = self.control_schema.to_string();
-        let writer = Writer { control: self.control_name(), name, migration, epoch };
+        let writer = Writer { control: self.control_name(), name, migration, epoch, swaps: plan.turn };
         let source = detail.source.columns.clone().into();
         let session =
             Session::new(conn, statements, source, detail.server, writer, Arc::clone(&self.collisions))
                 .await?;
-        Ok(session.careful(detail.rereads))
+        Ok(session.careful(is_careful))
     }
 
     async fn finish_shadow(
@@ -286,14 +301,23 @@ impl Engine for MySql {
             renamer,
         };
         let marks = Arc::clone(&self.marks);
-        let request =
-            cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget, marks };
+        let name = &self.control_schema;
+        let request = cutover::Request {
+            name,
+            plan,
+            detail: &detail,
+            control: &control,
+            migration,
+            epoch,
+            budget,
+            marks,
+        };
         cutover::lock(request, sessions, ready).await
     }
 
-    async fn outcome(&self, plan: &Plan, _migration: i64) -> Result<Outcome> {
+    async fn outcome(&self, plan: &Plan, migration: i64) -> Result<Outcome> {
         let mut conn = self.connect("outcome").await?;
-        cutover::outcome(&mut conn, plan).await
+        cutover::outcome(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {

@@ -4,6 +4,7 @@ use crate::{
     Floor, Position, cutover,
     error::{DUPLICATE, code, server},
     flavor::Server,
+    names,
     plan::{Detail, LateIndex},
     position::file_number,
     reading,
@@ -66,7 +67,11 @@ pub async fn prepare(
     make_shadow(conn, plan, detail, control, migration).await
 }
 
-async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<()> {
+/// Notes an event.
+///
+/// # Errors
+/// The server's.
+pub async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<()> {
     let text = format!(
         "insert into {control}.event (migration, at, who, what) values ({migration}, utc_timestamp(3), 'runner', {})",
         literal(what)
@@ -74,7 +79,11 @@ async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Res
     run(conn, &text).await
 }
 
-async fn is_noted(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<bool> {
+/// Whether it was noted.
+///
+/// # Errors
+/// The server's.
+pub async fn is_noted(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<bool> {
     let text = format!(
         "select 1 from {control}.event where migration = {migration} and what = {} limit 1",
         literal(what)
@@ -291,7 +300,10 @@ async fn duplicates(
     if step.iter().any(|l| l.existed_on_source) { Error { kind: Kind::Early, ..error } } else { error }
 }
 
-/// Removes what is not needed after the swap and, if asked, the old table.
+/// Removes what is not needed any more and, if asked, the old table.
+///
+/// # Errors
+/// `Refused` if what has the old table's name is another table.
 pub async fn clean_up(
     conn: &mut Conn,
     plan: &Plan,
@@ -299,10 +311,28 @@ pub async fn clean_up(
     migration: i64,
     drop_old: bool,
 ) -> Result<()> {
-    if let Some(old) = cutover::old_table(conn, plan).await?
-        && drop_old
-    {
-        run(conn, &format!("drop table {old} /* shadowswap */")).await?;
+    let product = crate::catalog::server(conn).await?;
+    cutover::remove_sentry_of_ours(conn, plan).await?;
+    if plan.turn == 0 || plan.is_turned() {
+        let old = names::old_table(conn, plan, &product, control, migration).await?;
+        if let Some(old) = old.filter(|_| drop_old) {
+            let now = crate::catalog::table(conn, &old).await?;
+            if now.is_some_and(|t| {
+                !crate::turn::is_same(
+                    &t.columns,
+                    &Detail::of(plan).map(|d| d.source.columns).unwrap_or_default(),
+                )
+            }) {
+                return Err(Error::refused(format!(
+                    "{old} is not the table that {} was before the swap: it is not dropped",
+                    plan.source
+                ))
+                .next("look at it, and drop it by hand if nobody needs it"));
+            }
+            crate::discard::discard(conn, &old).await?;
+        }
+    } else {
+        names::settle(conn, plan, &product, control, migration).await?;
     }
     forget(conn, control, migration).await
 }
@@ -316,9 +346,17 @@ pub async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()
 
 /// Removes everything that was made, and leaves the source as it was.
 pub async fn abort(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<()> {
+    if plan.is_turned() {
+        return Err(Error::refused(format!("{} is the new table: nothing of it is removed", plan.source))
+            .next("`shadowswap rollback` swaps back; `shadowswap finish` ends the guard"));
+    }
     if is_noted(conn, control, migration, MAKING).await? {
+        if plan.turn > 0 {
+            let product = crate::catalog::server(conn).await?;
+            names::settle(conn, plan, &product, control, migration).await?;
+        }
         cutover::remove_sentry(conn, plan).await?;
-        run(conn, &format!("drop table if exists {} /* shadowswap */", table(&plan.shadow))).await?;
+        crate::discard::discard(conn, &plan.shadow).await?;
     }
     forget(conn, control, migration).await
 }

@@ -4,7 +4,6 @@
 
 use crate::{
     error::server,
-    prepare::publication_name,
     shadow,
     sql::{quote, table},
 };
@@ -142,7 +141,7 @@ fn leftover(
 fn why(id: i64, migration: Option<&Known>) -> String {
     match migration {
         Some(m) => format!("migration {id} of {} is over ({})", m.table, m.phase),
-        None => format!("no migration {id} is known ({} was its publication)", publication_name(id)),
+        None => format!("no migration {id} is known"),
     }
 }
 

@@ -19,6 +19,7 @@ mod pgpass;
 mod plan;
 mod prepare;
 mod replication;
+mod reverse;
 mod rows;
 mod service;
 mod session;
@@ -178,8 +179,9 @@ impl Engine for Postgres {
         prepare::prepare(connection.client_mut(), plan, &detail, migration).await
     }
 
-    async fn reverse(&self, plan: &Plan, _migration: i64) -> Result<Plan> {
-        Err(Error::refused(format!("going back is not possible yet: {}", plan.source)))
+    async fn reverse(&self, plan: &Plan, migration: i64) -> Result<Plan> {
+        let connection = self.connect_for("reverse", migration).await?;
+        reverse::reverse(connection.client(), plan, migration).await
     }
 
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Lsn>) -> Result<Stream> {
@@ -187,19 +189,26 @@ impl Engine for Postgres {
         let connection = self.connect_for("slot", migration).await?;
         let slot = prepare::slot_name(connection.client(), migration).await?;
         prepare::check_slot(connection.client(), &slot).await?;
+        let from = match plan.turn {
+            0 => from.copied(),
+            turn => Some(
+                prepare::turn_begins(connection.client(), &self.control_name(), migration, turn, &slot, from)
+                    .await?,
+            ),
+        };
         let replication =
             self.options.connect_replication(&format!("stream #{migration}")).await.map_err(Error::from)?;
-        let publication = prepare::publication_name(migration);
+        let publication = prepare::publication_name(migration, plan.is_turned());
         let options = prepare::stream_options(&detail, &publication);
-        let start = from.copied().unwrap_or(Lsn(0));
+        let start = from.unwrap_or(Lsn(0));
         let replication = replication.start(&slot, start, &options).await.map_err(Error::from)?;
-        Stream::new(replication, plan, &detail, migration, self.spool.as_ref().clone(), from.copied())
+        Stream::new(replication, plan, &detail, migration, self.spool.as_ref().clone(), from)
     }
 
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for(role, migration).await?;
-        let statements = Arc::new(Statements::new(plan, &detail));
+        let statements = Arc::new(Statements::new(plan, &detail, &self.control_name(), migration));
         let writer = Writer { control: self.control_name(), migration, epoch };
         let plan = Arc::new(plan.clone());
         let session = Session::new(
@@ -258,12 +267,14 @@ impl Engine for Postgres {
     async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("clean up", migration).await?;
+        prepare::drop_kept(connection.client(), &self.control_schema, migration).await?;
         prepare::clean_up(connection.client(), plan, &detail, migration, drop_old).await
     }
 
     async fn abort(&self, plan: &Plan, migration: i64) -> Result<()> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("abort", migration).await?;
+        prepare::drop_kept(connection.client(), &self.control_schema, migration).await?;
         prepare::abort(connection.client(), plan, &detail, migration).await
     }
 

@@ -91,11 +91,12 @@ pub enum Command {
     Cutover(Target),
     /// Give up: remove everything that was made, leave the table as it was
     Abort(AbortArgs),
-    /// Swap back with every write since (not available in this version)
-    Rollback(LaterArgs),
-    /// End the guard and drop the old table (not available in this version)
-    Finish(LaterArgs),
-    /// Compare every row again while in `ready`; afterwards, check that the change is there
+    /// During the guard: compare every row, then swap back with every write since
+    #[command(after_help = ROLLBACK_HELP)]
+    Rollback(RollbackArgs),
+    /// End the guard: remove the change stream and, if said, the old table
+    Finish(FinishArgs),
+    /// Compare every row again while in `ready` or in the guard; afterwards, check that the change is there
     Verify(Target),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  shadowswap completions bash > /etc/bash_completion.d/shadowswap")]
@@ -107,6 +108,10 @@ pub enum Command {
     #[command(after_help = "Example:\n  shadowswap man > /usr/share/man/man1/shadowswap.1")]
     Man,
 }
+
+const ROLLBACK_HELP: &str = "\
+Needs a run with --guard. Where a runner guards the migration, it is told to; else this command does it, and then keeps the new table \
+in step until the guard's time is up. `shadowswap cutover` swaps forward again, `shadowswap finish` leaves it at that.";
 
 const RUN_HELP: &str = "\
 On a terminal, the plan is shown and approved by a question. Elsewhere --yes or --plan-id is needed.
@@ -164,7 +169,7 @@ pub struct Choices {
     #[arg(long, value_name = "COLUMN=EXPRESSION", help_heading = "What to change")]
     #[serde(deserialize_with = "crate::file::assignments")]
     pub set: Vec<String>,
-    /// The same for the way back (not available in this version)
+    /// The same for the way back (--guard): a column of the old table over the new row. May be repeated
     #[arg(long, value_name = "COLUMN=EXPRESSION", help_heading = "What to change")]
     #[serde(deserialize_with = "crate::file::assignments")]
     pub set_back: Vec<String>,
@@ -178,9 +183,12 @@ pub struct Choices {
     /// Drop the old table at the end instead of keeping it as _<table>_old
     #[arg(long, help_heading = "What to change")]
     pub drop_old: bool,
-    /// Keep the old table in step after the swap (not available in this version)
+    /// Keep the old table in step for so long after the swap: until then, `shadowswap rollback` loses nothing
     #[arg(long, value_name = "TIME", help_heading = "What to change")]
     pub guard: Option<String>,
+    /// The guard ends when the server keeps more of its change stream for it than this [default: 16GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources")]
+    pub guard_retention: Option<String>,
 
     /// auto: when in step; manual: on `shadowswap cutover`; or windows like 'Sun 03:00-05:00 UTC' [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = "When to swap")]
@@ -245,6 +253,9 @@ pub struct Choices {
     /// How long a limit must be broken before it counts [default: 1m]
     #[arg(long, value_name = "TIME", help_heading = "When to swap")]
     pub watch_for: Option<String>,
+    /// What a limit that is broken during the guard does: auto swaps back, warn only says so [default: warn]
+    #[arg(long, value_name = "HOW", help_heading = "When to swap", value_parser = ["auto", "warn"], hide_possible_values = true)]
+    pub rollback: Option<String>,
     /// Copying waits while this file is there
     #[arg(long, value_name = "FILE", help_heading = "How gently", value_hint = ValueHint::FilePath)]
     pub flag_file: Option<PathBuf>,
@@ -416,6 +427,36 @@ pub struct AbortArgs {
     #[command(flatten)]
     pub target: Target,
     /// Abort without a question
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Args, Default)]
+pub struct RollbackArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// Roll back without a question
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Swap back without comparing every row first, where this command does it itself
+    #[arg(long)]
+    pub no_verify: bool,
+    /// How long clients may wait in one attempt, where this command does it itself [default: 50ms]
+    #[arg(long, value_name = "TIME")]
+    pub stall_budget: Option<String>,
+    /// How to show progress
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+}
+
+#[derive(Args, Default)]
+pub struct FinishArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// Drop the old table, too; also later, when the guard is over
+    #[arg(long)]
+    pub drop_old: bool,
+    /// Finish without a question
     #[arg(short, long)]
     pub yes: bool,
 }

@@ -3,9 +3,11 @@
 mod abort;
 mod cleanup;
 mod find;
+mod finish;
 mod history;
 mod papers;
 mod plan;
+mod rollback;
 mod run;
 mod status;
 mod steer;
@@ -39,8 +41,6 @@ pub type Ended = Result<u8, Failure>;
 /// Whatever the command says; `Usage` for what makes no sense.
 pub async fn dispatch(cli: Cli, output: Output) -> Ended {
     match cli.command {
-        Command::Rollback(_) => return Err(config::later("`rollback`").into()),
-        Command::Finish(_) => return Err(config::later("`finish`").into()),
         Command::Completions { shell } => {
             papers::completions(shell);
             return Ok(DONE);
@@ -151,9 +151,11 @@ async fn work<E: Engine>(
         Command::Cutover(target) => {
             steer::execute(&steer(&target)?, &target, control::Command::Cutover, output).await
         }
+        Command::Rollback(args) => Box::pin(rollback::execute(&steer(&args.target)?, &args, output)).await,
+        Command::Finish(args) => Box::pin(finish::execute(&steer(&args.target)?, &args, output)).await,
         Command::Abort(args) => abort::execute(&steer(&args.target)?, &args, output).await,
         Command::Verify(target) => verify::execute(&steer(&target)?, &target, output).await,
-        Command::Rollback(_) | Command::Finish(_) | Command::Completions { .. } | Command::Man => {
+        Command::Completions { .. } | Command::Man => {
             unreachable!("these need no database")
         }
     }

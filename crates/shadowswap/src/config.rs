@@ -19,6 +19,8 @@ use std::{path::PathBuf, time::Duration};
 
 /// The schema of the control tables where nothing else is said.
 pub const CONTROL_SCHEMA: &str = "shadowswap";
+/// A guard is counted in seconds.
+const GUARD_MIN: Duration = Duration::from_secs(1);
 /// The memory has to hold the change log's buffers.
 const LOG_MEMORY_MIN: u64 = 1 << 20;
 
@@ -49,6 +51,8 @@ pub struct Intent {
     pub alters: Vec<String>,
     /// Columns and their expressions.
     pub sets: Vec<(String, String)>,
+    /// The same for the way back.
+    pub set_backs: Vec<(String, String)>,
     /// `None`: not said.
     pub strategy: Option<Strategy>,
     /// `None`: not said.
@@ -68,8 +72,8 @@ impl Intent {
             table: self.table.clone(),
             alters: self.alters.clone(),
             sets: self.sets.clone(),
-            set_backs: Vec::new(),
-            guard_s: None,
+            set_backs: self.set_backs.clone(),
+            guard_s: self.config.guard.map(|guard| guard.as_secs_f64().ceil() as u64),
             strategy: self.strategy.unwrap_or(Strategy::Auto),
             indexes: self.indexes.unwrap_or_default(),
             control_schema: self.control_schema.clone(),
@@ -91,6 +95,7 @@ impl Intent {
         self.is_empty()
             || self.alters == stored.alters
                 && sorted(&self.sets) == sorted(&stored.sets)
+                && (self.set_backs.is_empty() || sorted(&self.set_backs) == sorted(&stored.set_backs))
                 && self.strategy.is_none_or(|s| s == stored.strategy)
                 && self.indexes.is_none_or(|i| i == stored.indexes)
     }
@@ -121,12 +126,12 @@ pub fn url(flag: Option<&str>, variable: Option<&str>) -> Result<(Option<Url>, O
 /// # Errors
 /// `Usage`, naming the flag or the file's key.
 pub fn intent(flags: Choices, file: Choices) -> Result<Intent> {
-    refuse_later(&flags, &file)?;
     let table = flags.table.clone().or_else(|| file.table.clone()).filter(|t| !t.trim().is_empty());
     let table = table
         .ok_or_else(|| Error::usage("no table is named").next("say --table orders, or -f migration.toml"))?;
     let alters = if flags.alter.is_empty() { &file.alter } else { &flags.alter };
     let sets = if flags.set.is_empty() { &file.set } else { &flags.set };
+    let backs = if flags.set_back.is_empty() { &file.set_back } else { &flags.set_back };
     let control_schema = flags.control_schema.clone().or_else(|| file.control_schema.clone());
     let strategy = flags.strategy.as_deref().or(file.strategy.as_deref());
     let indexes = flags.indexes.as_deref().or(file.indexes.as_deref());
@@ -134,7 +139,8 @@ pub fn intent(flags: Choices, file: Choices) -> Result<Intent> {
     let mut intent = Intent {
         table: table.trim().to_string(),
         alters: alters.iter().map(|a| alter(a)).collect::<Result<_>>()?,
-        sets: sets.iter().map(|s| assignment(s)).collect::<Result<_>>()?,
+        sets: sets.iter().map(|s| assignment("--set", s)).collect::<Result<_>>()?,
+        set_backs: backs.iter().map(|s| assignment("--set-back", s)).collect::<Result<_>>()?,
         strategy: strategy.map(self::strategy).transpose()?,
         indexes: indexes.map(self::indexes).transpose()?,
         replicas: replicas.clone(),
@@ -150,16 +156,6 @@ pub fn intent(flags: Choices, file: Choices) -> Result<Intent> {
     }
     intent.settings = picks.settings;
     Ok(intent)
-}
-
-fn refuse_later(flags: &Choices, file: &Choices) -> Result<()> {
-    let guard = flags.guard.is_some() || file.guard.is_some();
-    let set_back = !flags.set_back.is_empty() || !file.set_back.is_empty();
-    match (guard, set_back) {
-        (true, _) => Err(later("--guard")),
-        (false, true) => Err(later("--set-back")),
-        (false, false) => Ok(()),
-    }
 }
 
 /// What the contract names and this version does not have.
@@ -202,12 +198,12 @@ fn alter(text: &str) -> Result<String> {
     }
 }
 
-fn assignment(text: &str) -> Result<(String, String)> {
+fn assignment(flag: &str, text: &str) -> Result<(String, String)> {
     let (column, expression) = text.split_once('=').unwrap_or((text, ""));
     let (column, expression) = (column.trim(), expression.trim());
     if column.is_empty() || expression.is_empty() {
-        let e = Error::usage(format!("--set: {text:?} is not column=expression"));
-        return Err(e.next("write it like --set \"domain=split_part(email, '@', 2)\""));
+        let e = Error::usage(format!("{flag}: {text:?} is not column=expression"));
+        return Err(e.next(format!("write it like {flag} \"domain=split_part(email, '@', 2)\"")));
     }
     Ok((column.to_string(), expression.to_string()))
 }
@@ -299,6 +295,10 @@ impl Picks {
         )?;
         let no_verify = self.switch("no-verify", |c| c.no_verify);
         let drop_old = self.switch("drop-old", |c| c.drop_old);
+        let guard = |t: &str| between(duration(t)?, GUARD_MIN, Duration::MAX, duration_text);
+        let guard = self.pick("guard", |c| c.guard.clone(), None, guard)?;
+        let guard_retention =
+            self.size("guard-retention", |c| c.guard_retention.clone(), default.guard_retention)?;
         let windows = |c: &Choices| (!c.copy_window.is_empty()).then(|| c.copy_window.join("; "));
         let windows =
             self.pick("copy-window", windows, Some((Windows::default(), "always".into())), windows_given)?;
@@ -323,6 +323,14 @@ impl Picks {
         known(&watch_limits, "--limit", &[signals.as_slice(), watches.as_slice()].concat())?;
         let watch_for = (Duration::from_secs(1), WEEK);
         let watch_for = self.time("watch-for", |c| c.watch_for.clone(), default.watch_for, watch_for)?;
+        let how = |text: &str| match text {
+            "auto" => Ok(true),
+            "warn" => Ok(false),
+            other => Err(format!("{other:?} is neither auto nor warn")),
+        };
+        let rolls_back = self
+            .pick("rollback", |c| c.rollback.clone(), Some((false, "warn".into())), how)?
+            .unwrap_or(false);
         let flag_file = self.flags.flag_file.take().or_else(|| self.file.flag_file.take());
         let overload = (Duration::from_secs(1), WEEK);
         let overload_after =
@@ -345,6 +353,7 @@ impl Picks {
             watches,
             watch_limits,
             watch_for,
+            rolls_back,
             flag_file,
             overload_after,
             hooks,
@@ -356,8 +365,8 @@ impl Picks {
             chunk_time,
             copy_workers: workers.unwrap_or(default.copy_workers),
             drop_old,
-            guard: None,
-            guard_retention: default.guard_retention,
+            guard,
+            guard_retention,
             rollback: false,
             verify: !no_verify,
             log_directory,

@@ -69,7 +69,7 @@ async fn migrate(client: &Client, plan: &Plan) {
             run(client, &statement).await;
         }
     }
-    let swap = swap_statements(client, plan).await.unwrap();
+    let swap = swap_statements(client, plan, 1).await.unwrap();
     let (before, swap) = (swap.before.join(";\n"), swap.locked.join(";\n"));
     let (source, shadow) = (table(&plan.source), table(&plan.shadow));
     run(

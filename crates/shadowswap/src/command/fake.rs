@@ -287,6 +287,10 @@ impl Control<Fake> for Fake {
         absent()
     }
 
+    async fn end_guard(&self, _: i64, _: i64) -> Result<()> {
+        absent()
+    }
+
     async fn begin_copy(&self, _: i64, _: i64, _: Option<&Bound>) -> Result<()> {
         absent()
     }

@@ -2,7 +2,7 @@
 
 use super::{Ended, find, plan::refuse_empty};
 use crate::{
-    args::Approval,
+    args::{self, Approval},
     config::Intent,
     exit::{DONE, Failure},
     output::{
@@ -13,7 +13,7 @@ use crate::{
     signals,
 };
 use shadowswap_core::{
-    Engine, Error, Kind, Phase,
+    Config, Engine, Error, Kind, Phase,
     control::Control as _,
     plan::{Indexes, Plan, Request, Severity},
     progress::{Progress, Report},
@@ -45,13 +45,18 @@ pub async fn execute<E: Engine>(engine: &E, intent: &Intent, approval: &Approval
         }
         None => Box::pin(fresh(engine, intent, approval, output)).await?,
     };
-    let report = Box::pin(carry(engine, plan, intent, approval, output)).await?;
-    if output.json {
-        output::out(&json::named("report", &report));
-    } else {
-        output::out(&text::report(&report, output.style));
-    }
+    let report = Box::pin(carry(engine, plan, &intent.config, approval.progress, output)).await?;
+    tell(&report, output);
     Ok(DONE)
+}
+
+/// Prints how it ended.
+pub fn tell(report: &Report, output: Output) {
+    if output.json {
+        output::out(&json::named("report", report));
+    } else {
+        output::out(&text::report(report, output.style));
+    }
 }
 
 /// An unfinished migration.
@@ -142,7 +147,9 @@ fn change(request: &Request) -> String {
         Indexes::Early => Some("indexes early".to_string()),
         Indexes::Late => Some("indexes late".to_string()),
     };
-    request.alters.iter().cloned().chain(sets).chain(indexes).collect::<Vec<_>>().join("; ")
+    let backs =
+        request.set_backs.iter().map(|(column, expression)| format!("set back {column} = {expression}"));
+    request.alters.iter().cloned().chain(sets).chain(backs).chain(indexes).collect::<Vec<_>>().join("; ")
 }
 
 /// A new plan, approved.
@@ -218,19 +225,22 @@ fn refusal(plan: Plan) -> Failure {
 }
 
 /// Runs the plan, shows progress, listens for signals.
-async fn carry<E: Engine>(
+///
+/// # Errors
+/// See the exit codes; the state and the next step are in each.
+pub async fn carry<E: Engine>(
     engine: &E,
     plan: Plan,
-    intent: &Intent,
-    approval: &Approval,
+    config: &Config,
+    how: args::Progress,
     output: Output,
 ) -> Result<Report, Failure> {
     let (progress, shown) = watch::channel(Progress::new(Phase::Prepare));
     let (stop, stopped) = watch::channel(false);
-    let show = Show::choose(approval.progress, output.json);
+    let show = Show::choose(how, output.json);
     let shown = tokio::spawn(bar::follow(shown, show, output.error_style));
     let signals = tokio::spawn(signals::listen(stop));
-    let ended = Box::pin(runner::run(engine, plan.clone(), intent.config.clone(), progress, stopped)).await;
+    let ended = Box::pin(runner::run(engine, plan.clone(), config.clone(), progress, stopped)).await;
     signals.abort();
     drop(tokio::time::timeout(SHOW_WAIT, shown).await);
     match ended {

@@ -123,10 +123,11 @@ pub fn numbers(p: &Progress) -> Vec<String> {
         parts.push(format!("{} rows/s", human_rate(p.rows_per_second)));
     }
     parts.extend(p.eta_s.map(|s| format!("{} left", human_seconds(s))));
-    if p.phase.applies_changes() {
+    if p.phase.applies_changes() || p.guard_left_s.is_some() {
         parts.push(format!("lag {}", human_ms(p.lag_ms)));
         parts.extend((p.backlog > 0).then(|| format!("backlog {}", human_count(p.backlog))));
     }
+    parts.extend(p.guard_left_s.map(|s| format!("{} of the guard left", human_seconds(s))));
     parts.extend(
         (p.phase == Phase::Copy && p.chunk_ms > 0.0).then(|| format!("chunk {}", human_ms(p.chunk_ms))),
     );
@@ -171,6 +172,7 @@ pub fn report(r: &Report, style: Style) -> String {
         None if r.strategy == "shadow" => rows.push(("old table", "dropped".to_string())),
         None => {}
     }
+    rows.extend(r.guard.iter().map(|guard| ("guard", guard.clone())));
     let phases: Vec<_> = r.phases.iter().map(|(name, s)| format!("{name} {}", human_seconds(*s))).collect();
     let phases = if phases.is_empty() { String::new() } else { format!(" ({})", phases.join(", ")) };
     rows.push(("took", format!("{}{phases}", human_ms(r.elapsed_s * 1e3))));

@@ -33,6 +33,7 @@ fn one(s: &Status, now: Timestamp, style: Style) -> String {
     let paused = if s.paused && !s.phase.is_over() { ", paused" } else { "" };
     let mut rows = vec![("change", s.alters.join("\n")), ("runner", runner(s, now))];
     rows.extend(s.progress.as_ref().map(|p| lines(s, p)).unwrap_or_default());
+    rows.extend(s.guard_left_s.map(|left| ("guard", guard(s, left))));
     rows.extend(s.stall_ms.filter(|_| s.phase.is_swapped()).map(|ms| ("stall", human_ms(ms))));
     rows.extend(s.error.as_ref().filter(|_| s.phase != Phase::Done).map(|e| ("error", style.red(e))));
     rows.push(("began", format!("{}, {} ago", clock(&s.started_at), ago(&s.started_at, now))));
@@ -58,6 +59,23 @@ fn one(s: &Status, now: Timestamp, style: Style) -> String {
     lines.join("\n")
 }
 
+/// What is kept in step, and for how long.
+fn guard(s: &Status, left: f64) -> String {
+    let (kept, use_it) = if s.turn % 2 == 0 {
+        ("rolled back; the new table is kept in step", "`cutover` swaps to it again")
+    } else {
+        ("the old table is kept in step", "`rollback` loses nothing")
+    };
+    match (left > 0.0, &s.runner) {
+        (false, _) => "the time is up; only the cleaning up is left".to_string(),
+        (true, Some(_)) => format!("{kept} for another {}; {use_it}", human_seconds(left)),
+        (true, None) => format!(
+            "nobody keeps the tables in step now; {} left; run the same command again",
+            human_seconds(left)
+        ),
+    }
+}
+
 fn runner(s: &Status, now: Timestamp) -> String {
     match (&s.runner, s.phase) {
         (_, Phase::Done | Phase::Aborted | Phase::RolledBack) => String::new(),
@@ -79,7 +97,7 @@ fn lines(s: &Status, p: &Progress) -> Vec<(&'static str, String)> {
         )];
     }
     let mut rows = vec![("progress", numbers_and_rows(&Progress { throttled: None, ..p.clone() }))];
-    if s.phase.applies_changes() {
+    if s.phase.applies_changes() || s.guard_left_s.is_some() {
         let disk = (p.backlog_disk_bytes > 0)
             .then(|| format!(", {} of them on disk", human_bytes(p.backlog_disk_bytes)));
         rows.push((
@@ -126,8 +144,18 @@ pub fn state(s: &Status) -> String {
         Phase::Index | Phase::Verify => {
             format!("{table} is in use and unchanged; every row is copied (phase {}); {stream}", s.phase)
         }
+        Phase::Ready | Phase::Cutover if s.turn > 0 => {
+            format!(
+                "{table} is the original table again, with every write since; {stream}, or `shadowswap finish`"
+            )
+        }
         Phase::Ready | Phase::Cutover => {
             format!("{table} is in use and unchanged; the shadow is complete; nothing was swapped; {stream}")
+        }
+        Phase::Guard if s.guard_left_s.is_some_and(|left| left > 0.0) => {
+            format!(
+                "the swap is done: {table} is the new table; going back is possible once the guard is run again"
+            )
         }
         Phase::Guard => format!("the swap is done: {table} is the new table; only the cleaning up is left"),
         Phase::Done => format!("the swap is done: {table} is the new table"),
