@@ -3,6 +3,7 @@
 //! Each test has its own server: open transactions here would hold up the slots of all others. Phases are held by locks of the test's,
 //! so that nothing depends on how fast the machine is.
 
+mod guard;
 mod kills;
 
 use shadowswap_testkit::load::{Ledger, Load, Running, TableShape};

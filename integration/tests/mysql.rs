@@ -4,6 +4,8 @@ mod cases;
 mod catalog;
 mod connect;
 mod cutover;
+mod dropping;
+mod guard;
 mod large;
 mod lifecycle;
 mod race;

@@ -7,17 +7,20 @@
 use crate::{
     batch::Batch,
     change::Key,
+    copy::Counters,
     engine::{Apply, Engine},
     error::{Error, Result, Tried},
     feed::Record,
     frontier::Frontier,
+    hook::Event,
+    phase::Phase,
     plan::Plan,
 };
 use shadowswap_changelog::Reader;
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
@@ -34,18 +37,31 @@ pub struct Applied<P> {
     pub marker: u64,
     /// Changes applied by this process.
     pub changes: u64,
+    /// Batches applied by this process.
+    pub steps: u64,
     /// From the last applied commit to its application.
     pub lag: Duration,
     /// Records that wait in the change log.
     pub backlog: u64,
     /// Bytes of the change log on disk.
     pub backlog_disk_bytes: u64,
+    /// The server is told nothing of it: a swap is under way, and what follows it belongs to another turn.
+    pub is_held: bool,
 }
 
 impl<P> Applied<P> {
     /// Nothing applied by this process yet.
     pub fn new(position: Option<P>) -> Applied<P> {
-        Applied { position, marker: 0, changes: 0, lag: Duration::ZERO, backlog: 0, backlog_disk_bytes: 0 }
+        Applied {
+            position,
+            marker: 0,
+            changes: 0,
+            steps: 0,
+            lag: Duration::ZERO,
+            backlog: 0,
+            backlog_disk_bytes: 0,
+            is_held: false,
+        }
     }
 }
 
@@ -97,6 +113,8 @@ const READ_AT_ONCE: usize = 16;
 /// A transaction that is not visible yet is looked at again after this long.
 const RECHECK_FIRST: Duration = Duration::from_micros(500);
 const RECHECK_MAX: Duration = Duration::from_millis(20);
+/// Where nothing of ours changes, the position is made durable this often: what comes before it need not be read again, or be there.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// Tries at one batch, each through a new session.
 const TRIES: u32 = 6;
 
@@ -110,7 +128,10 @@ pub struct Applier<E: Engine> {
     end: Option<E::Position>,
     marker: u64,
     committed: i64,
+    saved: Instant,
     ahead: Ahead<E::TxId>,
+    /// Where what waits in the log is counted.
+    counters: Arc<Counters>,
 }
 
 /// Records that were taken from the log and are in no batch yet.
@@ -173,8 +194,17 @@ impl<E: Engine> Applier<E> {
             end: None,
             marker: 0,
             committed: 0,
+            saved: Instant::now(),
             ahead: Ahead { records: VecDeque::new(), bytes: 0, marker: 0 },
+            counters: Arc::default(),
         }
+    }
+
+    /// Counts what waits in the log here.
+    #[must_use]
+    pub fn counting(mut self, counters: Arc<Counters>) -> Applier<E> {
+        self.counters = counters;
+        self
     }
 
     /// Applies until the marker has come by. Cancel-safe: what was not known to be applied is applied again.
@@ -188,6 +218,8 @@ impl<E: Engine> Applier<E> {
             while self.ahead.marker < marker && self.ahead.has_room() {
                 self.wait().await?;
             }
+            // Under the lock nothing is written that need not be.
+            self.saved = Instant::now();
             if self.step(target).await? {
                 pause = RECHECK_FIRST;
             } else {
@@ -213,14 +245,19 @@ impl<E: Engine> Applier<E> {
     /// Fills a batch with what may be applied now, and applies it. False if nothing may be applied yet.
     async fn step(&mut self, target: &mut impl Apply<E>) -> Result<bool> {
         self.fill(target).await?;
+        self.counters.waiting.store(self.log.stats().records, Ordering::Relaxed);
         if self.batch.is_empty() && self.end.is_none() {
             return Ok(false);
         }
-        if !self.batch.is_empty() {
+        let is_due = self.end.is_some() && self.saved.elapsed() >= SAVE_EVERY;
+        if !self.batch.is_empty() || is_due {
             let apply = target.apply(&self.batch, self.end.as_ref());
             let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
             applied?;
             read?;
+            if self.end.is_some() {
+                self.saved = Instant::now();
+            }
         }
         self.ledger.touched(&self.batch);
         let stats = self.log.stats();
@@ -230,6 +267,7 @@ impl<E: Engine> Applier<E> {
             }
             applied.marker = applied.marker.max(self.marker);
             applied.changes += self.batch.changes();
+            applied.steps += 1;
             applied.lag = if self.committed > 0 { since(self.committed) } else { Duration::ZERO };
             applied.backlog = stats.records + self.ahead.records.len() as u64;
             applied.backlog_disk_bytes = stats.disk_bytes;
@@ -279,6 +317,8 @@ impl<E: Engine> Applier<E> {
                 }
             }
             Record::Progress { position: p } => {
+                // Nothing came before it that is not applied; how long ago the last commit was says nothing about us.
+                self.committed = 0;
                 // Between the parts of one transaction there is no progress record, so this never moves a checkpoint into one.
                 self.end = Some(position::<E>(&p)?);
             }
@@ -322,6 +362,19 @@ impl<E: Engine> Clone for Opener<E> {
 }
 
 impl<E: Engine> Opener<E> {
+    /// What hooks are told.
+    pub fn event(&self, event: &'static str, phase: Phase, message: Option<String>) -> Event {
+        Event {
+            event,
+            at: jiff::Timestamp::now().to_string(),
+            migration: self.migration,
+            table: self.plan.source.to_string(),
+            phase: phase.name().to_string(),
+            message,
+            detail: serde_json::Value::Null,
+        }
+    }
+
     /// Opens a session with this role.
     pub async fn open(&self, role: &str) -> Result<E::Session> {
         self.engine.session(&self.plan, self.migration, self.epoch, role).await

@@ -30,6 +30,15 @@ impl Servo {
         Servo { target, rows: ROWS_FIRST }
     }
 
+    /// From now on chunks of about this time: at once, in proportion.
+    pub fn aim(&mut self, target: Duration) {
+        if target != self.target {
+            let ratio = target.as_secs_f64() / self.target.as_secs_f64().max(1e-6);
+            self.rows = (self.rows * ratio).clamp(ROWS_MIN, ROWS_MAX);
+            self.target = target;
+        }
+    }
+
     /// How many rows the next chunk should have.
     pub fn rows(&self) -> u64 {
         self.rows as u64
@@ -62,6 +71,15 @@ mod tests {
             servo.observe(rows, Duration::from_micros(rows * 20));
         }
         assert_eq!(servo.rows(), 10_000);
+    }
+
+    #[test]
+    fn new_target_counts_at_once() {
+        let mut servo = Servo::new(Duration::from_millis(200));
+        servo.aim(Duration::from_millis(50));
+        assert_eq!(servo.rows(), 250);
+        servo.aim(Duration::from_millis(50));
+        assert_eq!(servo.rows(), 250);
     }
 
     #[test]

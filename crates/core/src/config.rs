@@ -1,7 +1,14 @@
 //! What the operator can choose for a run.
 
-use crate::window::Windows;
+use crate::{
+    throttle::{
+        limit::{FLAG_FILE, Limit, Unit},
+        signal::Custom,
+    },
+    window::{Blackouts, Windows},
+};
 use std::{path::PathBuf, time::Duration};
+use tokio::sync::watch;
 
 /// When to cut over.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +37,8 @@ pub struct Config {
     pub cutover: CutoverWhen,
     /// Copy only within these windows; empty: always.
     pub copy_windows: Windows,
+    /// Neither copy nor cut over on these days.
+    pub blackouts: Blackouts,
     /// How long clients may wait in one cutover attempt. Default 50 ms.
     pub stall_budget: Duration,
     /// Attempts at the lock before giving up with exit code 5. Default 60 (with backoff about ten minutes).
@@ -40,12 +49,38 @@ pub struct Config {
     pub max_replica_lag: Option<Duration>,
     /// What load they may put on.
     pub max_load: Option<MaxLoad>,
+    /// Limits of signals beyond those above; they go before them.
+    pub limits: Vec<Limit>,
+    /// Limits at which the run stops, resumable.
+    pub criticals: Vec<Limit>,
+    /// Signals of the operator's own. Without a limit, anything above 0 holds the copy.
+    pub signals: Vec<Custom>,
+    /// What is watched during the guard, and its limits.
+    pub watches: Vec<Custom>,
+    /// Limits of what is watched during the guard. Without one, anything above 0 is too much.
+    pub watch_limits: Vec<Limit>,
+    /// How long a limit must be broken before it counts. Default 1 min.
+    pub watch_for: Duration,
+    /// Swap back when it is; else only warn.
+    pub rolls_back: bool,
+    /// Copying waits while this file is there.
+    pub flag_file: Option<PathBuf>,
+    /// Stop, resumable, when changes have come in faster than they can be applied for this long. Default 10 min.
+    pub overload_after: Duration,
+    /// Commands and URLs that are told what happens.
+    pub hooks: Vec<String>,
     /// The time that a chunk should take. Default 200 ms.
     pub chunk_time: Duration,
     /// Sessions that copy. Default 2.
     pub copy_workers: usize,
     /// Drop the old table at the end.
     pub drop_old: bool,
+    /// How long the old table is kept in step after the swap; none: as the plan says.
+    pub guard: Option<Duration>,
+    /// The guard ends when the server keeps more bytes of the change stream for it than this. Default 16 GiB.
+    pub guard_retention: u64,
+    /// Swap back now.
+    pub rollback: bool,
     /// Compare every row before the swap. Default true.
     pub verify: bool,
     /// The change log's folder.
@@ -59,6 +94,50 @@ pub struct Config {
 }
 
 impl Config {
+    /// Every limit that holds the copy, each signal once.
+    pub fn all_limits(&self) -> Vec<Limit> {
+        let mut all = self.limits.clone();
+        let mut add = |limit: Limit| {
+            if all.iter().all(|l| l.name != limit.name) {
+                all.push(limit);
+            }
+        };
+        add(Limit::new("lag", self.max_lag.as_secs_f64(), Unit::Time));
+        if let Some(lag) = self.max_replica_lag {
+            add(Limit::new("replica-lag", lag.as_secs_f64(), Unit::Time));
+        }
+        if let Some(MaxLoad::Sessions(sessions)) = self.max_load {
+            add(Limit::new("sessions", sessions as f64, Unit::Count));
+        }
+        if self.flag_file.is_some() {
+            add(Limit::new(FLAG_FILE, 0.0, Unit::Count));
+        }
+        for custom in &self.signals {
+            add(Limit::new(&custom.name, 0.0, Unit::Count));
+        }
+        all
+    }
+
+    /// The limits of everything that is watched during the guard.
+    pub fn all_watches(&self) -> Vec<Limit> {
+        let mut all = self.watch_limits.clone();
+        for watch in &self.watches {
+            if all.iter().all(|l| l.name != watch.name) {
+                all.push(Limit::new(&watch.name, 0.0, Unit::Count));
+            }
+        }
+        all
+    }
+
+    /// Whether a signal of this name is to be read.
+    pub fn wants(&self, name: &str) -> bool {
+        let is_it = |limit: &Limit| limit.name == name;
+        self.all_limits().iter().any(is_it)
+            || self.criticals.iter().any(is_it)
+            || self.watches.iter().any(|w| w.name == name)
+            || self.watch_limits.iter().any(is_it)
+    }
+
     /// How long a copier or comparer rests after work that took so long.
     pub fn pace(&self) -> Pace {
         match self.max_load {
@@ -70,6 +149,32 @@ impl Config {
     /// Whether clients are to feel as little as possible of it, at the price of time.
     pub fn is_gentle(&self) -> bool {
         matches!(self.max_load, Some(MaxLoad::Share(_)))
+    }
+}
+
+/// A configuration that can be changed while the run goes on. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Live(watch::Sender<Config>);
+
+impl Live {
+    /// Begins with these choices.
+    pub fn new(config: Config) -> Live {
+        Live(watch::Sender::new(config))
+    }
+
+    /// Looks at the present choices.
+    pub fn with<T>(&self, look: impl FnOnce(&Config) -> T) -> T {
+        look(&self.0.borrow())
+    }
+
+    /// The present choices.
+    pub fn now(&self) -> Config {
+        self.0.borrow().clone()
+    }
+
+    /// From now on these.
+    pub fn change(&self, config: Config) {
+        self.0.send_replace(config);
     }
 }
 
@@ -98,14 +203,28 @@ impl Default for Config {
         Config {
             cutover: CutoverWhen::Auto,
             copy_windows: Windows::default(),
+            blackouts: Blackouts::default(),
             stall_budget: Duration::from_millis(50),
             cutover_attempts: 60,
             max_lag: Duration::from_secs(10),
             max_replica_lag: None,
             max_load: None,
+            limits: Vec::new(),
+            criticals: Vec::new(),
+            signals: Vec::new(),
+            watches: Vec::new(),
+            watch_limits: Vec::new(),
+            watch_for: Duration::from_secs(60),
+            rolls_back: false,
+            flag_file: None,
+            overload_after: Duration::from_secs(600),
+            hooks: Vec::new(),
             chunk_time: Duration::from_millis(200),
             copy_workers: 2,
             drop_old: false,
+            guard: None,
+            guard_retention: 16 << 30,
+            rollback: false,
             verify: true,
             log_directory: std::env::temp_dir(),
             log_memory: 8 << 20,

@@ -9,10 +9,12 @@ use crate::{
     progress::Progress,
 };
 use serde::{Deserialize, Serialize};
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 /// The version of the control tables that this program writes.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
+/// The oldest version that it reads, and upgrades before it writes.
+pub const SCHEMA_VERSION_MIN: i32 = 1;
 
 /// A migration that this runner holds.
 #[derive(Clone, Debug)]
@@ -23,9 +25,11 @@ pub struct Migration<E: Engine> {
     pub epoch: i64,
     /// Where it stands.
     pub phase: Phase,
-    /// What it does.
+    /// How many swaps took place. Even: the source has its name; odd: what was the shadow has it.
+    pub turn: i64,
+    /// What it does, as it was planned; its turn is this one.
     pub plan: Plan,
-    /// The position applied last.
+    /// The position applied last, in this turn or an earlier one.
     pub applied: Option<E::Position>,
     /// How far the copy is.
     pub copy: CopyState,
@@ -51,8 +55,7 @@ pub struct CopyState {
 }
 
 /// What an operator asks of a running migration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Stop copying; go on applying.
     Pause,
@@ -64,6 +67,15 @@ pub enum Command {
     Verify,
     /// Give up and remove everything.
     Abort,
+    /// Change a setting. It is stored with the migration; whoever runs it reads all of them again.
+    Throttle,
+    /// Swap back.
+    Rollback,
+    /// End the guard now.
+    Finish {
+        /// And drop the old table.
+        drop_old: bool,
+    },
 }
 
 impl Command {
@@ -75,14 +87,28 @@ impl Command {
             Command::Cutover => "cutover",
             Command::Verify => "verify",
             Command::Abort => "abort",
+            Command::Throttle => "throttle",
+            Command::Rollback => "rollback",
+            Command::Finish { drop_old: false } => "finish",
+            Command::Finish { drop_old: true } => "finish drop-old",
         }
     }
 
     /// The command of this name.
     pub fn parse(name: &str) -> Option<Command> {
-        [Command::Pause, Command::Resume, Command::Cutover, Command::Verify, Command::Abort]
-            .into_iter()
-            .find(|c| c.name() == name)
+        [
+            Command::Pause,
+            Command::Resume,
+            Command::Cutover,
+            Command::Verify,
+            Command::Abort,
+            Command::Throttle,
+            Command::Rollback,
+            Command::Finish { drop_old: false },
+            Command::Finish { drop_old: true },
+        ]
+        .into_iter()
+        .find(|c| c.name() == name)
     }
 }
 
@@ -95,6 +121,12 @@ pub struct Status {
     pub table: TableName,
     /// Where it stands.
     pub phase: Phase,
+    /// How many swaps took place.
+    #[serde(default)]
+    pub turn: i64,
+    /// Seconds left of the guard, once it has begun and while it lasts.
+    #[serde(default)]
+    pub guard_left_s: Option<f64>,
     /// The plan's id.
     pub plan_id: String,
     /// What it does.
@@ -105,6 +137,9 @@ pub struct Status {
     pub started_at: String,
     /// When its runner last reported, RFC 3339.
     pub updated_at: String,
+    /// When it was over, RFC 3339.
+    #[serde(default)]
+    pub ended_at: Option<String>,
     /// Who runs it (`host:pid`), if a runner holds it now.
     pub runner: Option<String>,
     /// The last numbers that its runner reported.
@@ -132,14 +167,34 @@ pub struct LoggedEvent {
 pub trait Control<E: Engine>: Send + Sync + 'static {
     /// The unfinished migration of this table, if there is one: its plan and phase.
     fn find(&self, table: &TableName) -> impl Future<Output = Result<Option<(i64, Phase, Plan)>>> + Send;
-    /// The plan of the newest finished migration of this table, and when it was finished.
-    fn finished(&self, table: &TableName) -> impl Future<Output = Result<Option<(Plan, String)>>> + Send;
+    /// The newest finished migration of this table: its number, its plan, and when it was finished.
+    fn finished(&self, table: &TableName)
+    -> impl Future<Output = Result<Option<(i64, Plan, String)>>> + Send;
     /// Takes the migration's lock (`Held` if another runner has it), creates the migration or goes on with the unfinished one of the
     /// same table, and raises its epoch, which waits for what orphans of the former runner still write.
     fn take(&self, plan: &Plan, who: &str) -> impl Future<Output = Result<Migration<E>>> + Send;
     /// Saves the phase.
     fn save_phase(&self, migration: i64, epoch: i64, phase: Phase)
     -> impl Future<Output = Result<()>> + Send;
+    /// Notes that the swap which begins this turn took place, with the phase that follows it; leaves all as it is where the swap's own
+    /// transaction did so. A swap forward begins the guard's time anew.
+    fn turn(
+        &self,
+        migration: i64,
+        epoch: i64,
+        turn: i64,
+        phase: Phase,
+        stall_ms: Option<f64>,
+    ) -> impl Future<Output = Result<()>> + Send;
+    /// What is left of the guard by the server's clock, zero if it is over. Begins it with this length, unless it has begun.
+    fn guard_left(
+        &self,
+        migration: i64,
+        epoch: i64,
+        length: Duration,
+    ) -> impl Future<Output = Result<Duration>> + Send;
+    /// The guard's time is up from now on, whatever was left of it. Does nothing where it has not begun.
+    fn end_guard(&self, migration: i64, epoch: i64) -> impl Future<Output = Result<()>> + Send;
     /// Saves the copy's end, once.
     fn begin_copy(
         &self,
@@ -174,6 +229,25 @@ pub trait Control<E: Engine>: Send + Sync + 'static {
         who: &str,
         command: &Command,
     ) -> impl Future<Output = Result<bool>> + Send;
+    /// Stores a setting of a migration, and tells whoever runs it. Returns true if a runner holds it now.
+    fn set(
+        &self,
+        migration: i64,
+        who: &str,
+        name: &str,
+        value: &str,
+    ) -> impl Future<Output = Result<bool>> + Send;
+    /// The settings that were stored with a migration, oldest first: name and value.
+    fn settings(&self, migration: i64) -> impl Future<Output = Result<Vec<(String, String)>>> + Send;
+    /// Keeps the report of a finished run, as JSON.
+    fn keep(&self, migration: i64, report: &str) -> impl Future<Output = Result<()>> + Send;
+    /// Reports of finished runs, by the migration's number, newest first.
+    fn reports(&self) -> impl Future<Output = Result<Vec<(i64, String)>>> + Send;
+    /// Waits until somebody may have given a command. Engines that cannot be told wait for ever: commands are looked for all the time
+    /// anyway. Cancel-safe.
+    fn nudged(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
     /// Whether the server takes names for the same that differ in case alone, which not every engine knows without asking.
     fn ignores_case(&self) -> impl Future<Output = Result<bool>> + Send {
         async { Ok(false) }

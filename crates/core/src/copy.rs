@@ -3,12 +3,13 @@
 use crate::{
     apply::Opener,
     chunk::Servo,
-    config::Pace,
+    config::Live,
     control::{Control, CopyState},
     engine::{Bound, Chunk, Copied, Engine, Fate, Session},
     error::{Error, Kind, Result, Tried},
     frontier::Frontier,
-    throttle::Throttle,
+    setting::WORKERS_MAX,
+    throttle::{Throttle, steer::gait},
 };
 use std::{
     sync::{
@@ -17,7 +18,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::{sync::Mutex as AsyncMutex, task::JoinSet};
+use tokio::{
+    sync::{Mutex as AsyncMutex, watch},
+    task::JoinSet,
+};
 use tracing::{debug, warn};
 
 /// Tries at one chunk.
@@ -38,6 +42,18 @@ pub struct Counters {
     pub verified: AtomicU64,
     /// Chunks compared.
     pub verified_chunks: AtomicU64,
+    /// Records that wait in the change log.
+    pub waiting: AtomicU64,
+    /// Chunks that are being copied.
+    pub under_way: watch::Sender<usize>,
+}
+
+impl Counters {
+    /// Waits until no chunk is being copied. Cancel-safe.
+    pub async fn idle(&self) {
+        // The sender lives as long as this.
+        drop(self.under_way.subscribe().wait_for(|n| *n == 0).await);
+    }
 }
 
 /// What the copiers share.
@@ -52,10 +68,8 @@ pub struct Copying<E: Engine> {
     pub throttle: Throttle,
     /// Numbers.
     pub counters: Arc<Counters>,
-    /// The time that a chunk should take.
-    pub chunk_time: Duration,
-    /// How much rest follows a chunk.
-    pub pace: Pace,
+    /// The time that a chunk should take, how many copiers there are, and how much rest follows a chunk; may change at any time.
+    pub live: Live,
 }
 
 struct Cursor {
@@ -69,18 +83,20 @@ struct Cursor {
 /// Copies what is left. Returns true when everything is copied, false when the throttle was closed first.
 ///
 /// Dropping it leaves claimed chunks undone; the next run redoes them.
-pub async fn run<E: Engine>(copying: Copying<E>, state: CopyState, workers: usize) -> Result<bool> {
+pub async fn run<E: Engine>(copying: Copying<E>, state: CopyState) -> Result<bool> {
     let Some(last) = state.last else { return Ok(true) };
     let is_done = state.cursor.as_ref() == Some(&last);
     let cursor = Cursor { next: state.chunk + 1, lower: state.cursor, last, again: state.undone, is_done };
     let cursor = Arc::new(AsyncMutex::new(cursor));
     let copying = Arc::new(copying);
-    let mut workers_set = JoinSet::new();
-    for n in 0..workers.max(1) {
-        workers_set.spawn(work(Arc::clone(&copying), Arc::clone(&cursor), n));
+    let drained = watch::Sender::new(false);
+    let mut workers = JoinSet::new();
+    // One for each that there could be: most of them wait, and open no session before they are let through.
+    for n in 0..WORKERS_MAX {
+        workers.spawn(work(Arc::clone(&copying), Arc::clone(&cursor), n, drained.clone()));
     }
     let mut finished = true;
-    while let Some(ended) = workers_set.join_next().await {
+    while let Some(ended) = workers.join_next().await {
         finished &= ended.map_err(|e| Error::corrupt("a copier panicked").because(e))??;
     }
     Ok(finished)
@@ -90,31 +106,48 @@ async fn work<E: Engine>(
     copying: Arc<Copying<E>>,
     cursor: Arc<AsyncMutex<Cursor>>,
     n: usize,
+    drained: watch::Sender<bool>,
 ) -> Result<bool> {
     let role = format!("copy {n}");
-    let mut session = copying.opener.open(&role).await?;
-    let mut servo = Servo::new(copying.chunk_time);
+    let mut is_drained = drained.subscribe();
+    let mut kept: Option<E::Session> = None;
+    let mut servo = Servo::new(copying.live.with(|c| c.chunk_time));
     loop {
-        if !copying.throttle.permit().await {
-            return Ok(false);
+        if !copying.throttle.admits(n) {
+            // A session that is not used only takes a place.
+            kept = kept.filter(|_| copying.throttle.reason().is_some());
         }
+        tokio::select! {
+            is_let = copying.throttle.permit(n) => if !is_let {
+                return Ok(false);
+            },
+            Ok(_) = is_drained.wait_for(|drained| *drained) => return Ok(true),
+        }
+        let mut session = match kept.take() {
+            Some(session) => session,
+            None => copying.opener.open(&role).await?,
+        };
+        let (chunk_time, workers, pace) = copying.live.with(|c| (c.chunk_time, c.copy_workers, c.pace()));
+        let gait = gait(copying.throttle.ease(), workers, chunk_time);
+        servo.aim(gait.chunk_time);
         let rows = servo.rows();
         copying.counters.chunk_rows.store(rows, Ordering::Relaxed);
         let Some((chunk, spans)) = claim(&copying, &cursor, &mut session, rows).await? else {
+            drained.send_replace(true);
             return Ok(true);
         };
         let started = Instant::now();
-        let (copied, back) = copy_one(&copying, session, chunk, &role).await?;
-        session = back;
+        copying.counters.under_way.send_modify(|n| *n += 1);
+        let ended = copy_one(&copying, session, chunk, &role).await;
+        copying.counters.under_way.send_modify(|n| *n -= 1);
+        let (copied, back) = ended?;
+        kept = Some(back);
         let took = started.elapsed();
         servo.observe(spans, took);
         copying.counters.rows.fetch_add(copied.rows, Ordering::Relaxed);
         copying.counters.chunks.fetch_add(1, Ordering::Relaxed);
         copying.counters.chunk_us.store(took.as_micros() as u64, Ordering::Relaxed);
-        tokio::select! {
-            () = copying.pace.rest(took) => {}
-            () = copying.throttle.closed() => {}
-        }
+        copying.throttle.rest(pace.after(took) + took.mul_f64(gait.rest)).await;
     }
 }
 

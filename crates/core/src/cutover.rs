@@ -91,6 +91,23 @@ pub async fn attempt<E: Engine>(
         locked.release().await;
         return if may_try_again(&e) { Ok(Attempt::Missed(e, applier)) } else { Err(e) };
     }
+    // A position beyond the swap must not be confirmed: what is committed after it is for the stream of the next turn. All that was
+    // confirmed until now lies before it.
+    applied.send_modify(|applied| applied.is_held = true);
+    let swapped = swap(opener, locked, (since, budget), steps, applier).await;
+    if matches!(swapped, Ok(Attempt::Missed(..))) {
+        applied.send_modify(|applied| applied.is_held = false);
+    }
+    swapped
+}
+
+async fn swap<E: Engine>(
+    opener: &Opener<E>,
+    mut locked: E::Locked,
+    (since, budget): (Instant, Duration),
+    mut steps: Vec<(&'static str, Duration)>,
+    applier: Option<Box<Applier<E>>>,
+) -> Result<Attempt<E>> {
     match locked.swap(left(since, budget)).await {
         Ok(()) => {
             let stall = since.elapsed();

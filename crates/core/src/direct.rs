@@ -75,6 +75,7 @@ fn report(plan: &Plan, migration: i64, stall_ms: f64, attempts: u32, started: In
         stall_steps: Vec::new(),
         swapped_at: jiff::Timestamp::now().to_string(),
         attempts,
+        guard: None,
         elapsed_s,
         phases: vec![("direct".to_string(), elapsed_s)],
     }

@@ -12,10 +12,11 @@ use crate::{
     change::{Change, Key},
     control::Control,
     error::Result,
+    name::TableName,
     plan::{Plan, Request},
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, future::Future, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 
 /// A point in the change stream.
 pub trait Position:
@@ -203,6 +204,8 @@ pub struct Caps {
     pub drains_through_lock: bool,
     /// How names are typed.
     pub spelling: Spelling,
+    /// What people call the log that changes are read from: `WAL`, `binlog`.
+    pub log: &'static str,
 }
 
 /// How an operator spells the name of a table.
@@ -216,8 +219,8 @@ pub struct Spelling {
     pub ignores_case: bool,
 }
 
-/// Readings that the throttle needs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Readings that the throttle and the forecast need.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Load {
     /// The largest replay lag of a replica; `None` where there is no replica.
     pub replica_lag: Option<Duration>,
@@ -225,6 +228,64 @@ pub struct Load {
     pub active_sessions: u64,
     /// Bytes of the change stream that the server keeps for us.
     pub retained_bytes: u64,
+    /// The same in hundredths of what the server is willing to keep; `None`: it has no limit.
+    pub retained_percent: Option<f64>,
+    /// Old versions of rows that cannot be purged yet; `None` where there is no such thing.
+    pub undo: Option<u64>,
+    /// Vacuums at work on the table; `None` where there is no such thing.
+    pub vacuums: Option<u64>,
+    /// The table's age in hundredths of what makes the server vacuum it; `None` where there is no such thing.
+    pub wraparound_percent: Option<f64>,
+    /// Finished files of the log that are not archived yet; `None` where nothing is archived.
+    pub archive_files: Option<u64>,
+    /// Signals whose reading failed while others did not, and why.
+    pub unreadable: BTreeMap<&'static str, String>,
+}
+
+/// What is left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeftoverKind {
+    /// A replication slot: has the server keep its log.
+    Slot,
+    /// An unfinished migration that nobody runs; it can still be resumed.
+    Migration,
+    /// A publication.
+    Publication,
+    /// A shadow table.
+    Table,
+    /// Rows of the control tables.
+    Rows,
+}
+
+impl LeftoverKind {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            LeftoverKind::Slot => "replication slot",
+            LeftoverKind::Migration => "migration",
+            LeftoverKind::Publication => "publication",
+            LeftoverKind::Table => "table",
+            LeftoverKind::Rows => "notes",
+        }
+    }
+}
+
+/// Something of ours that no run needs any more.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Leftover {
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// Its name.
+    pub name: String,
+    /// Why nobody needs it.
+    pub why: String,
+    /// Its size, or what the server keeps because of it.
+    pub bytes: Option<u64>,
+    /// The migration that it was made for.
+    pub migration: Option<i64>,
+    /// The table of that migration.
+    pub table: Option<TableName>,
 }
 
 /// One database product. Implemented by the engines, and by the model that simulations use.
@@ -257,7 +318,18 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     /// Makes everything the copy needs: stream (before anything else), shadow, its key. May be called again after a crash: it then
     /// finds what is there. Returns once every transaction that the stream does not carry is visible to new readers.
     fn prepare(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<()>> + Send;
-    /// Opens the change stream from the position applied last; none: from its beginning. Checks that nothing is missing in between.
+    /// The plan of this turn, worked out from the plan as it was made (with its turn set, which is not 0) and from what the catalogs say
+    /// now. Odd: the source is the table that now has the name, the shadow is the old table (`_T_old`), `old` is what the new table is
+    /// called once it is swapped back (its former name as the shadow); link, key, projection and all else for that direction, so that
+    /// stream, sessions, obstacles, lock, outcome and comparing need not know. Even: forward again, with values kept that only the new
+    /// table has.
+    ///
+    /// # Errors
+    /// `Refused` if going on in this direction is not possible with the tables as they are now.
+    fn reverse(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Plan>> + Send;
+    /// Opens the change stream from the position applied last; none: from its beginning. Checks that nothing is missing in between. In a
+    /// later turn (`plan.turn`) the position may be of an earlier one: nothing is given out that was committed before the swap which
+    /// began this turn, and everything after it is.
     fn stream(
         &self,
         plan: &Plan,
@@ -299,9 +371,11 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         budget: Duration,
         ready: impl Future<Output = Result<()>> + Send,
     ) -> impl Future<Output = Result<Self::Locked>> + Send;
-    /// Looks at the catalog: did the swap take place?
+    /// Looks at the catalog: did the plan's swap take place?
     fn outcome(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Outcome>> + Send;
-    /// Removes the stream and whatever else of ours is not needed after the swap; with `drop_old`, the old table too.
+    /// Removes the stream and whatever else of ours is not needed any more, in the end; with `drop_old`, the old table too. May be called
+    /// again. The plan is the one that was made, with its turn: after an even number of swaps the source has its name, the shadow stays,
+    /// and `drop_old` means nothing.
     fn clean_up(
         &self,
         plan: &Plan,
@@ -323,6 +397,15 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     ) -> impl Future<Output = Result<()>> + Send;
     /// What the table now lacks of the planned definition, for people; empty: the change is there.
     fn lacks(&self, plan: &Plan) -> impl Future<Output = Result<Vec<String>>> + Send;
-    /// Readings for the throttle.
-    fn load(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Load>> + Send;
+    /// Readings for the throttle. `replicas`: their lag, too, which may have to be asked of each of them.
+    fn load(&self, plan: &Plan, migration: i64, replicas: bool) -> impl Future<Output = Result<Load>> + Send;
+    /// Commits something small in the control tables, and says how long that took.
+    fn probe_commit(&self, migration: i64) -> impl Future<Output = Result<Duration>> + Send;
+    /// Runs a query of the operator's own, which must not change anything. Gives the first column of its first row as text; `None`: no
+    /// row, or NULL.
+    fn ask(&self, query: &str) -> impl Future<Output = Result<Option<String>>> + Send;
+    /// What dead runs left behind in this database.
+    fn leftovers(&self) -> impl Future<Output = Result<Vec<Leftover>>> + Send;
+    /// Removes one of them, unless somebody uses it by now. Migrations are aborted instead: [`crate::offline::abort`].
+    fn remove(&self, leftover: &Leftover) -> impl Future<Output = Result<()>> + Send;
 }

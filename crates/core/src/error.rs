@@ -32,6 +32,8 @@ pub enum Kind {
     Budget,
     /// The operator aborted the migration.
     Aborted,
+    /// The operator rolled the migration back, and it ended so.
+    RolledBack,
     /// The run has to stop here (a signal, a full disk); it can be resumed.
     Interrupted,
 }

@@ -11,7 +11,11 @@ use crate::{
 };
 use bincode::{Decode, Encode};
 use shadowswap_changelog::Writer;
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// What the change log holds: a part of one transaction, or a position before which nothing of ours is left.
@@ -55,11 +59,12 @@ impl<T: Encode + Decode<()>> Record<T> {
     }
 }
 
-/// Reads until an error. Dropping it drops the stream, whose connection is then closed.
+/// Reads until an error; says how many records wait. Dropping it drops the stream, whose connection is then closed.
 pub(crate) async fn run<E: Engine>(
     mut stream: E::Stream,
     mut log: Writer,
     applied: watch::Receiver<Applied<E::Position>>,
+    waiting: &AtomicU64,
 ) -> Result<()> {
     let mut open: Option<Open<E::TxId>> = None;
     let mut tick = tokio::time::interval(CONFIRM_EVERY);
@@ -69,6 +74,7 @@ pub(crate) async fn run<E: Engine>(
             event = stream.next() => event?,
             _ = tick.tick() => {
                 confirm::<E>(&mut stream, &applied).await?;
+                waiting.store(log.stats().records, Ordering::Relaxed);
                 continue;
             }
         };
@@ -99,6 +105,7 @@ pub(crate) async fn run<E: Engine>(
             Event::Progress(position) => Record::Progress { position: position.to_string() },
         };
         append::<E>(&mut log, record.encode()?, &mut stream, &applied, &mut tick).await?;
+        waiting.store(log.stats().records, Ordering::Relaxed);
     }
 }
 
@@ -148,7 +155,10 @@ fn confirm<E: Engine>(
     stream: &mut E::Stream,
     applied: &watch::Receiver<Applied<E::Position>>,
 ) -> impl Future<Output = Result<()>> {
-    let position = applied.borrow().position.clone();
+    let position = {
+        let applied = applied.borrow();
+        applied.position.clone().filter(|_| !applied.is_held)
+    };
     async move {
         match position {
             Some(position) => stream.confirm(&position).await,

@@ -5,6 +5,7 @@ use crate::{
     engine::{Engine, Outcome},
     error::{Error, Kind, Result, Tried},
     phase::Phase,
+    plan::{Plan, Strategy},
 };
 
 /// Removes an unfinished migration that no runner holds.
@@ -20,8 +21,70 @@ pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &
         return Err(Error::refused(format!("the migration of {table} is already swapped"))
             .next("run it again to finish it"));
     }
-    let migration = control.take(&plan, who).await?;
+    let mut migration = control.take(&plan, who).await?;
+    if migration.phase == Phase::Cutover {
+        crate::runner::settle(engine, &control, &mut migration).await?;
+    }
     give_up(engine, &control, &migration, who).await
+}
+
+/// Ends keeping a table in step, while no runner does it: removes the change stream and, with `drop_old`, the old table. Where that is
+/// done already, only drops the old table that the newest finished migration left. Says in a sentence what was done.
+///
+/// # Errors
+/// `Held` if a runner holds it; `Refused` if the migration has not swapped yet, or there is none.
+pub async fn finish<E: Engine>(
+    engine: &E,
+    table: &crate::name::TableName,
+    who: &str,
+    drop_old: bool,
+) -> Result<String> {
+    let control = engine.control(true).await?;
+    let Some((_, _, plan)) = control.find(table).await? else {
+        return finish_done(engine, &control, table, who, drop_old).await;
+    };
+    let mut migration = control.take(&plan, who).await?;
+    if matches!(migration.phase, Phase::Cutover | Phase::Guard) {
+        crate::runner::settle(engine, &control, &mut migration).await?;
+    }
+    let (id, epoch, plan) = (migration.id, migration.epoch, &migration.plan);
+    if migration.turn == 0 {
+        let e = Error::refused(format!(
+            "the migration of {table} has not swapped yet (phase {})",
+            migration.phase
+        ));
+        return Err(e.next("run it again to go on; `shadowswap abort` gives it up"));
+    }
+    let is_rolled_back = !plan.is_turned();
+    control.note(id, who, "finished by an operator").await?;
+    control.end_guard(id, epoch).await?;
+    engine.clean_up(plan, id, drop_old).await.tried("removing what is not needed any more")?;
+    let phase = if is_rolled_back { Phase::RolledBack } else { Phase::Done };
+    control.save_phase(id, epoch, phase).await?;
+    control.close(id, None, None).await?;
+    Ok(match (is_rolled_back, drop_old) {
+        (true, _) => format!("{table} is the original table again; the new one is kept as {}", plan.shadow),
+        (false, false) => format!("{table} is changed; the old table is kept as {}", plan.old),
+        (false, true) => format!("{table} is changed; the old table is dropped"),
+    })
+}
+
+async fn finish_done<E: Engine>(
+    engine: &E,
+    control: &E::Control,
+    table: &crate::name::TableName,
+    who: &str,
+    drop_old: bool,
+) -> Result<String> {
+    let Some((id, plan, at)) = control.finished(table).await? else {
+        return Err(Error::refused(format!("there is no migration of {table} to finish")));
+    };
+    if !drop_old || plan.strategy == Strategy::Direct {
+        return Ok(format!("nothing is left to do: {table} was finished {at}"));
+    }
+    engine.clean_up(&Plan { turn: 1, ..plan.clone() }, id, true).await.tried("dropping the old table")?;
+    control.note(id, who, "the old table is dropped").await?;
+    Ok(format!("{table} was finished {at}; the old table {} is dropped", plan.old))
 }
 
 /// Checks that this environment really has what the newest finished migration of the table made; says so in a sentence.
@@ -30,7 +93,7 @@ pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &
 /// `Refused` if no migration of the table was finished here; `Differs` with the list if something is missing.
 pub async fn check_done<E: Engine>(engine: &E, table: &crate::name::TableName) -> Result<String> {
     let control = engine.control(false).await?;
-    let Some((plan, at)) = control.finished(table).await? else {
+    let Some((_, plan, at)) = control.finished(table).await? else {
         return Err(Error::refused(format!("no migration of {table} was finished in this database")));
     };
     let lacks = engine.lacks(&plan).await?;

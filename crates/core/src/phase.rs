@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where a migration stands. Saved in the control tables; written by the runner alone, except for `Guard`, which the swap's own
-/// transaction writes so that the phase can never disagree with the names.
+/// Where a migration stands. Saved in the control tables; written by the runner alone, except for the phase after a swap, which the
+/// swap's own transaction writes, where there is one, so that the phase can never disagree with the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -20,12 +20,14 @@ pub enum Phase {
     Ready,
     /// Trying to swap.
     Cutover,
-    /// The names are swapped; what is no longer needed is being removed.
+    /// The names are swapped. The old table is kept in step for as long as was asked for; then what is no longer needed is removed.
     Guard,
     /// Finished.
     Done,
     /// Given up; everything that was made is gone.
     Aborted,
+    /// Finished after a roll back: the table is the original one again, and the new one is kept beside it.
+    RolledBack,
 }
 
 impl Phase {
@@ -33,7 +35,7 @@ impl Phase {
     pub fn applies_changes(self) -> bool {
         match self {
             Phase::Copy | Phase::Index | Phase::Verify | Phase::Ready | Phase::Cutover => true,
-            Phase::Prepare | Phase::Guard | Phase::Done | Phase::Aborted => false,
+            Phase::Prepare | Phase::Guard | Phase::Done | Phase::Aborted | Phase::RolledBack => false,
         }
     }
 
@@ -47,14 +49,15 @@ impl Phase {
             | Phase::Verify
             | Phase::Ready
             | Phase::Cutover
-            | Phase::Aborted => false,
+            | Phase::Aborted
+            | Phase::RolledBack => false,
         }
     }
 
     /// Nothing is left to do.
     pub fn is_over(self) -> bool {
         match self {
-            Phase::Done | Phase::Aborted => true,
+            Phase::Done | Phase::Aborted | Phase::RolledBack => true,
             Phase::Prepare
             | Phase::Copy
             | Phase::Index
@@ -77,6 +80,7 @@ impl Phase {
             Phase::Guard => "guard",
             Phase::Done => "done",
             Phase::Aborted => "aborted",
+            Phase::RolledBack => "rolledback",
         }
     }
 }
@@ -100,6 +104,7 @@ impl std::str::FromStr for Phase {
             Phase::Guard,
             Phase::Done,
             Phase::Aborted,
+            Phase::RolledBack,
         ]
         .into_iter()
         .find(|p| p.name() == s)

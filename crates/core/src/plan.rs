@@ -45,6 +45,13 @@ pub struct Request {
     pub alters: Vec<String>,
     /// `--set column=expression`: the value of a column of the shadow over the source row.
     pub sets: Vec<(String, String)>,
+    /// `--set-back column=expression`: the value of a column of the old table over the new table's row, while the old table is kept in
+    /// step after the swap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set_backs: Vec<(String, String)>,
+    /// Seconds that the old table is to be kept in step after the swap; `None`: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard_s: Option<u64>,
     /// How.
     pub strategy: Strategy,
     /// When secondary indexes are built. Not written where nothing was said: ids of plans stay what they were.
@@ -212,6 +219,14 @@ pub struct Plan {
     pub fingerprint: String,
     /// What only the engine needs, in its own words.
     pub detail: serde_json::Value,
+    /// How many swaps came before. Even: from the source to the shadow; odd: back, from what was the shadow to what was the source.
+    /// Not part of the id.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turn: i64,
+}
+
+fn is_zero(turn: &i64) -> bool {
+    *turn == 0
 }
 
 impl Plan {
@@ -231,6 +246,11 @@ impl Plan {
         hash.update(text.to_string().as_bytes());
         self.id = hash.finalize().iter().take(6).map(|b| format!("{b:02x}")).collect();
         self
+    }
+
+    /// Its source is what the change made, and its shadow is the table as it was before.
+    pub fn is_turned(&self) -> bool {
+        self.turn % 2 != 0
     }
 
     /// What keeps this plan from being run.

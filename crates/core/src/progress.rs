@@ -1,6 +1,6 @@
 //! Numbers for operators.
 
-use crate::phase::Phase;
+use crate::{phase::Phase, throttle::board::Shown};
 use serde::{Deserialize, Serialize};
 
 /// The state of a run at one moment. Published by the runner; shown by the bar, the plain lines, JSON and `status`.
@@ -38,8 +38,23 @@ pub struct Progress {
     pub retained_bytes: u64,
     /// What holds the copy now, if anything does.
     pub throttled: Option<String>,
+    /// The share of full speed at which it goes: 1 unless a signal is between its recovery level and its limit.
+    #[serde(default = "whole")]
+    pub ease: f64,
+    /// Each signal that has a limit.
+    #[serde(default)]
+    pub signals: Vec<Shown>,
+    /// When it will be done, at the rates measured.
+    #[serde(default)]
+    pub forecast: Option<String>,
+    /// What would break before.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Cutover attempts so far.
     pub attempts: u32,
+    /// Seconds left of the guard.
+    #[serde(default)]
+    pub guard_left_s: Option<f64>,
     /// Seconds since this process began.
     pub elapsed_s: f64,
     /// Seconds left in this phase, estimated.
@@ -66,11 +81,20 @@ impl Progress {
             backlog_disk_bytes: 0,
             retained_bytes: 0,
             throttled: None,
+            ease: 1.0,
+            signals: Vec::new(),
+            forecast: None,
+            warnings: Vec::new(),
             attempts: 0,
+            guard_left_s: None,
             elapsed_s: 0.0,
             eta_s: None,
         }
     }
+}
+
+fn whole() -> f64 {
+    1.0
 }
 
 /// What a finished run amounted to.
@@ -105,6 +129,9 @@ pub struct Report {
     pub swapped_at: String,
     /// Cutover attempts.
     pub attempts: u32,
+    /// How the guard ended, if there was one: `ended after 24 h; 1,204 changes were carried back`.
+    #[serde(default)]
+    pub guard: Option<String>,
     /// Seconds that this process took.
     pub elapsed_s: f64,
     /// Seconds of each phase, in order.

@@ -1,18 +1,25 @@
 //! The run: one loop over phases.
 //!
 //! The runner alone writes the phase and owns every task; the first error of any of them ends the attempt. An attempt that ended with
-//! a transient error is made again from the control tables, exactly as after a crash: there is no second way of recovering.
+//! a transient error is made again from the control tables, exactly as after a crash: there is no second way of recovering. So is each
+//! turn that follows a swap, where there is a guard.
+
+mod guard;
+mod swap;
+
+pub(crate) use guard::settle;
 
 use crate::{
     apply::{Applied, Applier, Applying, Ledger, Manner, Opener},
-    config::{Config, CutoverWhen},
+    config::{Config, Live},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
-    cutover::{self, Attempt, Stall},
-    engine::{Apply, Engine, Outcome, Session},
+    cutover::Stall,
+    engine::{Apply, Engine, Session},
     error::{Error, Kind, Result, Tried},
     feed, folder,
     frontier::Frontier,
+    hook::{self, Hooks},
     offline::give_up,
     phase::Phase,
     plan::{Plan, Strategy},
@@ -34,15 +41,15 @@ use tracing::{Instrument, info, info_span, warn};
 
 /// Attempts at the whole run that end with a transient error and no progress in between.
 const TRIES: u32 = 10;
-/// Between the swap and whatever comes after it.
-const BREATH: Duration = Duration::from_millis(100);
+/// An attempt that lasted this long had come to something, even if no client wrote.
+const LASTING: Duration = Duration::from_secs(60);
 /// Tries at the index phase where a row from the future stood in the way of an index.
 const INDEX_TRIES: u32 = 5;
 
-/// Carries the plan through, or goes on with what an earlier runner left. `stop` set to true ends it at the next safe point.
+/// Carries the plan through, and tells the hooks how it ended. See [`carry`].
 ///
 /// # Errors
-/// See [`Kind`]. Whatever the error, the source is in use and untouched unless the report or the error says that it was swapped.
+/// See [`carry`].
 pub async fn run<E: Engine>(
     engine: &E,
     plan: Plan,
@@ -50,14 +57,51 @@ pub async fn run<E: Engine>(
     progress: watch::Sender<Progress>,
     stop: watch::Receiver<bool>,
 ) -> Result<Report> {
+    let calling = hook::start(config.hooks.clone());
+    let (hooks, shown) = (calling.hooks(), progress.subscribe());
+    let ended = carry(engine, plan.clone(), config, progress, stop, &hooks).await;
+    let (event, migration, message, detail) = match &ended {
+        Ok(report) => ("success", report.migration, None, serde_json::to_value(report).unwrap_or_default()),
+        Err(e) => {
+            let detail = serde_json::json!({ "kind": e.kind, "next": e.next });
+            ("failure", hooks.migration(), Some(e.message.clone()), detail)
+        }
+    };
+    hooks.tell(hook::Event {
+        event,
+        at: jiff::Timestamp::now().to_string(),
+        migration,
+        table: plan.source.to_string(),
+        phase: if ended.is_ok() { Phase::Done } else { shown.borrow().phase }.name().to_string(),
+        message,
+        detail,
+    });
+    drop(hooks);
+    calling.end().await;
+    ended
+}
+
+/// Carries the plan through, or goes on with what an earlier runner left. `stop` set to true ends it at the next safe point.
+///
+/// # Errors
+/// See [`Kind`]. Whatever the error, the source is in use and untouched unless the report or the error says that it was swapped.
+async fn carry<E: Engine>(
+    engine: &E,
+    plan: Plan,
+    config: Config,
+    progress: watch::Sender<Progress>,
+    stop: watch::Receiver<bool>,
+    hooks: &Hooks,
+) -> Result<Report> {
     if plan.strategy == Strategy::Direct {
         return crate::direct::run(engine, plan, &config, &stop).await;
     }
-    let (started, mut failed) = (Instant::now(), 0);
-    let mut phases = Vec::new();
+    let mut failed = 0;
+    let mut tally = Tally::new(config.rollback);
     loop {
+        let begun = Instant::now();
         let before = progress.borrow().rows_copied + progress.borrow().changes;
-        let attempt = once(engine, &plan, &config, &progress, &stop, &mut phases, started);
+        let attempt = once(engine, &plan, (&config, hooks), &progress, &stop, &mut tally);
         match attempt.await {
             // After a lost connection the server may hold our own former lock for a moment longer.
             Err(e)
@@ -65,7 +109,8 @@ pub async fn run<E: Engine>(
                     && failed < TRIES
                     && !*stop.borrow() =>
             {
-                let moved = progress.borrow().rows_copied + progress.borrow().changes > before;
+                let moved = progress.borrow().rows_copied + progress.borrow().changes > before
+                    || begun.elapsed() > LASTING;
                 failed = if moved { 1 } else { failed + 1 };
                 let pause = Duration::from_millis(200) * 2_u32.pow(failed.min(6));
                 warn!(attempt = failed, error = %e, pause_ms = pause.as_millis() as u64, "the run was interrupted; going on from the checkpoint");
@@ -80,60 +125,130 @@ pub async fn run<E: Engine>(
     }
 }
 
+/// What all turns and attempts of this process amounted to.
+struct Tally {
+    started: Instant,
+    phases: Vec<(String, f64)>,
+    stall: Stall,
+    swapped_at: String,
+    attempts: u32,
+    /// Swapping back is what this process is for, and has not been done yet.
+    rollback: bool,
+    /// How the guard ended.
+    guard: Option<String>,
+    drops_old: bool,
+}
+
+impl Tally {
+    fn new(rollback: bool) -> Tally {
+        Tally {
+            started: Instant::now(),
+            phases: Vec::new(),
+            stall: Stall::default(),
+            swapped_at: String::new(),
+            attempts: 0,
+            rollback,
+            guard: None,
+            drops_old: false,
+        }
+    }
+}
+
 /// One attempt: from the control tables to the end, or to the first error.
 async fn once<E: Engine>(
     engine: &E,
     plan: &Plan,
-    config: &Config,
+    (config, hooks): (&Config, &Hooks),
     progress: &watch::Sender<Progress>,
     stop: &watch::Receiver<bool>,
-    phases: &mut Vec<(String, f64)>,
-    started: Instant,
+    tally: &mut Tally,
 ) -> Result<Report> {
     let control = Arc::new(engine.control(true).await?);
-    let migration = control.take(plan, &config.who).await?;
-    if migration.resumed {
-        control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
+    let mut is_first = true;
+    // Once for each turn. The lock is held all the time.
+    loop {
+        let mut migration = control.take(plan, &config.who).await?;
+        hooks.of(migration.id);
+        if migration.resumed && std::mem::take(&mut is_first) {
+            control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
+        }
+        let opened = guard::open(engine, &*control, &mut migration, config, tally.rollback).await;
+        let ended = match opened {
+            Ok(plan) => {
+                let mut run = Run::new(
+                    engine,
+                    (config, hooks),
+                    progress,
+                    stop,
+                    (Arc::clone(&control), migration.clone()),
+                    plan,
+                    tally,
+                );
+                let ended = run.phases().await;
+                run.tasks.shutdown().await;
+                folder::remove(&run.log_directory());
+                match ended {
+                    Ok(()) if run.is_turned => continue,
+                    ended => ended.map(|()| run.report()),
+                }
+            }
+            Err(e) => Err(e),
+        };
+        return match ended {
+            Ok(report) => {
+                let stall = (report.stall_ms > 0.0).then_some(report.stall_ms);
+                if let Ok(text) = serde_json::to_string(&report) {
+                    control.keep(migration.id, &text).await?;
+                }
+                control.close(migration.id, None, stall).await?;
+                Ok(report)
+            }
+            Err(e) => Err(failed(engine, &*control, &migration, e, config).await),
+        };
     }
-    let mut run = Run::new(engine, config, progress, stop, control, migration);
-    let ended = run.phases(phases).await;
-    run.tasks.shutdown().await;
-    folder::remove(&run.log_directory());
-    let (control, migration) = (Arc::clone(&run.control), &run.migration);
-    match ended {
-        Ok(()) => {
-            let report = run.report(phases, started);
-            control.close(migration.id, None, Some(report.stall_ms)).await?;
-            Ok(report)
+}
+
+/// Leaves everything as an error of this kind wants it left.
+async fn failed<E: Engine>(
+    engine: &E,
+    control: &E::Control,
+    migration: &Migration<E>,
+    e: Error,
+    config: &Config,
+) -> Error {
+    let e = if migration.turn > 0 { guard::after_the_swap(e, &migration.plan, migration.turn) } else { e };
+    match e.kind {
+        Kind::Aborted => {
+            if let Err(left) = give_up(engine, control, migration, &config.who).await {
+                return left;
+            }
         }
-        Err(e) if e.kind == Kind::Aborted => {
-            give_up(engine, &control, migration, &config.who).await?;
-            Err(e)
+        Kind::Unfit => {
+            let text = format!("stopped: {}", e.message);
+            let noted = control.note(migration.id, &config.who, &text).await;
+            let given_up = give_up(engine, control, migration, &config.who).await;
+            if let Err(left) = noted.and(given_up) {
+                warn!(error = %left, "could not remove what was made; run `shadowswap abort`");
+            }
         }
-        Err(e) if e.kind == Kind::Unfit => {
-            control.note(migration.id, &config.who, &format!("stopped: {}", e.message)).await?;
-            let Err(left) = give_up(engine, &control, migration, &config.who).await else { return Err(e) };
-            warn!(error = %left, "could not remove what was made; run `shadowswap abort`");
-            Err(e)
-        }
-        Err(e) => {
+        _ => {
+            let error = (e.kind != Kind::RolledBack).then_some(e.message.as_str());
             // Best effort: the connection may be what failed.
-            let noted = tokio::time::timeout(
-                Duration::from_secs(5),
-                control.close(migration.id, Some(&e.message), None),
-            )
-            .await;
-            if let Ok(Err(e)) = noted {
+            let noted =
+                tokio::time::timeout(Duration::from_secs(5), control.close(migration.id, error, None));
+            if let Ok(Err(e)) = noted.await {
                 warn!(error = %e, "could not note the error in the control tables");
             }
-            Err(e)
         }
     }
+    e
 }
 
 /// One attempt's state. Owns the tasks.
 struct Run<'a, E: Engine> {
     config: &'a Config,
+    live: Live,
+    hooks: Hooks,
     stop: watch::Receiver<bool>,
     control: Arc<E::Control>,
     migration: Migration<E>,
@@ -151,30 +266,39 @@ struct Run<'a, E: Engine> {
     applying: Option<Applying<E>>,
     frontier: Option<Frontier<E::TxId, E::Floor>>,
     cutover_now: bool,
-    stall: Stall,
-    swapped_at: String,
-    attempts: u32,
+    rollback_now: bool,
+    /// An operator ended the guard; true: with the old table.
+    finish_now: Option<bool>,
+    /// This turn keeps a table in step.
+    in_step: bool,
+    /// A swap ended this turn.
+    is_turned: bool,
+    tally: &'a mut Tally,
 }
 
 impl<'a, E: Engine> Run<'a, E> {
     fn new(
         engine: &E,
-        config: &'a Config,
+        (config, hooks): (&'a Config, &Hooks),
         progress: &'a watch::Sender<Progress>,
         stop: &watch::Receiver<bool>,
-        control: Arc<E::Control>,
-        migration: Migration<E>,
+        (control, migration): (Arc<E::Control>, Migration<E>),
+        plan: Option<Plan>,
+        tally: &'a mut Tally,
     ) -> Run<'a, E> {
+        let in_step = plan.is_some();
         let opener = Opener {
             engine: engine.clone(),
-            plan: Arc::new(migration.plan.clone()),
+            plan: Arc::new(plan.unwrap_or_else(|| migration.plan.clone())),
             migration: migration.id,
             epoch: migration.epoch,
         };
         let counters = Arc::new(Counters::default());
         counters.rows.store(migration.copy.rows, Ordering::Relaxed);
         let applied = watch::Sender::new(Applied::new(migration.applied.clone()));
-        let throttle = Throttle::default();
+        let (throttle, live) = (Throttle::default(), Live::new(config.clone()));
+        // Until every signal has been read once.
+        throttle.hold(Some("starting".to_string()));
         let (tell, commands) = mpsc::channel(16);
         let failures = mpsc::channel(16);
         let desk = Desk::new(migration.phase);
@@ -183,7 +307,8 @@ impl<'a, E: Engine> Run<'a, E> {
             steward::Steward {
                 opener: opener.clone(),
                 control: Arc::clone(&control),
-                config: config.clone(),
+                live: live.clone(),
+                hooks: hooks.clone(),
                 desk: desk.clone(),
                 counters: Arc::clone(&counters),
                 applied: applied.subscribe(),
@@ -196,6 +321,8 @@ impl<'a, E: Engine> Run<'a, E> {
         );
         Run {
             config,
+            live,
+            hooks: hooks.clone(),
             stop: stop.clone(),
             control,
             opener,
@@ -212,32 +339,31 @@ impl<'a, E: Engine> Run<'a, E> {
             applying: None,
             frontier: None,
             cutover_now: false,
-            stall: Stall::default(),
-            swapped_at: String::new(),
-            attempts: 0,
+            rollback_now: tally.rollback,
+            finish_now: None,
+            in_step,
+            is_turned: false,
+            tally,
             migration,
         }
     }
 
-    /// The loop. Each phase returns the one that follows it.
-    async fn phases(&mut self, phases: &mut Vec<(String, f64)>) -> Result<()> {
-        if self.migration.phase == Phase::Cutover
-            && self.opener.engine.outcome(&self.opener.plan, self.migration.id).await? == Outcome::Swapped
-        {
-            self.save(Phase::Guard).await?;
-        }
+    /// The loop. Each phase returns the one that follows it, or none where this is the end, or the end of a turn.
+    async fn phases(&mut self) -> Result<()> {
         loop {
             let phase = self.migration.phase;
             self.desk.phase(phase);
             let started = Instant::now();
             let span = info_span!("phase", phase = %phase);
-            if phase.applies_changes() && self.applying.is_none() {
+            let applies = phase.applies_changes() || phase == Phase::Guard;
+            if applies && !self.is_over() && self.applying.is_none() {
                 self.begin_applying().instrument(span.clone()).await?;
             }
             let next = self.phase(phase).instrument(span).await?;
-            match phases.last_mut() {
-                Some((name, seconds)) if name == phase.name() => *seconds += started.elapsed().as_secs_f64(),
-                Some(_) | None => phases.push((phase.name().to_string(), started.elapsed().as_secs_f64())),
+            let took = started.elapsed().as_secs_f64();
+            match self.tally.phases.last_mut() {
+                Some((name, seconds)) if name == phase.name() => *seconds += took,
+                Some(_) | None => self.tally.phases.push((phase.name().to_string(), took)),
             }
             match next {
                 Some(next) => self.save(next).await?,
@@ -252,17 +378,28 @@ impl<'a, E: Engine> Run<'a, E> {
             Phase::Copy => self.copy().await.map(Some),
             Phase::Index => self.index().await.map(Some),
             Phase::Verify => self.verify().await.map(Some),
+            Phase::Ready | Phase::Cutover if self.is_over() => self.finish(false).await.map(Some),
             Phase::Ready => self.ready().await.map(Some),
-            Phase::Cutover => self.cutover().await.map(Some),
-            Phase::Guard => self.finish().await.map(Some),
+            Phase::Cutover => self.cutover().await,
+            Phase::Guard => self.guard().await,
             Phase::Done => Ok(None),
             Phase::Aborted => Err(Error::new(Kind::Aborted, "this migration was aborted")),
+            Phase::RolledBack => {
+                let plan = &self.migration.plan;
+                let message = format!(
+                    "{} was rolled back: it is the original table again, with every write since; the new one is kept as {}",
+                    plan.source, plan.shadow
+                );
+                Err(Error::new(Kind::RolledBack, message)
+                    .next(format!("drop {} when nobody needs it any more", plan.shadow)))
+            }
         }
     }
 
     async fn save(&mut self, phase: Phase) -> Result<()> {
         self.control.save_phase(self.migration.id, self.migration.epoch, phase).await?;
         info!(phase = %phase, "phase begins");
+        self.hooks.tell(self.opener.event("phase", phase, None));
         self.migration.phase = phase;
         Ok(())
     }
@@ -270,17 +407,22 @@ impl<'a, E: Engine> Run<'a, E> {
     /// Runs work until it ends, a task fails, an operator aborts, or the run is told to stop.
     async fn guarded<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::pin!(work);
-        let (desk, stop) = (&self.desk, &mut self.stop);
+        let (desk, stop, is_turned) = (&self.desk, &mut self.stop, self.migration.plan.is_turned());
         loop {
             tokio::select! {
                 biased;
                 Some(e) = self.failures.1.recv() => return Err(e),
                 Ok(_) = stop.wait_for(|stop| *stop) => return Err(interrupted()),
                 Some(command) = self.commands.recv() => match command {
-                    Command::Abort => return Err(Error::new(Kind::Aborted, "aborted by an operator")),
+                    Command::Abort if !is_turned => {
+                        return Err(Error::new(Kind::Aborted, "aborted by an operator"));
+                    }
                     Command::Cutover => self.cutover_now = true,
                     Command::Verify => desk.ask_verify(),
-                    Command::Pause | Command::Resume => {}
+                    Command::Rollback => self.rollback_now = true,
+                    Command::Finish { drop_old } => self.finish_now = Some(drop_old),
+                    // The steward has seen to these.
+                    Command::Abort | Command::Pause | Command::Resume | Command::Throttle => {}
                 },
                 done = &mut work => return done,
             }
@@ -313,10 +455,12 @@ impl<'a, E: Engine> Run<'a, E> {
             .tried("opening the change stream")?;
         let horizon = self.opener.open("horizon").await?.floor().await?;
         let frontier = Frontier::new(horizon);
-        let applier = Applier::new(reader, frontier.clone(), self.ledger.clone(), self.applied.clone());
+        let applier = Applier::new(reader, frontier.clone(), self.ledger.clone(), self.applied.clone())
+            .counting(Arc::clone(&self.counters));
         let (failures, applied) = (self.failures.0.clone(), self.applied.subscribe());
+        let counters = Arc::clone(&self.counters);
         self.tasks.spawn(async move {
-            if let Err(e) = feed::run::<E>(stream, writer, applied).await {
+            if let Err(e) = feed::run::<E>(stream, writer, applied, &counters.waiting).await {
                 drop(failures.send(e.while_trying("reading the change stream")).await);
             }
         });
@@ -330,7 +474,7 @@ impl<'a, E: Engine> Run<'a, E> {
     }
 
     fn resume_applying(&mut self, applier: Applier<E>) {
-        let is_soon_over = matches!(self.migration.phase, Phase::Cutover | Phase::Guard);
+        let is_soon_over = self.migration.phase == Phase::Cutover;
         let manner = if self.config.is_gentle() && !is_soon_over { Manner::Gently } else { Manner::Swiftly };
         let (opener, failures) = (self.opener.clone(), self.failures.0.clone());
         self.applying = Some(Applying::start(applier, opener, failures, manner, &mut self.tasks));
@@ -367,10 +511,9 @@ impl<'a, E: Engine> Run<'a, E> {
             control: Arc::clone(&self.control),
             throttle: self.throttle.clone(),
             counters: Arc::clone(&self.counters),
-            chunk_time: self.config.chunk_time,
-            pace: self.config.pace(),
+            live: self.live.clone(),
         };
-        let work = copy::run(copying, self.migration.copy.clone(), self.config.copy_workers);
+        let work = copy::run(copying, self.migration.copy.clone());
         // A stop lets every copier come to its chunk's edge first.
         let (throttle, mut stop) =
             (self.throttle.clone(), std::mem::replace(&mut self.stop, watch::channel(false).1));
@@ -386,7 +529,10 @@ impl<'a, E: Engine> Run<'a, E> {
             })
             .await;
         self.stop = original;
-        copied?;
+        if !copied? {
+            // Something closed the throttle, and is about to say why.
+            return self.guarded(std::future::pending()).await;
+        }
         Ok(Phase::Index)
     }
 
@@ -425,12 +571,12 @@ impl<'a, E: Engine> Run<'a, E> {
 
     async fn verify(&mut self) -> Result<Phase> {
         if self.config.verify {
-            self.compare().await?;
+            self.compare(self.throttle.clone()).await?;
         }
         Ok(Phase::Ready)
     }
 
-    async fn compare(&mut self) -> Result<()> {
+    async fn compare(&mut self, throttle: Throttle) -> Result<()> {
         self.desk.detail("comparing rows");
         let verifying = Verifying {
             opener: self.opener.clone(),
@@ -438,138 +584,33 @@ impl<'a, E: Engine> Run<'a, E> {
             markers: Arc::clone(&self.markers),
             applied: self.applied.clone(),
             counters: Arc::clone(&self.counters),
-            chunk_time: self.config.chunk_time,
-            pace: self.config.pace(),
+            throttle,
+            live: self.live.clone(),
         };
-        self.guarded(verify::run(verifying, self.config.copy_workers)).await
+        let workers = self.live.with(|c| c.copy_workers);
+        self.guarded(verify::run(verifying, workers)).await
     }
 
-    /// Holds until the operator or the window says so.
-    async fn ready(&mut self) -> Result<Phase> {
-        loop {
-            if self.desk.take_verify() {
-                let compared = self.compare().await;
-                let text = match &compared {
-                    Ok(()) => {
-                        let rows = self.counters.verified.load(Ordering::Relaxed);
-                        format!("verified: {rows} rows compared, none differs")
-                    }
-                    Err(e) => format!("verify failed: {}", e.message),
-                };
-                self.control.note(self.migration.id, &self.config.who, &text).await?;
-                compared?;
-            }
-            let is_time = match &self.config.cutover {
-                CutoverWhen::Auto => true,
-                CutoverWhen::Manual => false,
-                CutoverWhen::Window(windows) => windows.is_open(jiff::Timestamp::now()),
-            };
-            if is_time || std::mem::take(&mut self.cutover_now) {
-                self.catch_up().await?;
-                return Ok(Phase::Cutover);
-            }
-            self.desk.detail(match &self.config.cutover {
-                CutoverWhen::Manual => "in step; waiting for `shadowswap cutover`",
-                CutoverWhen::Auto | CutoverWhen::Window(_) => "in step; waiting for the cutover window",
-            });
-            self.guarded(async {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                Ok(())
-            })
-            .await?;
-        }
-    }
-
-    async fn cutover(&mut self) -> Result<Phase> {
-        let mut why = Error::new(Kind::Budget, "no attempt was made");
-        let mut tried = 0;
-        if let Some(applying) = &self.applying {
-            applying.hurry();
-        }
-        while tried < self.config.cutover_attempts {
-            self.catch_up().await?;
-            let opener = self.opener.clone();
-            let obstacles = self
-                .guarded(async move { opener.engine.obstacles(&opener.plan, opener.migration).await })
-                .await?;
-            tried += 1;
-            self.attempts += 1;
-            self.desk.attempts(self.attempts);
-            self.desk.detail(&format!("attempt {tried} of {}", self.config.cutover_attempts));
-            if obstacles.iter().any(|o| o.blocks) {
-                why = Error::new(Kind::Budget, format!("in the way: {}", cutover::in_the_way(&obstacles)));
-            } else {
-                let budget = self.config.stall_budget;
-                let attempt =
-                    cutover::attempt(&self.opener, &mut self.applying, &self.markers, &self.applied, budget);
-                match attempt.await? {
-                    Attempt::Swapped(stall, locked) => {
-                        self.stall = stall;
-                        self.swapped_at = jiff::Timestamp::now().to_string();
-                        // The clients that waited go first: sessions that end, and whatever we ask, cost the server time too.
-                        // (Measured on two cores: closing the lock's two sessions at once had clients wait for 4 ms more.)
-                        tokio::time::sleep(BREATH).await;
-                        drop(locked);
-                        return Ok(Phase::Guard);
-                    }
-                    Attempt::Missed(e, applier) => {
-                        if let Some(applier) = applier {
-                            self.resume_applying(*applier);
-                        }
-                        why = e;
-                    }
-                }
-            }
-            info!(attempt = tried, error = %why, "no cutover yet");
-            let note = format!("cutover attempt {tried}: {}", why.message);
-            self.control.note(self.migration.id, &self.config.who, &note).await?;
-            self.guarded(async move {
-                tokio::time::sleep(cutover::pause(tried)).await;
-                Ok(())
-            })
-            .await?;
-        }
-        self.save(Phase::Ready).await?;
-        let budget = self.config.stall_budget.as_millis();
-        let table = &self.opener.plan.source;
-        Err(Error::new(
-            Kind::Budget,
-            format!("could not cut over {table}: {tried} attempts of {budget} ms; the last: {}", why.message),
-        )
-        .next(format!(
-            "the shadow is complete and was in step; nothing was swapped. End what is in the way, or run the same command again with a larger --stall-budget than {budget}ms"
-        )))
-    }
-
-    /// Removes what is not needed after the swap.
-    async fn finish(&mut self) -> Result<Phase> {
-        self.desk.detail("removing the change stream");
-        self.applying = None;
-        self.tasks.shutdown().await;
-        let Opener { engine, plan, migration, .. } = &self.opener;
-        engine.clean_up(plan, *migration, self.config.drop_old).await.tried("cleaning up after the swap")?;
-        Ok(Phase::Done)
-    }
-
-    fn report(&self, phases: &[(String, f64)], started: Instant) -> Report {
-        let plan = &self.opener.plan;
+    fn report(&self) -> Report {
+        let (plan, tally) = (&self.migration.plan, &*self.tally);
         Report {
             migration: self.migration.id,
             plan_id: plan.id.clone(),
             table: plan.source.to_string(),
             strategy: "shadow".to_string(),
-            old_table: (!self.config.drop_old).then(|| plan.old.to_string()),
+            old_table: (!tally.drops_old).then(|| plan.old.to_string()),
             shadow_table: plan.shadow.to_string(),
             rows_copied: self.counters.rows.load(Ordering::Relaxed),
             changes_applied: self.applied.borrow().changes.max(self.progress.borrow().changes),
             rows_verified: self.counters.verified.load(Ordering::Relaxed),
             chunks_verified: self.counters.verified_chunks.load(Ordering::Relaxed),
-            stall_ms: ms(self.stall.whole),
-            stall_steps: self.stall.steps.iter().map(|(name, took)| (name.to_string(), ms(*took))).collect(),
-            swapped_at: self.swapped_at.clone(),
-            attempts: self.attempts,
-            elapsed_s: started.elapsed().as_secs_f64(),
-            phases: phases.to_vec(),
+            stall_ms: ms(tally.stall.whole),
+            stall_steps: tally.stall.steps.iter().map(|(name, took)| (name.to_string(), ms(*took))).collect(),
+            swapped_at: tally.swapped_at.clone(),
+            attempts: tally.attempts,
+            guard: tally.guard.clone(),
+            elapsed_s: tally.started.elapsed().as_secs_f64(),
+            phases: tally.phases.clone(),
         }
     }
 }

@@ -1,10 +1,30 @@
-//! What holds the copy. Applying is never held.
+//! What holds the copy, and how fast it goes. Applying is never held.
+//!
+//! Signals ([`signal`], one file each) are read by tasks of their own ([`sampler`]) and posted on a [`board`], which judges all of them
+//! against their limits ([`limit`]). Between recovery level and limit the pace is steered ([`steer`]) instead of stop and go.
 
-use crate::{
-    config::{Config, MaxLoad},
-    engine::Load,
-    window::Windows,
-};
+pub mod alarm;
+mod archive;
+pub mod board;
+mod command;
+mod commit;
+pub mod fairness;
+mod flag;
+pub mod lag;
+pub mod limit;
+mod replica_lag;
+mod retained;
+pub(crate) mod sampler;
+mod sessions;
+pub mod signal;
+mod slot_budget;
+mod sql;
+pub mod steer;
+mod undo;
+mod url;
+mod vacuum;
+mod wraparound;
+
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -16,126 +36,110 @@ enum Gate {
     Closed,
 }
 
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    gate: Gate,
+    ease: f64,
+    /// Copiers at work at most.
+    workers: usize,
+}
+
 /// Lets copiers through, or holds them with a reason that people are shown. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Throttle(watch::Sender<Gate>);
+pub struct Throttle(watch::Sender<State>);
 
 impl Default for Throttle {
     fn default() -> Throttle {
-        Throttle(watch::Sender::new(Gate::Open))
+        Throttle(watch::Sender::new(State { gate: Gate::Open, ease: 1.0, workers: usize::MAX }))
     }
 }
 
 impl Throttle {
-    /// Waits for leave to copy one chunk. False: the run is stopping, copy nothing more. Cancel-safe.
-    pub async fn permit(&self) -> bool {
-        let mut gate = self.0.subscribe();
-        let reached = gate.wait_for(|gate| !matches!(gate, Gate::Held(_))).await;
-        matches!(reached.as_deref(), Ok(Gate::Open))
+    /// Waits for leave to copy one chunk, for the copier of this number, from 0. False: the run is stopping, copy nothing more.
+    /// Cancel-safe.
+    pub async fn permit(&self, worker: usize) -> bool {
+        let mut state = self.0.subscribe();
+        let reached = state.wait_for(|state| match state.gate {
+            Gate::Held(_) => false,
+            Gate::Open => worker < state.workers,
+            Gate::Closed => true,
+        });
+        reached.await.is_ok_and(|state| state.gate == Gate::Open)
+    }
+
+    /// Whether the copier of this number would be let through now.
+    pub fn admits(&self, worker: usize) -> bool {
+        let state = self.0.borrow();
+        state.gate == Gate::Open && worker < state.workers
     }
 
     /// Holds copying for this reason, or lets it go on.
     pub fn hold(&self, reason: Option<String>) {
-        self.0.send_if_modified(|gate| {
+        self.0.send_if_modified(|state| {
             let wanted = reason.map_or(Gate::Open, Gate::Held);
-            if *gate == Gate::Closed || *gate == wanted {
+            if state.gate == Gate::Closed || state.gate == wanted {
                 return false;
             }
-            *gate = wanted;
+            state.gate = wanted;
             true
         });
     }
 
+    /// From now on goes at this share of full speed, with at most so many copiers.
+    pub fn pace(&self, ease: f64, workers: usize) {
+        self.0.send_if_modified(|state| {
+            let is_new = state.ease != ease || state.workers != workers;
+            (state.ease, state.workers) = (ease, workers);
+            is_new
+        });
+    }
+
+    /// The share of full speed.
+    pub fn ease(&self) -> f64 {
+        self.0.borrow().ease
+    }
+
     /// Lets every copier finish its chunk and begin no other.
     pub fn close(&self) {
-        self.0.send_replace(Gate::Closed);
+        self.0.send_modify(|state| state.gate = Gate::Closed);
     }
 
     /// Waits until copying is to stop. Cancel-safe.
     pub async fn closed(&self) {
-        let mut gate = self.0.subscribe();
+        let mut state = self.0.subscribe();
         // The sender lives as long as this.
-        drop(gate.wait_for(|gate| *gate == Gate::Closed).await);
+        drop(state.wait_for(|state| state.gate == Gate::Closed).await);
+    }
+
+    /// Rests; ends early when copying is to stop. Cancel-safe.
+    pub async fn rest(&self, rest: Duration) {
+        if rest.is_zero() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = self.closed() => {}
+        }
     }
 
     /// What holds copying now.
     pub fn reason(&self) -> Option<String> {
-        match &*self.0.borrow() {
+        match &self.0.borrow().gate {
             Gate::Held(reason) => Some(reason.clone()),
             Gate::Open | Gate::Closed => None,
         }
     }
 }
 
-/// The worst of all signals, as text; `None`: nothing speaks against copying. A signal that could not be read counts as over.
-pub fn judge(config: &Config, paused: bool, lag: Duration, load: Result<&Load, &str>) -> Option<String> {
-    if paused {
-        return Some("paused by an operator".to_string());
-    }
-    if let Some(reason) = outside(&config.copy_windows) {
-        return Some(reason);
-    }
-    if lag > config.max_lag {
-        return Some(format!(
-            "applying is {:.1} s behind (limit {:.1} s)",
-            lag.as_secs_f64(),
-            config.max_lag.as_secs_f64()
-        ));
-    }
-    let needs_load =
-        config.max_replica_lag.is_some() || matches!(config.max_load, Some(MaxLoad::Sessions(_)));
-    let load = match load {
-        Ok(load) => load,
-        Err(why) if needs_load => return Some(format!("load could not be read: {why}")),
-        Err(_) => return None,
-    };
-    if let (Some(limit), Some(lag)) = (config.max_replica_lag, load.replica_lag)
-        && lag > limit
-    {
-        return Some(format!(
-            "a replica is {:.1} s behind (limit {:.1} s)",
-            lag.as_secs_f64(),
-            limit.as_secs_f64()
-        ));
-    }
-    match config.max_load {
-        Some(MaxLoad::Sessions(limit)) if load.active_sessions > limit => {
-            Some(format!("{} sessions are active (limit {limit})", load.active_sessions))
-        }
-        Some(_) | None => None,
-    }
-}
-
-fn outside(windows: &Windows) -> Option<String> {
-    let now = jiff::Timestamp::now();
-    if windows.is_open(now) {
-        return None;
-    }
-    Some(match windows.next_open(now) {
-        Some(at) => format!("outside the copy window until {at}"),
-        None => "outside the copy window".to_string(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, MaxLoad};
 
     #[test]
-    fn signal_that_cannot_be_read_counts_as_over_only_where_it_was_asked_for() {
-        let mut config = Config::default();
-        assert_eq!(judge(&config, false, Duration::ZERO, Err("gone")), None);
-        config.max_load = Some(MaxLoad::Sessions(10));
-        assert!(judge(&config, false, Duration::ZERO, Err("gone")).is_some());
-        let load = Load { active_sessions: 11, ..Load::default() };
-        assert!(judge(&config, false, Duration::ZERO, Ok(&load)).is_some());
-    }
-
-    #[test]
-    fn share_of_the_time_holds_nobody_and_is_divided_among_the_workers() {
+    fn share_of_the_time_is_no_limit_and_is_divided_among_the_workers() {
         let config = Config { max_load: Some(MaxLoad::Share(0.1)), copy_workers: 2, ..Config::default() };
-        let load = Load { active_sessions: 1_000, ..Load::default() };
-        assert_eq!(judge(&config, false, Duration::ZERO, Ok(&load)), None);
+        assert!(config.all_limits().iter().all(|l| l.name != "sessions"));
         assert_eq!(
             config.pace(),
             Config { copy_workers: 1, max_load: Some(MaxLoad::Share(0.05)), ..config }.pace()
@@ -160,9 +164,22 @@ mod tests {
     #[tokio::test]
     async fn closed_gate_stays_closed() {
         let throttle = Throttle::default();
-        assert!(throttle.permit().await);
+        assert!(throttle.permit(0).await);
         throttle.close();
         throttle.hold(None);
-        assert!(!throttle.permit().await);
+        assert!(!throttle.permit(0).await);
+    }
+
+    #[tokio::test]
+    async fn copiers_beyond_the_number_wait_until_there_is_room_or_an_end() {
+        let throttle = Throttle::default();
+        throttle.pace(0.5, 1);
+        assert!(throttle.permit(0).await);
+        let waits = tokio::time::timeout(Duration::from_millis(20), throttle.permit(1));
+        assert!(waits.await.is_err());
+        throttle.pace(1.0, 2);
+        assert!(throttle.permit(1).await && throttle.admits(1) && !throttle.admits(2));
+        throttle.close();
+        assert!(!throttle.permit(7).await);
     }
 }

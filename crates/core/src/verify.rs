@@ -12,10 +12,11 @@
 use crate::{
     apply::{Applied, Ledger, Opener},
     chunk::Servo,
-    config::Pace,
+    config::Live,
     copy::Counters,
     engine::{Apply, Bound, Chunk, Compared, Engine, Session, Suspect},
     error::{Error, Kind, Result, Tried},
+    throttle::{Throttle, steer::gait},
 };
 use std::{
     collections::HashMap,
@@ -23,7 +24,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
@@ -88,10 +89,10 @@ pub struct Verifying<E: Engine> {
     pub applied: watch::Sender<Applied<E::Position>>,
     /// Numbers.
     pub counters: Arc<Counters>,
-    /// The time that a comparison should take at most.
-    pub chunk_time: Duration,
-    /// How much rest follows a comparison.
-    pub pace: Pace,
+    /// What holds them; closing it does not.
+    pub throttle: Throttle,
+    /// The time that a comparison should take at most, and how much rest follows it; may change at any time.
+    pub live: Live,
 }
 
 impl<E: Engine> Clone for Verifying<E> {
@@ -102,8 +103,8 @@ impl<E: Engine> Clone for Verifying<E> {
             markers: Arc::clone(&self.markers),
             applied: self.applied.clone(),
             counters: Arc::clone(&self.counters),
-            chunk_time: self.chunk_time,
-            pace: self.pace,
+            throttle: self.throttle.clone(),
+            live: self.live.clone(),
         }
     }
 }
@@ -127,8 +128,9 @@ pub async fn run<E: Engine>(verifying: Verifying<E>, workers: usize) -> Result<(
     verifying.counters.verified.store(0, Ordering::Relaxed);
     verifying.counters.verified_chunks.store(0, Ordering::Relaxed);
     let mut set = JoinSet::new();
+    let drained = watch::Sender::new(false);
     for n in 0..workers.max(1) {
-        set.spawn(work(verifying.clone(), Arc::clone(&cursor), n));
+        set.spawn(work(verifying.clone(), Arc::clone(&cursor), n, drained.clone()));
     }
     while let Some(ended) = set.join_next().await {
         ended.map_err(|e| Error::corrupt("a comparer panicked").because(e))??;
@@ -141,10 +143,24 @@ pub async fn run<E: Engine>(verifying: Verifying<E>, workers: usize) -> Result<(
     Ok(())
 }
 
-async fn work<E: Engine>(verifying: Verifying<E>, cursor: Arc<AsyncMutex<Cursor>>, n: usize) -> Result<()> {
+async fn work<E: Engine>(
+    verifying: Verifying<E>,
+    cursor: Arc<AsyncMutex<Cursor>>,
+    n: usize,
+    drained: watch::Sender<bool>,
+) -> Result<()> {
+    let mut is_drained = drained.subscribe();
     let mut session = verifying.opener.open(&format!("verify {n}")).await?;
-    let mut servo = Servo::new(verifying.chunk_time);
+    let mut servo = Servo::new(verifying.live.with(|c| c.chunk_time));
     loop {
+        tokio::select! {
+            // Closed, the run is stopping, and is about to drop this.
+            _ = verifying.throttle.permit(n) => {}
+            Ok(_) = is_drained.wait_for(|drained| *drained) => return Ok(()),
+        }
+        let (chunk_time, workers, pace) = verifying.live.with(|c| (c.chunk_time, c.copy_workers, c.pace()));
+        let gait = gait(verifying.throttle.ease(), workers, chunk_time);
+        servo.aim(gait.chunk_time);
         let rows = servo.rows().min(ROWS);
         let chunk = {
             let mut cursor = cursor.lock().await;
@@ -158,6 +174,8 @@ async fn work<E: Engine>(verifying: Verifying<E>, cursor: Arc<AsyncMutex<Cursor>
             cursor.id += 1;
             // The last range is open above, so that rows which only the shadow has are found wherever they are.
             cursor.is_done = upper.is_none();
+            drained
+                .send_if_modified(|drained| std::mem::replace(drained, upper.is_none()) != upper.is_none());
             let lower = std::mem::replace(&mut cursor.lower, upper.clone());
             Chunk { id: cursor.id, lower, upper, attempt: 0 }
         };
@@ -168,7 +186,7 @@ async fn work<E: Engine>(verifying: Verifying<E>, cursor: Arc<AsyncMutex<Cursor>
         servo.observe(if chunk.upper.is_some() { rows } else { 0 }, took);
         verifying.counters.verified.fetch_add(compared.rows_source, Ordering::Relaxed);
         verifying.counters.verified_chunks.fetch_add(1, Ordering::Relaxed);
-        verifying.pace.rest(took).await;
+        verifying.throttle.rest(pace.after(took) + took.mul_f64(gait.rest)).await;
     }
 }
 

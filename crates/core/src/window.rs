@@ -5,6 +5,12 @@
 //! it is put back, the edge is the first of the two; and a window is open once a day, whatever the clocks do. A window holds its
 //! beginning and not its end.
 
+mod blackout;
+mod calendar;
+
+pub use blackout::Blackouts;
+pub use calendar::{Calendar, Forecast};
+
 use jiff::{
     Timestamp, ToSpan,
     civil::{Date, DateTime, Time, Weekday},

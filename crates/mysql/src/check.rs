@@ -15,6 +15,7 @@ mod table;
 
 pub use self::{
     alter::{duplicates, read, refused},
+    binlog::retention,
     dependents::{list as dependents_list, views},
     gather::{gather, tied},
     server::{indexes, is_early},

@@ -1,16 +1,18 @@
 //! The control tables in MySQL and MariaDB.
 
+mod version;
+
 use crate::{
     MySql, Position,
     error::{server, superseded},
     keeper::Keeper,
-    sql::{literal, quote},
+    sql::quote,
 };
 use mysql_async::{Conn, Params, Row, prelude::*};
 use sha2::{Digest, Sha256};
 use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
-    control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, Status},
+    control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, SCHEMA_VERSION_MIN, Status},
     name::TableName,
     plan::Plan,
     progress::Progress,
@@ -24,6 +26,8 @@ pub struct Control {
     name: String,
     /// The same, quoted.
     schema: String,
+    /// Of these tables; an older one is only read.
+    version: i32,
 }
 
 /// How long another runner's connection may take to end, in seconds.
@@ -64,22 +68,47 @@ impl Control {
     /// Opens the tables, making them where `create` is set.
     pub async fn open(mut conn: Conn, name: &str, create: bool) -> Result<Control> {
         let schema = quote(name);
-        let mut version = written_version(&mut conn, name).await?;
-        if version.is_none() {
+        let mut found = version::written(&mut conn, name).await?;
+        if found.is_none() {
             if !create {
                 return Err(Error::refused(format!(
                     "there are no control tables in database {name}: nothing was ever run here"
                 )));
             }
-            make(&mut conn, name).await?;
-            version = written_version(&mut conn, name).await?;
+            version::make(&mut conn, name).await?;
+            found = version::written(&mut conn, name).await?;
         }
-        match version {
-            Some(SCHEMA_VERSION) => Ok(Control { keeper: Keeper::new(conn), name: name.to_string(), schema }),
+        let is_older = found.is_some_and(|v| (SCHEMA_VERSION_MIN..SCHEMA_VERSION).contains(&v));
+        if is_older && create {
+            version::upgrade(&mut conn, name).await?;
+            found = version::written(&mut conn, name).await?;
+        }
+        match found {
+            Some(version) if version == SCHEMA_VERSION || is_older => {
+                Ok(Control { keeper: Keeper::new(conn), name: name.to_string(), schema, version })
+            }
             other => Err(Error::refused(format!(
                 "the control tables in database {name} have version {other:?}; this program writes version {SCHEMA_VERSION}"
             ))
             .next("use the program that made them, or another --control-schema")),
+        }
+    }
+
+    /// How many swaps took place, for a migration `m`. What wrote an older version's tables knew of one at most.
+    fn turn_text(&self) -> &'static str {
+        if self.version < 2 {
+            "case when m.phase in ('guard', 'done') then 1 else 0 end"
+        } else {
+            "case when m.turn = 0 and m.phase in ('guard', 'done') then 1 else m.turn end"
+        }
+    }
+
+    /// Seconds left of the guard, for a migration `m`.
+    fn guard_left_text(&self) -> &'static str {
+        if self.version < 2 {
+            "null"
+        } else {
+            "timestampdiff(microsecond, utc_timestamp(3), m.guard_until) / 1000000e0"
         }
     }
 
@@ -199,9 +228,10 @@ impl Control {
             "select m.epoch, m.phase, m.plan, c.position, m.copy_begun, m.copy_last,\n\
              (select coalesce(max(k.id), 0) from {0}.chunk k where k.migration = m.id),\n\
              (select k.upper_key from {0}.chunk k where k.migration = m.id order by k.id desc limit 1),\n\
-             (select cast(coalesce(sum(k.copied), 0) as signed) from {0}.chunk k where k.migration = m.id and k.done)\n\
+             (select cast(coalesce(sum(k.copied), 0) as signed) from {0}.chunk k where k.migration = m.id and k.done), {1}\n\
              from {0}.migration m join {0}.checkpoint c on c.migration = m.id where m.id = ?",
-            self.schema
+            self.schema,
+            self.turn_text()
         );
         let rows = self.rows(text, (id,), "reading the migration").await?;
         let row = rows.first().ok_or_else(|| Error::corrupt(format!("migration {id} has no checkpoint")))?;
@@ -220,11 +250,13 @@ impl Control {
         });
         let position: Option<String> = get(row, 3)?;
         let applied = position.map(|p| p.parse::<Position>()).transpose();
+        let turn = get(row, 9)?;
         Ok(Migration {
             id,
             epoch: get(row, 0)?,
             phase: phase(&get::<String>(row, 1)?)?,
-            plan: plan(&get::<String>(row, 2)?)?,
+            turn,
+            plan: Plan { turn, ..plan(&get::<String>(row, 2)?)? },
             applied: applied
                 .map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))?,
             copy: CopyState {
@@ -282,47 +314,6 @@ async fn begin(
     Ok(id)
 }
 
-/// The version of the control tables; `None`: there are none, or another first run is making them, whose version comes last.
-async fn written_version(conn: &mut Conn, name: &str) -> Result<Option<i32>> {
-    let found: Option<u8> = conn
-        .exec_first(
-            "select 1 from information_schema.tables where table_schema = ? and table_name = 'version'",
-            (name,),
-        )
-        .await
-        .map_err(|e| server(e, format_args!("looking for the control tables in database {name}")))?;
-    if found.is_none() {
-        return Ok(None);
-    }
-    let version: Option<Option<i32>> = conn
-        .query_first(format!("select max(version) from {}.version", quote(name)))
-        .await
-        .map_err(|e| server(e, "reading the control tables' version"))?;
-    Ok(version.flatten())
-}
-
-async fn make(conn: &mut Conn, name: &str) -> Result<()> {
-    let schema = quote(name);
-    let what = || format!("making the control tables in database {name}");
-    let tables = include_str!("sql/control.sql").replace("{control}", &schema);
-    let mut statements = vec![format!("create database if not exists {schema}")];
-    statements.extend(tables.split(';').map(|s| s.trim().to_string()).filter(|s| !s.is_empty()));
-    statements.push(format!(
-        "insert into {schema}.version select {SCHEMA_VERSION} from dual where not exists (select 1 from {schema}.version)"
-    ));
-    // Two first runs at once: the lock lets one make the tables, and the other find them.
-    let lock = literal(crate::plan::twin::DATABASE_LOCK);
-    conn.query_drop(format!("do get_lock({lock}, 30)")).await.map_err(|e| server(e, what()))?;
-    for statement in statements {
-        conn.query_drop(statement).await.map_err(|e| {
-            server(e, what()).next(format!(
-                "grant this user all privileges on {schema}.*, or make that database for it, or name another with --control-schema"
-            ))
-        })?;
-    }
-    conn.query_drop(format!("do release_lock({lock})")).await.map_err(|e| server(e, what()))
-}
-
 /// A value of a row of ours.
 fn get<T: FromValue>(row: &Row, place: usize) -> Result<T> {
     match row.get_opt(place) {
@@ -331,6 +322,13 @@ fn get<T: FromValue>(row: &Row, place: usize) -> Result<T> {
             "the control tables gave a value that cannot be read (column {place})"
         ))),
     }
+}
+
+fn older(version: i32) -> Error {
+    Error::refused(format!(
+        "the control tables have version {version}, and settings can be changed from version {SCHEMA_VERSION} on"
+    ))
+    .next("run the migration with this program once: it brings the tables up to date")
 }
 
 /// A time as RFC 3339 text.
@@ -361,14 +359,14 @@ impl control::Control<MySql> for Control {
         rows.first().map(read).transpose()
     }
 
-    async fn finished(&self, table: &TableName) -> Result<Option<(Plan, String)>> {
+    async fn finished(&self, table: &TableName) -> Result<Option<(i64, Plan, String)>> {
         let text = format!(
-            "select plan, {} from {}.migration where table_schema = ? and table_name = ? and phase = 'done' order by id desc limit 1",
+            "select id, plan, {} from {}.migration where table_schema = ? and table_name = ? and phase = 'done' order by id desc limit 1",
             at("ended_at"),
             self.schema
         );
         let rows = self.rows(text, (&table.schema, &table.name), "looking for a finished migration").await?;
-        rows.first().map(|r| Ok((plan(&get::<String>(r, 0)?)?, get(r, 1)?))).transpose()
+        rows.first().map(|r| Ok((get(r, 0)?, plan(&get::<String>(r, 1)?)?, get(r, 2)?))).transpose()
     }
 
     async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<MySql>> {
@@ -378,7 +376,7 @@ impl control::Control<MySql> for Control {
     }
 
     async fn save_phase(&self, migration: i64, epoch: i64, phase: Phase) -> Result<()> {
-        let ended = if matches!(phase.name(), "done" | "aborted") { "utc_timestamp(3)" } else { "null" };
+        let ended = if phase.is_over() { "utc_timestamp(3)" } else { "null" };
         let text = format!(
             "update {}.migration set phase = ?, updated_at = utc_timestamp(3), ended_at = {ended} where id = ? and epoch = ?",
             self.schema
@@ -395,6 +393,65 @@ impl control::Control<MySql> for Control {
                 }
             }
         }
+    }
+
+    async fn turn(
+        &self,
+        migration: i64,
+        epoch: i64,
+        turn: i64,
+        phase: Phase,
+        stall_ms: Option<f64>,
+    ) -> Result<()> {
+        // Assignments see what the ones before them have set.
+        let text = format!(
+            "update {}.migration set guard_until = case when turn < ? and ? % 2 = 1 then null else guard_until end, turn = ?, phase = ?,\n\
+             stall_ms = coalesce(?, stall_ms), updated_at = utc_timestamp(3) where id = ? and epoch = ?",
+            self.schema
+        );
+        let params = (turn, turn, turn, phase.name(), stall_ms, migration, epoch);
+        self.run(text, params, "noting the swap").await?;
+        let text = format!("select turn from {}.migration where id = ? and epoch = ?", self.schema);
+        let rows = self.rows(text, (migration, epoch), "looking at the swap's note").await?;
+        match rows.first() {
+            Some(row) if get::<i64>(row, 0)? == turn => {
+                self.note(migration, "runner", &format!("phase {phase}")).await
+            }
+            Some(_) | None => Err(superseded()),
+        }
+    }
+
+    async fn guard_left(&self, migration: i64, epoch: i64, length: Duration) -> Result<Duration> {
+        let look =
+            || format!("select {} from {}.migration m where id = ?", self.guard_left_text(), self.schema);
+        let left = |rows: Vec<Row>| rows.first().map_or(Ok(None), |r| get::<Option<f64>>(r, 0));
+        let what = "looking what is left of the guard";
+        let found = match left(self.rows(look(), (migration,), what).await?)? {
+            Some(found) => Some(found),
+            None => {
+                let text = format!(
+                    "update {}.migration set guard_until = utc_timestamp(3) + interval ? microsecond where id = ? and epoch = ?",
+                    self.schema
+                );
+                self.run(
+                    text,
+                    (i64::try_from(length.as_micros()).unwrap_or(i64::MAX), migration, epoch),
+                    "beginning the guard",
+                )
+                .await?;
+                left(self.rows(look(), (migration,), what).await?)?
+            }
+        };
+        let found = found.ok_or_else(superseded)?;
+        Ok(Duration::try_from_secs_f64(found.max(0.0)).unwrap_or(Duration::MAX))
+    }
+
+    async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
+        let text = format!(
+            "update {}.migration set guard_until = utc_timestamp(3) where id = ? and epoch = ? and guard_until > utc_timestamp(3)",
+            self.schema
+        );
+        self.run(text, (migration, epoch), "ending the guard").await.map(drop)
     }
 
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {
@@ -484,7 +541,12 @@ impl control::Control<MySql> for Control {
         let paused = match command {
             Command::Pause => Some(true),
             Command::Resume => Some(false),
-            Command::Cutover | Command::Verify | Command::Abort => None,
+            Command::Cutover
+            | Command::Verify
+            | Command::Abort
+            | Command::Rollback
+            | Command::Finish { .. }
+            | Command::Throttle => None,
         };
         if let Some(paused) = paused {
             let text = format!("update {}.migration set paused = ? where id = ?", self.schema);
@@ -497,12 +559,50 @@ impl control::Control<MySql> for Control {
             self.run(text, (migration, who, command.name()), "giving a command").await?;
         }
         self.note(migration, who, command.name()).await?;
-        let text = format!("select table_schema, table_name from {}.migration where id = ?", self.schema);
-        let rows = self.rows(text, (migration,), "looking for a runner").await?;
-        match rows.first() {
-            Some(row) => self.is_held(&TableName::new(get::<String>(row, 0)?, get::<String>(row, 1)?)).await,
-            None => Ok(false),
+        self.is_run(migration).await
+    }
+
+    async fn set(&self, migration: i64, who: &str, name: &str, value: &str) -> Result<bool> {
+        if self.version < 2 {
+            return Err(older(self.version));
         }
+        let text = format!(
+            "insert into {}.setting (migration, name, value, who, at) values (?, ?, ?, ?, utc_timestamp(6))\n\
+             on duplicate key update value = values(value), who = values(who), at = values(at)",
+            self.schema
+        );
+        self.run(text, (migration, name, value, who), "storing a setting").await?;
+        self.note(migration, who, &format!("throttle {name}={value}")).await?;
+        let text = format!(
+            "insert into {}.command (migration, at, who, command) values (?, utc_timestamp(3), ?, 'throttle')",
+            self.schema
+        );
+        self.run(text, (migration, who), "giving a command").await?;
+        self.is_run(migration).await
+    }
+
+    async fn settings(&self, migration: i64) -> Result<Vec<(String, String)>> {
+        if self.version < 2 {
+            return Ok(Vec::new());
+        }
+        let text = format!("select name, value from {}.setting where migration = ? order by at", self.schema);
+        let rows = self.rows(text, (migration,), "reading the settings").await?;
+        rows.iter().map(|r| Ok((get(r, 0)?, get(r, 1)?))).collect()
+    }
+
+    async fn keep(&self, migration: i64, report: &str) -> Result<()> {
+        let text = format!("replace into {}.report (migration, report) values (?, ?)", self.schema);
+        self.run(text, (migration, report), "keeping the report").await.map(drop)
+    }
+
+    async fn reports(&self) -> Result<Vec<(i64, String)>> {
+        if self.version < 2 {
+            return Ok(Vec::new());
+        }
+        let text =
+            format!("select migration, report from {}.report order by migration desc limit 100", self.schema);
+        let rows = self.rows(text, (), "reading reports").await?;
+        rows.iter().map(|r| Ok((get(r, 0)?, get(r, 1)?))).collect()
     }
 
     async fn ignores_case(&self) -> Result<bool> {
@@ -514,10 +614,13 @@ impl control::Control<MySql> for Control {
     async fn status(&self, table: Option<&TableName>) -> Result<Vec<Status>> {
         let (schema, name) = (table.map(|t| t.schema.as_str()), table.map(|t| t.name.as_str()));
         let text = format!(
-            "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms\n\
-             from {}.migration where (? is null or table_schema = ?) and (? is null or table_name = ?) order by id desc limit 100",
+            "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms, {}, {}, {}\n\
+             from {}.migration m where (? is null or table_schema = ?) and (? is null or table_name = ?) order by id desc limit 100",
             at("started_at"),
             at("updated_at"),
+            self.turn_text(),
+            self.guard_left_text(),
+            at("ended_at"),
             self.schema
         );
         let rows = self.rows(text, (schema, schema, name, name), "reading the migrations").await?;
@@ -525,17 +628,20 @@ impl control::Control<MySql> for Control {
         for r in &rows {
             let table = TableName::new(get::<String>(r, 1)?, get::<String>(r, 2)?);
             let phase = phase(&get::<String>(r, 3)?)?;
-            let is_held = !matches!(phase.name(), "done" | "aborted") && self.is_held(&table).await?;
+            let is_held = !phase.is_over() && self.is_held(&table).await?;
             let id = get(r, 0)?;
             found.push(Status {
                 id,
                 table,
                 phase,
+                turn: get(r, 13)?,
+                guard_left_s: get::<Option<f64>>(r, 14)?.filter(|_| !phase.is_over()),
                 plan_id: get(r, 4)?,
                 alters: plan(&get::<String>(r, 5)?)?.request.alters,
                 paused: get(r, 6)?,
                 started_at: get(r, 7)?,
                 updated_at: get(r, 8)?,
+                ended_at: get(r, 15)?,
                 runner: get::<Option<String>>(r, 9)?.filter(|_| is_held),
                 progress: get::<Option<String>>(r, 10)?.and_then(|p| serde_json::from_str(&p).ok()),
                 error: get(r, 11)?,
@@ -548,6 +654,16 @@ impl control::Control<MySql> for Control {
 }
 
 impl Control {
+    /// Whether a runner holds the migration now.
+    async fn is_run(&self, migration: i64) -> Result<bool> {
+        let text = format!("select table_schema, table_name from {}.migration where id = ?", self.schema);
+        let rows = self.rows(text, (migration,), "looking for a runner").await?;
+        match rows.first() {
+            Some(row) => self.is_held(&TableName::new(get::<String>(row, 0)?, get::<String>(row, 1)?)).await,
+            None => Ok(false),
+        }
+    }
+
     async fn is_held(&self, table: &TableName) -> Result<bool> {
         let name = lock_name(&self.name, table);
         let rows = self.rows("select is_used_lock(?)".into(), (name,), "looking for a runner").await?;

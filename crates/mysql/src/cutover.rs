@@ -38,7 +38,7 @@ const KILL_EVERY: Duration = Duration::from_millis(20);
 /// What is tried.
 const CARRYING: &str = "carrying the counter of AUTO_INCREMENT over";
 /// The comment by which a sentry table is known as ours.
-const SENTRY: &str = "shadowswap: keeps a swap from happening too early";
+pub const SENTRY: &str = "shadowswap: keeps a swap from happening too early";
 /// The state of a RENAME that waits for a table.
 const WAITING: &str = "Waiting for table metadata lock";
 
@@ -50,6 +50,8 @@ pub struct Locked {
     renamer: Option<Conn>,
     since: Instant,
     plan: Plan,
+    /// Which swap it will be.
+    comment: String,
     control: String,
     migration: i64,
     epoch: i64,
@@ -60,6 +62,8 @@ pub struct Locked {
 
 /// What the lock needs to know.
 pub struct Request<'a> {
+    /// The control database.
+    pub name: &'a str,
     /// The plan.
     pub plan: &'a Plan,
     /// Its part for this engine.
@@ -111,7 +115,8 @@ pub fn can_be_proven(plan: &Plan) -> bool {
     plan.shadow.name.as_bytes() > source && sentry(&plan.source).name.as_bytes() > source
 }
 
-async fn run(conn: &mut Conn, text: &str, what: &str) -> Result<()> {
+/// Runs a statement.
+pub async fn run(conn: &mut Conn, text: &str, what: &str) -> Result<()> {
     conn.query_drop(text).await.map_err(|e| server(e, what))
 }
 
@@ -177,7 +182,7 @@ pub async fn lock(
     sessions: Sessions,
     ready: impl Future<Output = Result<()>>,
 ) -> Result<Locked> {
-    let Request { plan, detail, control, migration, epoch, budget, marks } = request;
+    let Request { name, plan, detail, control, migration, epoch, budget, marks } = request;
     let Sessions { mut lock, marker, mut killer, mut renamer } = sessions;
     still_fits(&mut killer, plan).await?;
     lock.stage().await?;
@@ -216,6 +221,7 @@ pub async fn lock(
         renamer,
         since,
         plan: plan.clone(),
+        comment: crate::events::swap::comment(name, migration, plan.turn + 1),
         control: control.to_string(),
         migration,
         epoch,
@@ -233,22 +239,25 @@ pub async fn lock(
     }
 }
 
-/// The source must be as planned, with nothing tied to it that the swap would leave behind.
-async fn still_fits(conn: &mut Conn, plan: &Plan) -> Result<()> {
-    let unfit = |what: String| {
-        Err(Error::new(Kind::Unfit, what)
-            .next("nothing was swapped, and what was made is removed; plan and run again"))
-    };
+/// What keeps the swap from being right: the source must be as planned, with nothing tied to it that the swap would leave behind.
+async fn unfit(conn: &mut Conn, plan: &Plan) -> Result<Option<String>> {
     let now = crate::catalog::table(conn, &plan.source).await?;
     if now.is_none_or(|t| t.fingerprint() != plan.fingerprint) {
-        return unfit(format!("the definition of {} is not the planned one any more", plan.source));
+        return Ok(Some(format!("the definition of {} is not the planned one any more", plan.source)));
     }
     let tied = crate::check::tied(conn, &plan.source).await?;
     let all = [tied.keys_out, tied.keys_in, tied.triggers].concat();
-    if all.is_empty() {
-        return Ok(());
+    Ok((!all.is_empty()).then(|| format!("made on {} during the run: {}", plan.source, all.join(", "))))
+}
+
+/// After a swap nothing is given up for it: it may be undone, and until then the next swap is not tried.
+async fn still_fits(conn: &mut Conn, plan: &Plan) -> Result<()> {
+    match unfit(conn, plan).await? {
+        None => Ok(()),
+        Some(what) if plan.turn > 0 => Err(Error::new(Kind::Budget, what)),
+        Some(what) => Err(Error::new(Kind::Unfit, what)
+            .next("nothing was swapped, and what was made is removed; plan and run again")),
     }
-    unfit(format!("made on {} during the run: {}", plan.source, all.join(", ")))
 }
 
 /// What makes the shadow go on counting where the source is; `None`: it does so already.
@@ -259,7 +268,8 @@ async fn carry_counter(conn: &mut Conn, plan: &Plan) -> Result<Option<String>> {
         .then(|| format!("alter table {} auto_increment = {source} /* shadowswap */", table(&plan.shadow))))
 }
 
-async fn exists(conn: &mut Conn, name: &TableName) -> Result<Option<String>> {
+/// A table's comment, if it is there.
+pub async fn exists(conn: &mut Conn, name: &TableName) -> Result<Option<String>> {
     let text = "select table_comment from information_schema.tables where table_schema = ? and table_name = ? and table_type = 'BASE TABLE'";
     conn.exec_first(text, (&name.schema, &name.name))
         .await
@@ -280,6 +290,12 @@ pub async fn remove_sentry(conn: &mut Conn, plan: &Plan) -> Result<()> {
                 .next("rename or drop it, and run again"))
         }
     }
+}
+
+/// The same at the end of a run, where another table of that name is nobody's trouble.
+pub async fn remove_sentry_of_ours(conn: &mut Conn, plan: &Plan) -> Result<()> {
+    let is_ours = exists(conn, &sentry(&plan.source)).await?.is_some_and(|comment| comment == SENTRY);
+    if is_ours { remove_sentry(conn, plan).await } else { Ok(()) }
 }
 
 impl Locked {
@@ -337,10 +353,11 @@ impl Locked {
     async fn rename_under_lock(&mut self, limit: Duration) -> Result<()> {
         let Plan { source, shadow, old, .. } = &self.plan;
         let text = format!(
-            "rename table {0} to {1}, {2} to {0} /* shadowswap */; unlock tables",
+            "rename table {0} to {1}, {2} to {0} /* shadowswap */ {3}; unlock tables",
             table(source),
             table(old),
-            table(shadow)
+            table(shadow),
+            self.comment
         );
         let swapped =
             bounded(self.session.conn(), &mut self.killer, &text, limit, "swapping the tables").await;
@@ -352,9 +369,10 @@ impl Locked {
         let Plan { source, shadow, .. } = &self.plan;
         let sentry = table(&sentry(&self.plan.source));
         let text = format!(
-            "rename table {0} to {sentry}, {1} to {0} /* shadowswap */",
+            "rename table {0} to {sentry}, {1} to {0} /* shadowswap */ {2}",
             table(source),
-            table(shadow)
+            table(shadow),
+            self.comment
         );
         let id = renamer.id();
         let began = Instant::now();
@@ -511,7 +529,23 @@ impl CoreLocked<MySql> for Locked {
 
 /// Who would keep us from the lock.
 pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) -> Result<Vec<Obstacle>> {
-    still_fits(conn, plan).await?;
+    let mut found = Vec::new();
+    match unfit(conn, plan).await? {
+        Some(what) if plan.is_turned() => {
+            return Err(Error::refused(what)
+                .next("the swap would lose it: drop it, and make it again after going back"));
+        }
+        Some(what) if plan.turn > 0 => {
+            let who = plan.source.to_string();
+            found.push(Obstacle {
+                who,
+                what: format!("{what} (drop it, and make it again after the swap)"),
+                blocks: true,
+            });
+        }
+        Some(_) => still_fits(conn, plan).await?,
+        None => {}
+    }
     // Both views need rights that not everybody has; without them the lock's own timeout is all there is.
     let locks = "select t.processlist_id, coalesce(t.processlist_user, ''), coalesce(t.processlist_command, ''),\n\
         coalesce(timestampdiff(second, x.trx_started, now()), 0)\n\
@@ -524,7 +558,6 @@ pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) 
         .query(format!("select connection from {own}.session where migration = {migration}"))
         .await
         .map_err(|e| server(e, "reading our own sessions"))?;
-    let mut found = Vec::new();
     for (id, user, command, age) in holders {
         if age >= 1 && !ours.contains(&id) {
             found.push(Obstacle {
@@ -537,8 +570,14 @@ pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) 
     Ok(found)
 }
 
-/// Whether the swap took place: the shadow's name is gone then, and the source is what the change makes of it.
-pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
+/// Whether the swap took place: the shadow's name is gone then, and the source is what the change makes of it. Of the plan that was made
+/// this is asked in every turn; of the way back, only right after its swap was tried.
+pub async fn outcome(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<Outcome> {
+    let detail = Detail::of(plan)?;
+    if plan.turn > 0 && !detail.is_back {
+        let has_new = crate::names::has_new(conn, plan, &detail.server, control, migration).await?;
+        return Ok(if has_new { Outcome::Swapped } else { Outcome::NotSwapped });
+    }
     // The source first: a RENAME that ends in between must not look as if it had not begun.
     let has_source = exists(conn, &plan.source).await?.is_some();
     let has_shadow = exists(conn, &plan.shadow).await?.is_some();
@@ -553,28 +592,6 @@ pub async fn outcome(conn: &mut Conn, plan: &Plan) -> Result<Outcome> {
         ))
         .next("look at the tables before anything else; somebody renamed or dropped them by hand")),
     }
-}
-
-/// The old table's name, quoted, if it is there. Gives it that name where the swap had to use another one.
-///
-/// # Errors
-/// `Refused` if its final name was taken by somebody else during the run.
-pub async fn old_table(conn: &mut Conn, plan: &Plan) -> Result<Option<String>> {
-    let (swapped, old) = (sentry(&plan.source), table(&plan.old));
-    let is_kept = exists(conn, &swapped).await?.is_some_and(|comment| comment != SENTRY);
-    let has_old = exists(conn, &plan.old).await?.is_some();
-    if is_kept && has_old {
-        return Err(Error::refused(format!(
-            "the tables are swapped, but a table {} was made during the run: the old one is kept as {swapped}",
-            plan.old
-        ))
-        .next(format!("rename {} away, then run the same command again", plan.old)));
-    }
-    if is_kept {
-        let text = format!("rename table {} to {old} /* shadowswap */", table(&swapped));
-        run(conn, &text, "giving the old table its name").await?;
-    }
-    Ok((is_kept || has_old).then_some(old))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod gtids;
 mod place;
 mod query;
 mod statement;
+pub(crate) mod swap;
 
 use crate::{
     catalog::Table,
@@ -25,6 +26,7 @@ use query::Query;
 use shadowswap_core::{Change, Error, Kind, Result};
 use statement::{Meaning, Names};
 use std::collections::{HashMap, HashSet, VecDeque};
+use swap::Behind;
 
 /// What comes out of the change stream, in commit order; the core's own event without an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,10 @@ pub(crate) struct Wanted {
     pub rereads: bool,
     pub control_schema: String,
     pub migration: i64,
+    /// Swaps that were made: after one the new table changes and the old one follows, after two it is the other way round again.
+    pub turn: i64,
+    /// Everything before this swap is left out.
+    pub behind: Option<Behind>,
 }
 
 /// Puts events together.
@@ -168,9 +174,23 @@ impl Assembly {
         self.ready.pop_front()
     }
 
-    /// Where the stream is, if no transaction is open.
+    /// Where the stream is, if no transaction is open and it has come to where it begins.
     pub(crate) fn position(&self) -> Option<Position> {
-        self.group.is_none().then(|| self.position_now())
+        (self.group.is_none() && self.wanted.behind.is_none()).then(|| self.position_now())
+    }
+
+    /// The swap that the stream begins behind must have come by before the binlog's end.
+    pub(crate) fn has_its_swap(&self) -> Result<()> {
+        let Some(behind) = self.wanted.behind.as_ref().filter(|b| self.has_come(&b.upto)) else {
+            return Ok(());
+        };
+        Err(Error::corrupt(format!(
+            "the statement that swapped the names (swap {} of migration {}) is not in the binlog, so that it cannot be told which \
+             changes of {} came after it",
+            behind.turn(),
+            self.wanted.migration,
+            self.name()
+        )))
     }
 
     fn position_now(&self) -> Position {
@@ -247,19 +267,24 @@ impl Assembly {
     /// Gives the marker if everything up to this position has come, and no transaction is open. With GTIDs they alone tell: a place in
     /// another server's binlog says nothing, and neither do the GTIDs of a server that the stream is not of.
     pub(crate) fn mark(&mut self, upto: &Position, token: u64) -> bool {
-        let is_there = self.group.is_none()
-            && match self.gtids.has_reached(&upto.gtids) {
-                Reached::Yes => true,
-                Reached::No => false,
-                Reached::AskPlace => crate::position::file_number(&upto.file)
-                    .is_ok_and(|file| self.place.has_reached(file, upto.offset)),
-            };
+        let is_there = self.wanted.behind.is_none() && self.has_come(upto);
         if is_there {
             let position = self.position_now();
             let commit = Event::Commit { position, committed: 0 };
             self.ready.extend([Event::Begin(Tx::Mark), Event::Marker(token), commit]);
         }
         is_there
+    }
+
+    /// Whether everything up to this position has come, and no transaction is open.
+    fn has_come(&self, upto: &Position) -> bool {
+        self.group.is_none()
+            && match self.gtids.has_reached(&upto.gtids) {
+                Reached::Yes => true,
+                Reached::No => false,
+                Reached::AskPlace => crate::position::file_number(&upto.file)
+                    .is_ok_and(|file| self.place.has_reached(file, upto.offset)),
+            }
     }
 
     fn begin(&mut self, raw: &Raw<'_>) -> Result<()> {
@@ -274,7 +299,8 @@ impl Assembly {
     fn open(&mut self, gtid: gtids::Gtid, shape: Shape, offset: u64, committed: i64) {
         let tx = gtid.tx().unwrap_or(Tx::Place { file: self.place.number, offset });
         let is_done = |(number, before)| self.place.number == number && offset < before;
-        let skipped = self.done_before.is_some_and(is_done) || self.gtids.has(&gtid);
+        let skipped =
+            self.wanted.behind.is_some() || self.done_before.is_some_and(is_done) || self.gtids.has(&gtid);
         self.maps.clear();
         self.group =
             Some(Group { tx, gtid, shape, committed, xid: None, gave: false, skipped, packed: false });
@@ -301,6 +327,10 @@ impl Assembly {
             };
         }
         let (is_single, gave, skipped) = (group.shape == Shape::Single, group.gave, group.skipped);
+        if self.wanted.behind.as_ref().is_some_and(|b| b.is_made_by(&query.sql, query.dialect)) {
+            self.wanted.behind = None;
+            return self.end();
+        }
         match meaning {
             Meaning::Commit => return self.commit(raw),
             Meaning::Rollback | Meaning::RollbackTo if gave => {
@@ -311,12 +341,12 @@ impl Assembly {
                 )));
             }
             Meaning::Rollback => return self.end(),
-            Meaning::Definition if !skipped => {
-                return Err(self.unfit(format!(
-                    "{} was changed while it was being copied: {}",
-                    self.name(),
-                    query.excerpt()
-                )));
+            // What is tied to the table after a swap only stands in the way of the next one.
+            Meaning::Ties if self.wanted.turn > 0 => {}
+            Meaning::Definition | Meaning::Ties if !skipped => {
+                let what =
+                    format!("{} was changed while it was {}: {}", self.name(), self.doing(), query.excerpt());
+                return Err(self.unfit(what));
             }
             Meaning::Writes if !skipped => return Err(self.in_statement_format(&query)),
             Meaning::XaEnd => group.xid = Some(statement::xid(&query.sql)),
@@ -353,8 +383,9 @@ impl Assembly {
         if self.group.as_ref().is_some_and(|g| g.gave) {
             return Err(self.unfit(format!(
                 "an XA transaction with changes of {} was prepared; XA transactions on this table are not supported while it is \
-                 copied, since they are in the binlog long before it is known whether they commit",
-                self.name()
+                 {}, since they are in the binlog long before it is known whether they commit",
+                self.name(),
+                self.doing()
             )));
         }
         let xid = self.group.as_mut().and_then(|g| g.xid.take());
@@ -499,6 +530,10 @@ impl Assembly {
 
     fn name(&self) -> String {
         format!("{}.{}", self.wanted.source.schema, self.wanted.source.name)
+    }
+
+    fn doing(&self) -> &'static str {
+        if self.wanted.turn > 0 { "being guarded" } else { "being copied" }
     }
 
     fn unfit(&self, what: String) -> Error {

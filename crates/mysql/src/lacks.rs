@@ -69,7 +69,8 @@ fn generation(table: &Table, name: &str) -> Option<String> {
     elements.into_iter().find(|e| show::column_name(e).as_deref() == Some(name))
 }
 
-fn constraints(table: &Table) -> Vec<String> {
+/// The constraints of a table but for indexes, without their names.
+pub fn constraints(table: &Table) -> Vec<String> {
     let elements = show::parts(&table.create).map(|p| p.elements).unwrap_or_default();
     elements.iter().filter_map(|e| show::constraint(e)).map(|(_, text)| text).collect()
 }

@@ -9,6 +9,7 @@ mod connect;
 mod control;
 mod cutover;
 pub mod decode;
+mod discard;
 mod error;
 pub mod events;
 pub mod flavor;
@@ -16,8 +17,11 @@ pub mod floor;
 pub mod gtid;
 mod keeper;
 pub mod lacks;
+mod leftovers;
 pub mod literal;
+mod load;
 pub mod marks;
+mod names;
 pub mod plan;
 pub mod position;
 mod prepare;
@@ -29,6 +33,7 @@ pub mod sql;
 mod statements;
 pub mod stream;
 mod tail;
+mod turn;
 mod violation;
 
 pub use control::Control;
@@ -40,6 +45,7 @@ pub use tail::Stream;
 
 use crate::{
     connect::{Charset, ConnectOptions},
+    error::server,
     marks::Marks,
     plan::Detail,
     replica::Watch,
@@ -48,13 +54,20 @@ use crate::{
     statements::Statements,
     stream::Changes,
 };
-use mysql_async::Conn;
+use mysql_async::{Conn, Row, prelude::Queryable};
 use sha2::{Digest, Sha256};
 use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
+    engine::Leftover,
     plan::{Plan, Request, Strategy},
 };
-use std::{future::Future, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::Mutex;
 
 /// One MySQL or MariaDB server. Cheap to clone.
@@ -66,8 +79,15 @@ pub struct MySql {
     probe: Arc<Mutex<Option<Conn>>>,
     marks: Arc<Marks>,
     collisions: Arc<session::Collisions>,
-    /// Follows the lag of replicas, where that is asked for.
+    /// Follows the lag of replicas, where that is asked for from the beginning; the plan checks then whether they can be asked.
     watch: Option<Arc<Watch>>,
+    /// The same where it is asked for later.
+    later: Arc<Watch>,
+    /// Kept open for small commits.
+    commit: Arc<Mutex<Option<Conn>>>,
+    /// The same for each query of the operator's own.
+    queries: Arc<Mutex<HashMap<String, Conn>>>,
+    readings: Arc<Mutex<load::Memory>>,
 }
 
 impl std::fmt::Debug for MySql {
@@ -99,6 +119,10 @@ impl MySql {
             marks: Arc::default(),
             collisions: Arc::default(),
             watch: None,
+            later: Arc::new(Watch::new(&[])),
+            commit: Arc::default(),
+            queries: Arc::default(),
+            readings: Arc::default(),
         })
     }
 
@@ -152,6 +176,7 @@ impl Engine for MySql {
             builds_indexes_late: true,
             drains_through_lock: true,
             spelling: Spelling { quote: '`', folds: false, ignores_case: false },
+            log: "binlog",
         }
     }
 
@@ -168,7 +193,7 @@ impl Engine for MySql {
         let mut plan = plan::plan(&mut conn, request).await?;
         if let Some(watch) = self.watch.as_ref().filter(|_| plan.strategy == Strategy::Shadow) {
             let product = Detail::of(&plan)?.server;
-            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema).await;
+            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema, None).await;
             plan.findings.push(replica::finding(lags));
         }
         Ok(plan)
@@ -180,13 +205,22 @@ impl Engine for MySql {
         prepare::prepare(&mut conn, plan, &detail, &self.control_name(), migration).await
     }
 
+    async fn reverse(&self, plan: &Plan, migration: i64) -> Result<Plan> {
+        let mut conn = self.connect("reverse").await?;
+        turn::plan(&mut conn, plan, &self.control_name(), migration).await
+    }
+
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Position>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
         let mut conn = self.connect("checkpoint").await?;
-        let fears_xa = prepare::fears_xa(&mut conn, &self.control_name(), migration).await?;
-        let from = match from {
+        let control = self.control_name();
+        // After a swap none is left with rows of the table: its preparation held the table against the lock.
+        let fears_xa = plan.turn == 0 && prepare::fears_xa(&mut conn, &control, migration).await?;
+        let is_behind =
+            plan.turn > 0 && turn::of_checkpoint(&mut conn, &control, migration).await? < plan.turn;
+        let from = match from.filter(|_| !is_behind) {
             Some(from) => Some(from.clone()),
-            None => prepare::begins_at(&mut conn, &self.control_name(), migration).await?,
+            None => prepare::begins_at(&mut conn, &control, migration).await?,
         };
         let from =
             from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
@@ -201,6 +235,7 @@ impl Engine for MySql {
             detail.rereads,
             &self.control_schema,
             migration,
+            (plan.turn, is_behind),
             id,
             Some(&from),
         )
@@ -211,14 +246,20 @@ impl Engine for MySql {
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
         let detail = Detail::of(plan)?;
         let conn = self.options.connect(role, Charset::Binary).await?;
-        let statements = Arc::new(Statements::new(plan, &detail, &self.control_schema)?);
+        let mut statements = Statements::new(plan, &detail, &self.control_schema)?;
+        if plan.turn > 0 {
+            statements = statements.keeping(&detail).watching();
+        }
+        // Of rows that keep values of their own none is deleted that is there.
+        let is_careful = detail.rereads && !statements.keeps();
+        let statements = Arc::new(statements);
         let name = self.control_schema.to_string();
-        let writer = Writer { control: self.control_name(), name, migration, epoch };
+        let writer = Writer { control: self.control_name(), name, migration, epoch, swaps: plan.turn };
         let source = detail.source.columns.clone().into();
         let session =
             Session::new(conn, statements, source, detail.server, writer, Arc::clone(&self.collisions))
                 .await?;
-        Ok(session.careful(detail.rereads))
+        Ok(session.careful(is_careful))
     }
 
     async fn finish_shadow(
@@ -260,14 +301,23 @@ impl Engine for MySql {
             renamer,
         };
         let marks = Arc::clone(&self.marks);
-        let request =
-            cutover::Request { plan, detail: &detail, control: &control, migration, epoch, budget, marks };
+        let name = &self.control_schema;
+        let request = cutover::Request {
+            name,
+            plan,
+            detail: &detail,
+            control: &control,
+            migration,
+            epoch,
+            budget,
+            marks,
+        };
         cutover::lock(request, sessions, ready).await
     }
 
-    async fn outcome(&self, plan: &Plan, _migration: i64) -> Result<Outcome> {
+    async fn outcome(&self, plan: &Plan, migration: i64) -> Result<Outcome> {
         let mut conn = self.connect("outcome").await?;
-        cutover::outcome(&mut conn, plan).await
+        cutover::outcome(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {
@@ -294,22 +344,81 @@ impl Engine for MySql {
         Ok(lacks::lacks(&now, &detail.shadow))
     }
 
-    async fn load(&self, plan: &Plan, _migration: i64) -> Result<Load> {
+    async fn load(&self, plan: &Plan, migration: i64, replicas: bool) -> Result<Load> {
+        let product = Detail::of(plan)?.server;
         let mut probe = self.probe.lock().await;
         let mut conn = match probe.take() {
             Some(conn) => conn,
             None => self.connect("probe").await.tried("reading the server's load")?,
         };
-        let mut load = prepare::load(&mut conn).await?;
-        if let Some(watch) = &self.watch {
-            let product = Detail::of(plan)?.server;
-            let lags = watch.lags(&mut conn, &product, &self.options, &self.control_schema).await;
-            *probe = Some(conn);
-            load.replica_lag = lags?.into_iter().map(|(_, lag)| lag).max();
-            return Ok(load);
+        let control = self.control_name();
+        let mut memory = self.readings.lock().await;
+        let mut load = load::load(&mut conn, &product, &control, migration, &mut memory).await?;
+        if replicas {
+            let watch = self.watch.as_ref().unwrap_or(&self.later);
+            let beat = Some(replica::Beat { control: &control, migration });
+            match watch.lags(&mut conn, &product, &self.options, &self.control_schema, beat).await {
+                Ok(lags) => load.replica_lag = lags.into_iter().map(|(_, lag)| lag).max(),
+                // A connection that was lost is not kept.
+                Err(e) if e.is_transient() && conn.ping().await.is_err() => return Err(e),
+                Err(e) => drop(load.unreadable.insert("replica-lag", e.message)),
+            }
         }
         // Only a connection that has just answered is kept.
         *probe = Some(conn);
         Ok(load)
+    }
+
+    async fn probe_commit(&self, migration: i64) -> Result<Duration> {
+        let mut kept = self.commit.lock().await;
+        let mut conn = match kept.take() {
+            Some(conn) => conn,
+            None => self.connect("commit").await?,
+        };
+        let text = format!(
+            "replace into {}.probe (migration, at) values ({migration}, utc_timestamp(6))",
+            self.control_name()
+        );
+        let sent = Instant::now();
+        conn.query_drop(text).await.map_err(|e| server(e, "committing something small"))?;
+        let took = sent.elapsed();
+        *kept = Some(conn);
+        Ok(took)
+    }
+
+    async fn ask(&self, query: &str) -> Result<Option<String>> {
+        let kept = self.queries.lock().await.remove(query);
+        let mut conn = match kept {
+            Some(conn) => conn,
+            None => {
+                let mut conn = self.connect("query").await?;
+                conn.query_drop("set session transaction read only")
+                    .await
+                    .map_err(|e| server(e, "setting up a session for a query"))?;
+                conn
+            }
+        };
+        let row: Option<Row> = conn
+            .query_first(query)
+            .await
+            .map_err(|e| server(e, format_args!("running the query {query:?}")))?;
+        self.queries.lock().await.insert(query.to_string(), conn);
+        match row.and_then(|mut row| row.take_opt::<Option<String>, _>(0)) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(text),
+            Some(Err(_)) => {
+                Err(Error::refused(format!("the query {query:?} gives neither text nor a number")))
+            }
+        }
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let mut conn = self.connect("cleanup").await?;
+        leftovers::find(&mut conn, &self.control_schema).await
+    }
+
+    async fn remove(&self, leftover: &Leftover) -> Result<()> {
+        let mut conn = self.connect("cleanup").await?;
+        leftovers::remove(&mut conn, &self.control_schema, leftover).await
     }
 }

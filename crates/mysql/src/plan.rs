@@ -1,16 +1,19 @@
 //! Works out what will be done, and changes nothing of the source: everything is tried on an empty copy.
 
+mod back;
 pub(crate) mod conversion;
 mod create;
 pub mod detail;
 mod expression;
 mod key;
 pub mod mapping;
+mod reverse;
 mod steps;
 mod strategy;
 pub mod twin;
 
 pub use detail::{Detail, LateIndex};
+pub use reverse::{Other, forward_again, turned};
 
 use crate::{
     alter::Body,
@@ -61,6 +64,7 @@ struct Trial {
     algorithms: Vec<Algorithm>,
     key: std::result::Result<Key, Vec<String>>,
     late: Vec<LateIndex>,
+    back: back::Back,
     findings: Vec<Finding>,
 }
 
@@ -151,7 +155,74 @@ async fn attempt(
         findings.extend(expression::fits(conn, &name, &main, &projection.columns).await?);
         findings.extend(rehearse(conn, &main, &name, &after, &late).await?);
     }
-    Ok(Trial { after, projection, algorithms, key, late, findings })
+    if request.guard_s.is_some() {
+        findings.extend(guard_name(conn, facts, &name).await?);
+    }
+    let forward: Vec<_> = projection.columns.iter().map(|m| m.mapping.clone()).collect();
+    let mut back = back::back(&forward, source, &after, &request.set_backs);
+    if request.guard_s.is_some() || !request.set_backs.is_empty() {
+        try_back(conn, stage, &name, (&main, &after), &mut back).await?;
+    }
+    Ok(Trial { after, projection, algorithms, key, late, back, findings })
+}
+
+/// Where two sessions swap, the old table has a name of its own while it is kept in step.
+async fn guard_name(conn: &mut Conn, facts: &Facts, name: &TableName) -> Result<Option<Finding>> {
+    if facts.server.renames_under_lock() {
+        return Ok(None);
+    }
+    let guarded = crate::names::guarded_beside(name);
+    if guarded.name.as_bytes() <= name.name.as_bytes() {
+        let message = format!(
+            "no name for the old table sorts behind {name}, as swapping back on {} needs it",
+            facts.server
+        );
+        return Ok(Some(Finding::refused(
+            "names",
+            message,
+            "rename the table to a shorter name first, or leave --guard out",
+        )));
+    }
+    Ok(crate::cutover::exists(conn, &guarded).await?.map(|_| {
+        let message = format!(
+            "there is a table {guarded}, which is what the old table is called while it is kept in step"
+        );
+        Finding::refused("names", message, "rename or drop it, or leave --guard out")
+    }))
+}
+
+/// Asks the server what it makes of the projection back: each expression over the changed twin, and all values into an empty copy of the
+/// table as it is.
+async fn try_back(
+    conn: &mut Conn,
+    stage: &mut Stage,
+    name: &TableName,
+    (main, after): (&TableName, &Table),
+    back: &mut back::Back,
+) -> Result<()> {
+    let told = |mut f: Finding| {
+        f.check = back::CHECK.to_string();
+        f.message = f.message.replace(&main.name, &name.name);
+        f.next = Some(f.next.unwrap_or_default().replace("--set ", "--set-back "));
+        f
+    };
+    let found = expression::check(conn, stage, after, main, &back.columns).await?;
+    for f in found.into_iter().map(told) {
+        match f.severity {
+            Severity::Refused => back.mistakes.push(f),
+            Severity::Warning | Severity::Passed => back.losses.push((f.message, f.next.unwrap_or_default())),
+        }
+    }
+    if !back.is_possible() {
+        return Ok(());
+    }
+    let old = stage.twin(conn, name).await?;
+    let found = expression::fits(conn, main, &old, &back.columns).await?;
+    stage.drop_twin(conn, &old).await?;
+    for f in found.into_iter().map(told) {
+        back.obstacles.push((f.message, f.next.unwrap_or_default()));
+    }
+    Ok(())
 }
 
 /// The server's own copy must have the source's columns: the projection begins with that.
@@ -210,9 +281,10 @@ fn assemble(
     trial: Trial,
     mut findings: Vec<Finding>,
 ) -> Result<Plan> {
-    let Trial { after, projection, algorithms, key, late, findings: tried } = trial;
+    let Trial { after, projection, algorithms, key, late, back, findings: tried } = trial;
     let source = &facts.source;
-    let verdict = strategy::judge(bodies, &algorithms, request.strategy, !request.sets.is_empty());
+    let (has_sets, has_guard) = (!request.sets.is_empty(), request.guard_s.is_some());
+    let verdict = strategy::judge(bodies, &algorithms, request.strategy, has_sets, has_guard);
     match verdict.strategy {
         Strategy::Direct => findings.extend(direct_findings(&verdict, request)),
         Strategy::Auto | Strategy::Shadow => {
@@ -226,6 +298,8 @@ fn assemble(
             findings.extend(key_findings(&key));
             findings.extend(check::views(facts, &gone(source, &after)));
             findings.extend(late_primary(facts, &late));
+            findings.extend(back.findings(request.guard_s.is_some()));
+            findings.push(check::retention(facts, request.guard_s));
         }
     }
     let columns = projection.columns;
@@ -242,6 +316,9 @@ fn assemble(
         keeps_order: key.as_ref().is_some_and(|k| k.keeps_order),
         direct: verdict.clause.map(str::to_string),
         converts: columns.iter().any(converts),
+        is_back: false,
+        uncompared: Vec::new(),
+        insert_only: Vec::new(),
         shadow: after,
     };
     let has_key = key.is_some();
@@ -326,6 +403,7 @@ fn finished(
         fingerprint: source.fingerprint(),
         detail: serde_json::to_value(detail)
             .map_err(|e| Error::corrupt("a plan cannot be written down").because(e))?,
+        turn: 0,
     };
     plan.steps = steps::steps(&plan, detail)?;
     Ok(plan.with_id())
@@ -346,6 +424,9 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>) -> Res
         keeps_order: false,
         direct: None,
         converts: false,
+        is_back: false,
+        uncompared: Vec::new(),
+        insert_only: Vec::new(),
     };
     let verdict = Verdict {
         strategy: Strategy::Shadow,
@@ -366,6 +447,10 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>) -> Res
 fn direct_findings(verdict: &Verdict, request: &Request) -> Vec<Finding> {
     if !request.sets.is_empty() {
         return vec![Finding::refused("strategy", "--set needs a shadow", "leave --strategy direct out")];
+    }
+    if request.guard_s.is_some() {
+        let message = "--guard needs the table as it was, and a change in place leaves none";
+        return vec![Finding::refused("strategy", message, "leave --strategy direct out")];
     }
     if verdict.is_heavy {
         return vec![Finding::refused("strategy", verdict.reason.clone(), "leave --strategy direct out")];

@@ -4,6 +4,7 @@ use crate::{
     Floor, Position, cutover,
     error::{DUPLICATE, code, server},
     flavor::Server,
+    names,
     plan::{Detail, LateIndex},
     position::file_number,
     reading,
@@ -11,7 +12,7 @@ use crate::{
     stream::Changes,
 };
 use mysql_async::{Conn, Row, prelude::Queryable};
-use shadowswap_core::{Error, Kind, Load, Result, plan::Plan};
+use shadowswap_core::{Error, Kind, Result, plan::Plan};
 use std::time::Duration;
 
 /// The first pause between looks at something that takes its time.
@@ -66,7 +67,11 @@ pub async fn prepare(
     make_shadow(conn, plan, detail, control, migration).await
 }
 
-async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<()> {
+/// Notes an event.
+///
+/// # Errors
+/// The server's.
+pub async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<()> {
     let text = format!(
         "insert into {control}.event (migration, at, who, what) values ({migration}, utc_timestamp(3), 'runner', {})",
         literal(what)
@@ -74,7 +79,11 @@ async fn note(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Res
     run(conn, &text).await
 }
 
-async fn is_noted(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<bool> {
+/// Whether it was noted.
+///
+/// # Errors
+/// The server's.
+pub async fn is_noted(conn: &mut Conn, control: &str, migration: i64, what: &str) -> Result<bool> {
     let text = format!(
         "select 1 from {control}.event where migration = {migration} and what = {} limit 1",
         literal(what)
@@ -291,7 +300,10 @@ async fn duplicates(
     if step.iter().any(|l| l.existed_on_source) { Error { kind: Kind::Early, ..error } } else { error }
 }
 
-/// Removes what is not needed after the swap and, if asked, the old table.
+/// Removes what is not needed any more and, if asked, the old table.
+///
+/// # Errors
+/// `Refused` if what has the old table's name is another table.
 pub async fn clean_up(
     conn: &mut Conn,
     plan: &Plan,
@@ -299,15 +311,33 @@ pub async fn clean_up(
     migration: i64,
     drop_old: bool,
 ) -> Result<()> {
-    if let Some(old) = cutover::old_table(conn, plan).await?
-        && drop_old
-    {
-        run(conn, &format!("drop table {old} /* shadowswap */")).await?;
+    let product = crate::catalog::server(conn).await?;
+    cutover::remove_sentry_of_ours(conn, plan).await?;
+    if plan.turn == 0 || plan.is_turned() {
+        let old = names::old_table(conn, plan, &product, control, migration).await?;
+        if let Some(old) = old.filter(|_| drop_old) {
+            let now = crate::catalog::table(conn, &old).await?;
+            if now.is_some_and(|t| {
+                !crate::turn::is_same(
+                    &t.columns,
+                    &Detail::of(plan).map(|d| d.source.columns).unwrap_or_default(),
+                )
+            }) {
+                return Err(Error::refused(format!(
+                    "{old} is not the table that {} was before the swap: it is not dropped",
+                    plan.source
+                ))
+                .next("look at it, and drop it by hand if nobody needs it"));
+            }
+            crate::discard::discard(conn, &old).await?;
+        }
+    } else {
+        names::settle(conn, plan, &product, control, migration).await?;
     }
     forget(conn, control, migration).await
 }
 
-async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()> {
+pub async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()> {
     for name in ["marker", "session"] {
         run(conn, &format!("delete from {control}.{name} where migration = {migration}")).await?;
     }
@@ -316,9 +346,17 @@ async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()> {
 
 /// Removes everything that was made, and leaves the source as it was.
 pub async fn abort(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<()> {
+    if plan.is_turned() {
+        return Err(Error::refused(format!("{} is the new table: nothing of it is removed", plan.source))
+            .next("`shadowswap rollback` swaps back; `shadowswap finish` ends the guard"));
+    }
     if is_noted(conn, control, migration, MAKING).await? {
+        if plan.turn > 0 {
+            let product = crate::catalog::server(conn).await?;
+            names::settle(conn, plan, &product, control, migration).await?;
+        }
         cutover::remove_sentry(conn, plan).await?;
-        run(conn, &format!("drop table if exists {} /* shadowswap */", table(&plan.shadow))).await?;
+        crate::discard::discard(conn, &plan.shadow).await?;
     }
     forget(conn, control, migration).await
 }
@@ -335,15 +373,4 @@ pub async fn direct(
         cutover::bounded(conn, killer, &text, budget, "changing the table in place").await?;
     }
     Ok(())
-}
-
-/// Readings for the throttle.
-pub async fn load(conn: &mut Conn) -> Result<Load> {
-    let found: Option<(String, u64)> = conn
-        .query_first("show global status like 'Threads_running'")
-        .await
-        .map_err(|e| server(e, "reading the server's load"))?;
-    // One of them is this reading.
-    let active_sessions = found.map_or(0, |(_, running)| running.saturating_sub(1));
-    Ok(Load { replica_lag: None, active_sessions, retained_bytes: 0 })
 }

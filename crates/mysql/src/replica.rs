@@ -69,6 +69,26 @@ fn replica(row: &Row) -> Option<Replica> {
     Some(Replica { id, address })
 }
 
+/// A heartbeat: what the runner writes into its migration's row several times a second, and every replica gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat<'a> {
+    /// The control database, quoted.
+    pub control: &'a str,
+    /// The migration's number.
+    pub migration: i64,
+}
+
+impl Beat<'_> {
+    /// When the row was written last, as this server has it, in seconds; `None`: it has no such row, or we may not see it.
+    async fn last(&self, conn: &mut Conn) -> Result<Option<f64>> {
+        let text = format!(
+            "select cast(timestampdiff(microsecond, '2000-01-01', updated_at) as double) / 1e6 from {}.migration where id = {}",
+            self.control, self.migration
+        );
+        Ok(rows(conn, &text).await?.first().and_then(|row| row.get_opt::<Option<f64>, _>(0)?.ok()?))
+    }
+}
+
 /// Follows the lag of replicas.
 #[derive(Debug)]
 pub struct Watch {
@@ -94,6 +114,7 @@ impl Watch {
         product: &Server,
         options: &ConnectOptions,
         control: &str,
+        beat: Option<Beat<'_>>,
     ) -> Result<Vec<(String, Duration)>> {
         let mut addresses = self.named.clone();
         if addresses.is_empty() {
@@ -106,11 +127,17 @@ impl Watch {
                 })?);
             }
         }
+        // Read before those of the replicas, so that none of them is ahead of it.
+        let sent = match beat {
+            Some(beat) => beat.last(primary).await?,
+            None => None,
+        };
+        let beat = beat.zip(sent);
         let mut open = self.open.lock().await;
         let mut lags = Vec::new();
         for address in addresses {
             let kept = open.remove(&address);
-            let asked = ask(kept, &address, options);
+            let asked = ask(kept, &address, options, beat);
             let asked = match tokio::time::timeout(ANSWER_WITHIN, asked).await {
                 Ok(asked) => asked,
                 Err(_) => Err(Error::transient(format!("no answer within {} s", ANSWER_WITHIN.as_secs()))),
@@ -128,6 +155,7 @@ async fn ask(
     kept: Option<(Conn, Server)>,
     address: &str,
     options: &ConnectOptions,
+    beat: Option<(Beat<'_>, f64)>,
 ) -> Result<(Duration, (Conn, Server))> {
     let (mut conn, product) = match kept {
         Some(kept) => kept,
@@ -156,7 +184,14 @@ async fn ask(
             Error::transient("it does not replicate now (SHOW REPLICA STATUS gives no seconds behind)")
         })?);
     }
-    Ok((Duration::from_secs(most), (conn, product)))
+    // Whole seconds since what is being applied now was written; nothing of what has not even arrived. The heartbeat knows both.
+    let mut lag = Duration::from_secs(most);
+    if let Some((beat, sent)) = beat
+        && let Some(got) = beat.last(&mut conn).await?
+    {
+        lag = Duration::try_from_secs_f64(sent - got).unwrap_or_default();
+    }
+    Ok((lag, (conn, product)))
 }
 
 /// What the plan says about replicas whose lag is to hold the copy.

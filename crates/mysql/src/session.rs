@@ -4,6 +4,7 @@
 //! that another runner, or a later session of our own, has taken over. Reads are at READ COMMITTED, so that a chunk does not block the
 //! writers of the rows that it reads, and each statement sees at least the floor that was taken before it.
 
+mod blame;
 mod collisions;
 mod compare;
 
@@ -14,7 +15,7 @@ use crate::{
     control::note_session,
     error::{DUPLICATE, code, server, superseded},
     flavor::Server,
-    statements::{Statements, literals},
+    statements::{KEPT, Statements, literals},
 };
 use mysql_async::{Conn, Row, prelude::*};
 use shadowswap_core::{
@@ -34,6 +35,8 @@ pub struct Writer {
     pub migration: i64,
     /// The runner's epoch.
     pub epoch: i64,
+    /// How many swaps were made.
+    pub swaps: i64,
 }
 
 /// What a batch does about rows that are there already.
@@ -277,6 +280,33 @@ impl Session {
         Ok(Copied { rows })
     }
 
+    /// Applies a batch, with as much care as it turns out to need.
+    async fn apply_carefully(&mut self, batch: &Batch, checkpoint: Option<&str>) -> Result<u64> {
+        let mut care = self.care;
+        if care == Care::Plain && self.collisions.expects_one() {
+            care = Care::DeletesFirst;
+        }
+        loop {
+            let result = self.apply_inner(batch, checkpoint, care).await;
+            let result = self.rolled_back(result).await;
+            let collides = |e: &Error| matches!(code(e), Some(DUPLICATE | OTHER_KEY));
+            care = match (care, &result) {
+                (Care::Plain, Err(e)) if collides(e) => {
+                    self.collisions.happened();
+                    Care::DeletesFirst
+                }
+                (Care::DeletesFirst, Err(e)) if collides(e) && self.statements.keeps() => Care::Bare,
+                (Care::DeletesFirst, Err(e)) if collides(e) => Care::GivesWay,
+                (Care::GivesWay, Err(e)) if collides(e) => Care::Bare,
+                // A chunk has just brought another row of another time, or the key itself.
+                (Care::Bare, Err(e)) if code(e) == Some(DUPLICATE) && self.statements.is_of_two_times(e) => {
+                    return result.map_err(|e| Error { kind: Kind::Transient, ..e });
+                }
+                _ => return result,
+            };
+        }
+    }
+
     async fn apply_inner(&mut self, batch: &Batch, checkpoint: Option<&str>, care: Care) -> Result<u64> {
         self.stage().await?;
         if self.is_locked {
@@ -307,7 +337,8 @@ impl Session {
         }
         self.write(batch, care).await?;
         let position = match checkpoint {
-            Some(text) => crate::sql::literal(text),
+            // A stream that begins behind a swap gives no position before it.
+            Some(text) => format!("{}, turn = {}", crate::sql::literal(text), self.writer.swaps),
             None => "position".to_string(),
         };
         let text = format!(
@@ -336,6 +367,8 @@ impl Session {
 
     /// Deletes first, for all keys, and only then writes: two rows may have swapped a unique value.
     async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
+        let statements = Arc::clone(&self.statements);
+        let keeps = statements.keeps();
         let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
         // Rows of two times may own the same value; of one time they do not.
         let all_again = care == Care::GivesWay && batch.iter().any(|(_, op)| self.is_read_again(op));
@@ -347,49 +380,81 @@ impl Session {
                 Op::Reread | Op::Delete => {}
             }
             // A row that is read again may be gone by then.
-            if care >= Care::DeletesFirst || is_again || matches!(op, Op::Delete) {
+            if care >= Care::DeletesFirst || (is_again && !keeps) || matches!(op, Op::Delete) {
                 gone.push(key.0.as_slice());
             }
         }
-        let statements = Arc::clone(&self.statements);
+        let sets_aside = keeps && care >= Care::DeletesFirst && !gone.is_empty();
         if !gone.is_empty() {
-            match statements.delete_listed() {
+            match statements.delete_listed().filter(|_| !sets_aside) {
                 Some((head, tail)) => self.listed(&head, &gone, ("", ""), &tail, "deleting rows").await?,
                 None => {
                     self.stage_keys("_gone", &gone).await?;
+                    if sets_aside {
+                        self.then(&statements.empty(KEPT));
+                        self.run(statements.set_aside(), "setting values aside").await?;
+                    }
                     self.write_then(statements.delete_staged().as_bytes(), "deleting rows").await?;
                 }
             }
         }
+        if !again.is_empty() {
+            self.write_again(&again, care).await?;
+        }
+        if !rows.is_empty() {
+            self.write_rows(&rows, care).await?;
+        }
+        if sets_aside {
+            self.run(statements.put_back(), "putting values back").await?;
+        }
+        Ok(())
+    }
+
+    /// Writes rows as they are in the source by now. Of those that nothing deleted before, the source may have none any more.
+    async fn write_again(&mut self, keys: &[&[u8]], care: Care) -> Result<()> {
+        let statements = Arc::clone(&self.statements);
+        self.stage_keys("_again", keys).await?;
+        if statements.keeps() && care < Care::DeletesFirst {
+            self.then(&statements.empty("_gone"));
+            self.run(statements.stage_gone(), "looking for rows that are gone").await?;
+            self.run(statements.delete_staged(), "deleting rows").await?;
+        }
+        if self.gives_way(care) {
+            for text in statements.give_way() {
+                self.run(text, "removing rows that must give way").await?;
+            }
+        }
+        self.speak_text(true);
+        self.keeps_applied(statements.unfaithful_again(ROWS_NAMED)).await?;
+        let overwrites = care < Care::Bare;
+        let text = statements.write_again(overwrites);
+        self.write_then(text.as_bytes(), "writing rows that were read again").await
+    }
+
+    /// Writes images.
+    async fn write_rows(&mut self, rows: &[&[u8]], care: Care) -> Result<()> {
+        let statements = Arc::clone(&self.statements);
         // A key that was just deleted may be brought back by a chunk that commits at this moment.
         let overwrites = care < Care::Bare;
-        if !again.is_empty() {
-            self.stage_keys("_again", &again).await?;
-            if care >= Care::GivesWay {
-                for text in statements.give_way() {
-                    self.write_then(text.as_bytes(), "removing rows that must give way").await?;
-                }
-            }
-            self.speak_text(true);
-            let text = statements.write_again(overwrites);
-            self.write_then(text.as_bytes(), "writing rows that were read again").await?;
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
         if care < Care::GivesWay
             && let Some((head, tail)) = statements.straight(overwrites)
         {
-            return self.listed(&head, &rows, ("(", ")"), &tail, "writing rows").await;
+            return self.listed(&head, rows, ("(", ")"), &tail, "writing rows").await;
         }
         self.then(&statements.empty("_row"));
-        self.listed(&statements.stage_rows(), &rows, ("(", ")"), "", "sending rows to a staging table")
+        self.listed(&statements.stage_rows(), rows, ("(", ")"), "", "sending rows to a staging table")
             .await?;
-        if care >= Care::GivesWay {
+        if self.gives_way(care) {
             self.give_way_to_staged().await?;
         }
         self.speak_text(true);
+        self.keeps_applied(statements.unfaithful_staged(ROWS_NAMED)).await?;
         self.write_then(statements.write_staged(overwrites).as_bytes(), "writing rows").await
+    }
+
+    /// Rows that keep values of their own would lose them.
+    fn gives_way(&self, care: Care) -> bool {
+        care >= Care::GivesWay && !self.statements.keeps()
     }
 
     /// A chunk met a unique value of another key, after it made way for itself.
@@ -460,6 +525,21 @@ impl Session {
     async fn keeps_values(&mut self, chunk: &Chunk) -> Result<()> {
         let text = self.statements.unfaithful(chunk.lower.as_ref(), chunk.upper.as_ref(), ROWS_NAMED)?;
         let Some(text) = text else { return Ok(()) };
+        let found = self.unfaithful(text, "the new type").await;
+        found.map_err(|e| e.next(
+            "nothing was swapped, and what was made is removed; if that is wanted, say so by --set 'column=expression', for example round(column)",
+        ))
+    }
+
+    /// The same of rows that are about to be written.
+    async fn keeps_applied(&mut self, text: Option<String>) -> Result<()> {
+        match text {
+            Some(text) => self.unfaithful(text, "the type in the other table").await,
+            None => Ok(()),
+        }
+    }
+
+    async fn unfaithful(&mut self, text: String, what: &str) -> Result<()> {
         let rows = self.rows(text, "looking for values that the new type cannot keep").await?;
         if rows.is_empty() {
             return Ok(());
@@ -468,13 +548,10 @@ impl Session {
             .iter()
             .map(|row| Ok(format!("({})", key_of(row, 0)?.join(", "))))
             .collect::<Result<Vec<_>>>()?;
-        let message = format!(
-            "the new type would round or cut values, among others in the rows with the keys {}",
-            keys.join(", ")
-        );
-        Err(Error::new(Kind::Unfit, message).next(
-            "nothing was swapped, and what was made is removed; if that is wanted, say so by --set 'column=expression', for example round(column)",
-        ))
+        let keys = keys.join(", ");
+        let message =
+            format!("{what} would round or cut values, among others in the rows with the keys {keys}");
+        Err(Error::new(Kind::Unfit, message))
     }
 }
 
@@ -506,27 +583,15 @@ impl Apply<MySql> for Session {
 
     async fn apply(&mut self, batch: &Batch, checkpoint: Option<&Position>) -> Result<u64> {
         let checkpoint = checkpoint.map(ToString::to_string);
-        let mut care = self.care;
-        if care == Care::Plain && self.collisions.expects_one() {
-            care = Care::DeletesFirst;
-        }
-        loop {
-            let result = self.apply_inner(batch, checkpoint.as_deref(), care).await;
-            let result = self.rolled_back(result).await;
-            let collides = |e: &Error| matches!(code(e), Some(DUPLICATE | OTHER_KEY));
-            care = match (care, &result) {
-                (Care::Plain, Err(e)) if collides(e) => {
-                    self.collisions.happened();
-                    Care::DeletesFirst
-                }
-                (Care::DeletesFirst, Err(e)) if collides(e) => Care::GivesWay,
-                (Care::GivesWay, Err(e)) if collides(e) => Care::Bare,
-                // A chunk has just brought another row of another time, or the key itself.
-                (Care::Bare, Err(e)) if code(e) == Some(DUPLICATE) && self.statements.is_of_two_times(e) => {
-                    return result.map_err(|e| Error { kind: Kind::Transient, ..e });
-                }
-                _ => return result,
-            };
+        match self.apply_carefully(batch, checkpoint.as_deref()).await {
+            // Outside the lock there is time to find the row.
+            Err(e) if e.kind == Kind::Unfit && self.writer.swaps > 0 && self.is_locked => {
+                Err(Error { kind: Kind::Budget, ..e })
+            }
+            Err(e) if e.kind == Kind::Unfit && self.writer.swaps > 0 => {
+                self.apply_as_it_is_now(batch, checkpoint.as_deref(), e).await
+            }
+            applied => applied,
         }
     }
 

@@ -3,7 +3,10 @@
 //! Source and shadow never get an alias: the last changes go through the session that holds `LOCK TABLES`, and there every alias would
 //! have to be locked by itself. Staging tables are temporary, of each session's own; they need no lock.
 
+mod keep;
 mod unique;
+
+pub use keep::KEPT;
 
 use crate::{
     catalog::Column,
@@ -13,7 +16,8 @@ use crate::{
 };
 use shadowswap_core::{
     Bound, Error, Result,
-    plan::{Link, Plan},
+    name::TableName,
+    plan::{KeyColumn, Link, Plan},
 };
 use unique::Shared;
 
@@ -35,6 +39,14 @@ pub struct Statements {
     straight: Option<Vec<String>>,
     /// For each filled column of the shadow: its name, the expression over the source, and its definition.
     filled: Vec<(String, String, Column)>,
+    /// Filled columns that are not compared.
+    uncompared: Vec<String>,
+    /// Filled columns that stay as they are where the row is there.
+    insert_only: Vec<String>,
+    /// Columns of the shadow that hold values of their own: what is written over a row leaves them, and nothing deletes a row that stays.
+    kept: Vec<String>,
+    /// Rounded values are looked for in what is applied.
+    watches: bool,
     /// SQL that gives the key of a source row as literals, one for each column.
     key_literals: Vec<String>,
     /// The index of the source that names rows.
@@ -102,9 +114,18 @@ impl Statements {
             key_indexes: unique::of_key(&link, detail),
             locks_reads: !detail.server.has_gtids,
             faithful: faithful(&link, detail),
+            uncompared: detail.uncompared.clone(),
+            insert_only: detail.insert_only.clone(),
+            kept: Vec::new(),
+            watches: false,
             kept_unique: unique::kept(&link, detail),
             link,
         })
+    }
+
+    /// Where changes come from, and where they go.
+    pub fn names(&self) -> (&TableName, &TableName) {
+        (&self.link.from, &self.link.to)
     }
 
     /// The columns of the key.
@@ -163,7 +184,9 @@ impl Statements {
         if !overwrites {
             return String::new();
         }
-        let others = self.filled.iter().filter(|(name, ..)| self.link.key.iter().all(|k| k.to != *name));
+        let is_key = |name: &String| self.link.key.iter().any(|k| k.to == *name);
+        let others =
+            self.filled.iter().filter(|(name, ..)| !is_key(name) && !self.insert_only.contains(name));
         let others =
             others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
         let all = std::iter::once(self.guard()).chain(others).collect::<Vec<_>>().join(",\n");
@@ -249,12 +272,17 @@ impl Statements {
 
     /// Makes the staging tables of an applying session: images, keys of either side.
     pub fn stage(&self) -> Vec<String> {
-        let gone = list(self.link.key.iter().enumerate(), |(n, k)| staged(&k.to, n));
-        vec![
+        // On the way back of the source's types: a key that does not fit into the shadow's is deleted from it none the less.
+        let side = |k: &KeyColumn| if self.watches { k.from.clone() } else { k.to.clone() };
+        let gone = list(self.link.key.iter().enumerate(), |(n, k)| staged(&side(k), n));
+        let of = if self.watches { &self.source } else { &self.shadow };
+        let mut all = vec![
             self.temporary("_row", &list(&self.sent, |c| quote(c)), &self.source),
             self.stage_again(),
-            self.temporary("_gone", &gone, &self.shadow),
-        ]
+            self.temporary("_gone", &gone, of),
+        ];
+        all.extend(self.stage_kept());
+        all
     }
 
     /// Makes the staging tables of a comparing session: keys, and rows as they should be.
@@ -385,8 +413,13 @@ impl Statements {
         Ok(format!("select {hash}, {keys} from {} where {range}", self.shadow))
     }
 
+    /// The columns that are compared.
+    fn compared(&self) -> impl Iterator<Item = &(String, String, Column)> {
+        self.filled.iter().filter(|(name, ..)| !self.uncompared.contains(name))
+    }
+
     fn hash(&self, canonical: impl FnMut(&(String, String, Column)) -> String) -> String {
-        let columns = list(&self.filled, canonical);
+        let columns = list(self.compared(), canonical);
         // The guard stands where texts are: beside a number it would make a DECIMAL, which BIT_XOR cuts to one value for all.
         let text = format!("ifnull(concat_ws(',', {columns}), {ERROR})");
         format!("cast(conv(left(sha2({text}, 256), 16), 16, 10) as unsigned)")
@@ -405,7 +438,7 @@ impl Statements {
 
     /// The numbers of the staged keys whose rows differ, and how.
     pub fn recheck(&self) -> String {
-        let same = self.filled.iter().map(|(name, _, column)| {
+        let same = self.compared().map(|(name, _, column)| {
             let name = quote(name);
             let of = |table: &str| canonical(column, &format!("{table}.{name}"));
             format!("{} <=> {}", of("c"), of(&self.shadow))
@@ -432,7 +465,7 @@ impl Statements {
 }
 
 /// `a > x or (a = x and (b > y or (…)))`: `strict` for all but the last column, `last` for that.
-fn beyond(columns: &[String], values: &[String], strict: &str, last: &str) -> String {
+pub fn beyond(columns: &[String], values: &[String], strict: &str, last: &str) -> String {
     match (columns, values) {
         ([column], [value, ..]) => format!("{column} {last} {value}"),
         ([column, columns @ ..], [value, values @ ..]) if !columns.is_empty() => {
@@ -522,6 +555,11 @@ fn converted(from: &Column, to: &Column, expression: &str) -> Option<String> {
         let kind = if to.data_type == "timestamp" { "datetime" } else { to.data_type.as_str() };
         let digits = if kind == "date" { String::new() } else { format!("({})", digits(&to.column_type)) };
         Some(format!("cast({expression} as {kind}{digits})"))
+    } else if to.data_type == "char" && from.data_type != "char" && is_text {
+        // CHAR has no spaces at its end, BINARY has zeros.
+        Some(format!("trim(trailing ' ' from {expression})"))
+    } else if to.data_type == "binary" && from.data_type != "binary" {
+        Some(format!("cast({expression} as {})", to.column_type))
     } else {
         None
     }

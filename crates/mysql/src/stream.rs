@@ -3,7 +3,7 @@
 use crate::{
     catalog::Table,
     error,
-    events::{Assembly, Event, Raw, Wanted},
+    events::{Assembly, Event, Raw, Wanted, swap::Behind},
     flavor::Server,
     gtid::GtidSet,
     marks::Marks,
@@ -43,6 +43,7 @@ const ASKING: &str = "could not ask the server for its binlog's position";
 
 /// An open change stream.
 pub struct Changes {
+    turn: i64,
     binlog: BinlogStream,
     assembly: Assembly,
     marks: Arc<Marks>,
@@ -82,7 +83,8 @@ impl Changes {
         })
     }
 
-    /// Opens the stream behind `from`; none: at the present end. `key` are the columns that name rows, in order; with `rereads`, changes
+    /// Opens the stream behind `from`; none: at the present end. `turn`: the swaps that were made; with `is_behind` everything before the
+    /// last of them is left out. `key` are the columns that name rows, in order; with `rereads`, changes
     /// carry no images. Markers are looked for in `control_schema`. `server_id` must be no other replica's.
     ///
     /// That the binlog is still there is only known at the first [`Changes::next`].
@@ -98,6 +100,7 @@ impl Changes {
         rereads: bool,
         control_schema: &str,
         migration: i64,
+        (turn, is_behind): (i64, bool),
         server_id: u32,
         from: Option<&Position>,
     ) -> Result<Changes> {
@@ -109,6 +112,12 @@ impl Changes {
             None => Changes::start_position(&mut conn, server).await?,
         };
         crate::reading::is_same_server(&mut conn, &from).await?;
+        let behind = if is_behind {
+            let upto = Changes::start_position(&mut conn, server).await?;
+            Some(Behind::new(control_schema, migration, turn, upto))
+        } else {
+            None
+        };
         for statement in settings(server, &from) {
             conn.query_drop(statement).await.map_err(|e| error::server(e, WHAT))?;
         }
@@ -131,9 +140,12 @@ impl Changes {
             rereads,
             control_schema: control_schema.to_owned(),
             migration,
+            turn,
+            behind,
         };
         let now = Instant::now();
         Ok(Changes {
+            turn,
             binlog,
             assembly: Assembly::new(wanted, server, &place, is_whole)?,
             marks: Arc::default(),
@@ -168,6 +180,11 @@ impl Changes {
     /// `Transient` if the connection is lost or silent; `Unfit` if the source's definition changed or it was written in a way that the
     /// stream does not carry; `Refused` if rows are not whole; `Corrupt` if the binlog is purged or cannot be read.
     pub async fn next(&mut self) -> Result<Event> {
+        let turn = self.turn;
+        self.next_inner().await.map_err(|e| crate::turn::told(e, turn))
+    }
+
+    async fn next_inner(&mut self) -> Result<Event> {
         // Whoever did not listen for so long cannot say that the server was silent.
         if self.asked_at.elapsed() > SILENCE_MAX {
             self.silent_since = Instant::now();
@@ -196,6 +213,7 @@ impl Changes {
             let Some(event) = self.receive().await? else { continue };
             (self.silent_since, self.asked_at) = (Instant::now(), Instant::now());
             self.take(&event)?;
+            self.assembly.has_its_swap()?;
             self.has_news = true;
         }
     }

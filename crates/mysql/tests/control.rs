@@ -1,9 +1,9 @@
 //! The connection to the control tables and the checks, where clients and cancellations do what they like.
 
 use mysql_async::prelude::Queryable;
-use shadowswap_core::Engine;
 use shadowswap_core::control::Control;
 use shadowswap_core::plan::{Indexes, Request, Strategy};
+use shadowswap_core::{Engine, Phase};
 use shadowswap_mysql::MySql;
 use shadowswap_testkit::mysql::{Product, shared};
 use std::time::Duration;
@@ -94,6 +94,8 @@ async fn statements_of_others_may_have_any_characters() {
             table: "t".into(),
             alters: vec!["modify n bigint".into()],
             sets: Vec::new(),
+            set_backs: Vec::new(),
+            guard_s: None,
             strategy: Strategy::Auto,
             indexes: Indexes::Auto,
             control_schema: control.clone(),
@@ -102,5 +104,74 @@ async fn statements_of_others_may_have_any_characters() {
         assert!(planned.is_ok(), "{product:?}: {planned:?}");
         assert!(!sleeper.is_finished(), "the plan was made while the statement ran");
         sleeper.await.unwrap().unwrap();
+    }
+}
+
+/// A program of an earlier version made the tables.
+#[tokio::test]
+async fn tables_of_version_1_are_read_and_upgraded() {
+    for product in Product::ALL {
+        let database = shared(product).await.database().await;
+        let mut conn = database.connect().await;
+        conn.query_drop("create table t (id int primary key, n int)").await.unwrap();
+        let name = format!("{}_control", database.name());
+        let engine = MySql::open(&database.url(), &name).unwrap();
+        let request = Request {
+            table: "t".into(),
+            alters: vec!["modify n bigint".into()],
+            sets: Vec::new(),
+            set_backs: Vec::new(),
+            guard_s: None,
+            strategy: Strategy::Shadow,
+            indexes: Indexes::Auto,
+            control_schema: name.clone(),
+        };
+        let plan = engine.plan(&request).await.unwrap();
+        let control = engine.control(true).await.unwrap();
+        let (id, epoch) = {
+            let taken = control.take(&plan, "test").await.unwrap();
+            (taken.id, taken.epoch)
+        };
+        control.save_phase(id, epoch, Phase::Ready).await.unwrap();
+        drop(control);
+        for text in [
+            format!(
+                "alter table {name}.migration drop column turn, drop column swap_position, drop column guard_until, modify column unfinished tinyint\n\
+                     generated always as (case when phase in ('done', 'aborted') then null else 1 end) stored"
+            ),
+            format!("alter table {name}.checkpoint drop column turn"),
+            format!("update {name}.version set version = 1"),
+        ] {
+            conn.query_drop(text).await.unwrap();
+        }
+        let read = engine.control(false).await.unwrap().status(None).await.unwrap();
+        assert_eq!(
+            (read[0].turn, read[0].phase, read[0].guard_left_s),
+            (0, Phase::Ready, None),
+            "{product:?}"
+        );
+        let version = format!("select version from {name}.version");
+        assert_eq!(
+            conn.query_first::<i32, _>(&version).await.unwrap(),
+            Some(1),
+            "{product:?}: looking changes nothing"
+        );
+
+        let control = engine.control(true).await.unwrap();
+        assert_eq!(conn.query_first::<i32, _>(&version).await.unwrap(), Some(2), "{product:?}");
+        let taken = control.take(&plan, "test").await.unwrap();
+        assert_eq!(
+            (taken.id, taken.turn, taken.resumed),
+            (id, 0, true),
+            "{product:?}: it is the same migration"
+        );
+        control.turn(id, taken.epoch, 1, Phase::Guard, Some(2.5)).await.unwrap();
+        let hour = Duration::from_secs(3600);
+        let left = control.guard_left(id, taken.epoch, hour).await.unwrap();
+        assert!(left > hour / 2 && left <= hour, "{product:?}: {left:?}");
+        control.end_guard(id, taken.epoch).await.unwrap();
+        assert_eq!(control.guard_left(id, taken.epoch, hour).await.unwrap(), Duration::ZERO, "{product:?}");
+        control.save_phase(id, taken.epoch, Phase::RolledBack).await.unwrap();
+        assert!(control.find(&plan.source).await.unwrap().is_none(), "{product:?}: it is over");
     }
 }

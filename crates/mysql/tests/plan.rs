@@ -30,6 +30,8 @@ fn request(
         table: table.to_string(),
         alters: alters.iter().map(|a| a.to_string()).collect(),
         sets: sets.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
+        set_backs: Vec::new(),
+        guard_s: None,
         strategy,
         indexes: Indexes::Auto,
         control_schema: control.to_string(),

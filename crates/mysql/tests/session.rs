@@ -38,6 +38,8 @@ impl Steps {
             table: "t".into(),
             alters: vec![alter.into()],
             sets: sets.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
+            set_backs: Vec::new(),
+            guard_s: None,
             strategy: Strategy::Shadow,
             control_schema: name,
             indexes: Indexes::Auto,

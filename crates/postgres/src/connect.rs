@@ -17,9 +17,9 @@ use crate::{
 };
 use shadowswap_core::Kind;
 use socket::{Secure, Secured};
-use std::{fmt, net::IpAddr, time::Duration};
-use tokio::{task::JoinHandle, time::timeout};
-use tokio_postgres::{CancelToken, Client, Config, config};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, config};
 
 /// What every session relies on. No default of the server, the database or the role is trusted.
 ///
@@ -195,10 +195,16 @@ impl From<ConnectError> for shadowswap_core::Error {
 pub struct Connection {
     client: Client,
     cancel: Cancel,
+    nudges: Arc<Notify>,
     _driver: Driver,
 }
 
 impl Connection {
+    /// Waits for a notification on a channel that the session listens on; one that came before counts. Cancel-safe.
+    pub async fn nudged(&self) {
+        self.nudges.notified().await;
+    }
+
     /// The session.
     #[must_use]
     pub fn client(&self) -> &Client {
@@ -291,11 +297,12 @@ impl ConnectOptions {
         let (is_tls, peer) = (socket.is_tls(), socket.peer());
         let what = format!("logging in to {} on {}", self.database, host.shown());
         let begun = timeout(self.connect_timeout, Box::pin(self.log_in(socket, host, role))).await;
-        let (client, driver) = begun.map_err(|_| late(&what, self.connect_timeout))?.map_err(|mut e| {
-            // A refusal in the clear and one within TLS are different answers.
-            e.flags.otherwise &= is_tls || secure == Secure::Never;
-            e
-        })?;
+        let (client, driver, nudges) =
+            begun.map_err(|_| late(&what, self.connect_timeout))?.map_err(|mut e| {
+                // A refusal in the clear and one within TLS are different answers.
+                e.flags.otherwise &= is_tls || secure == Secure::Never;
+                e
+            })?;
         let cancel = Cancel {
             token: client.cancel_token(),
             host: Host { place: pinned(&host.place, peer), port: host.port, password: None },
@@ -304,7 +311,7 @@ impl ConnectOptions {
             files: self.tls.clone(),
             wait: self.connect_timeout,
         };
-        Ok(Connection { client, cancel, _driver: driver })
+        Ok(Connection { client, cancel, nudges, _driver: driver })
     }
 
     async fn log_in(
@@ -312,15 +319,24 @@ impl ConnectOptions {
         socket: Socket,
         host: &Host,
         role: &str,
-    ) -> Result<(Client, Driver), ConnectError> {
+    ) -> Result<(Client, Driver, Arc<Notify>), ConnectError> {
         let what = format!("logging in to {} on {}", self.database, host.shown());
         let config = self.driver_config(&socket, host, role);
-        let (client, connection) =
+        let (client, mut connection) =
             config.connect_raw(socket, Secured).await.map_err(|e| ConnectError::driver(e, &what))?;
         let name = self.name(role);
+        let nudges = Arc::new(Notify::new());
+        let nudge = Arc::clone(&nudges);
         let driver = Driver(tokio::spawn(async move {
-            if let Err(e) = connection.await {
-                tracing::debug!(session = %name, error = %e, "connection lost");
+            while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(_)) => nudge.notify_one(),
+                    Ok(_) => {}
+                    Err(e) => {
+                        tracing::debug!(session = %name, error = %e, "connection lost");
+                        break;
+                    }
+                }
             }
         }));
         let set = client.batch_execute(SETTINGS).await;
@@ -330,7 +346,7 @@ impl ConnectOptions {
             let row = row.map_err(|e| ConnectError::driver(e, &what))?;
             writable(row.get(0), host)?;
         }
-        Ok((client, driver))
+        Ok((client, driver, nudges))
     }
 
     fn driver_config(&self, socket: &Socket, host: &Host, role: &str) -> Config {

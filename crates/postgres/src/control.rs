@@ -1,10 +1,11 @@
 //! The control tables in PostgreSQL.
 
+mod version;
+
 use crate::{
     Lsn, Postgres,
     connect::Connection,
     error::{server, superseded},
-    sql::quote,
 };
 use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
@@ -21,6 +22,8 @@ pub struct Control {
     connection: Connection,
     /// The control schema, quoted.
     schema: String,
+    /// Of these tables; an older one is only read.
+    version: i32,
 }
 
 /// Looks at a lock that another runner holds, and the pause between them.
@@ -28,56 +31,12 @@ const LOCK_LOOKS: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Events shown by `status`.
 const EVENTS_SHOWN: i64 = 10;
+/// Phases of migrations with which nothing is left to do.
+const OVER: &str = "('done', 'aborted', 'rolledback')";
 /// How long the sessions of a dead runner may take to end after they were told to.
 const ORPHANS_END_WITHIN: Duration = Duration::from_secs(30);
 
 impl Control {
-    /// Opens the tables, making them where `create` is set.
-    pub async fn open(connection: Connection, schema: &str, create: bool) -> Result<Control> {
-        let control = Control { connection, schema: quote(schema) };
-        let exists = control
-            .client()
-            .query_one("select to_regclass($1) is not null", &[&format!("{}.version", control.schema)])
-            .await
-            .map_err(|e| server(e, format_args!("looking for the control tables in schema {schema}")))?;
-        if !exists.get::<_, bool>(0) {
-            if !create {
-                return Err(Error::refused(format!(
-                    "there are no control tables in schema {schema}: nothing was ever run here"
-                )));
-            }
-            control.create(schema).await?;
-        }
-        let row = control
-            .one(&format!("select max(version) from {}.version", control.schema), &[], "reading the version")
-            .await?;
-        match row.get::<_, Option<i32>>(0) {
-            Some(SCHEMA_VERSION) => Ok(control),
-            other => Err(Error::refused(format!(
-                "the control tables in schema {schema} have version {other:?}; this program writes version {SCHEMA_VERSION}"
-            ))
-            .next("use the program that made them, or another --control-schema")),
-        }
-    }
-
-    async fn create(&self, schema: &str) -> Result<()> {
-        let tables = include_str!("sql/control.sql").replace("{control}", &self.schema);
-        // Two first runs at once: the lock lets one make the tables, and the other find them.
-        let text = format!(
-            "begin;\nselect pg_advisory_xact_lock(hashtextextended('shadowswap control', 0));\ncreate schema if not exists {0};\n{tables}\n\
-             insert into {0}.version select {SCHEMA_VERSION} where not exists (select from {0}.version);\ncommit;",
-            self.schema
-        );
-        let made = self.client().batch_execute(&text).await;
-        if made.is_err() {
-            drop(self.client().batch_execute("rollback").await);
-        }
-        made.map_err(|e| {
-            server(e, format_args!("making the control tables in schema {schema}"))
-                .next("grant this role CREATE on the database, or make the schema for it and name it with --control-schema")
-        })
-    }
-
     fn client(&self) -> &Client {
         self.connection.client()
     }
@@ -170,7 +129,7 @@ impl Control {
         let found = self
             .all(
                 &format!(
-                    "select id from {}.migration where table_schema = $1 and table_name = $2 and phase not in ('done', 'aborted')",
+                    "select id from {}.migration where table_schema = $1 and table_name = $2 and phase not in {OVER}",
                     self.schema
                 ),
                 &[&plan.source.schema, &plan.source.name],
@@ -234,9 +193,10 @@ impl Control {
                     "select m.epoch, m.phase, m.plan, c.position, m.copy_begun, m.copy_last,\n\
                      (select coalesce(max(k.id), 0) from {0}.chunk k where k.migration = m.id),\n\
                      (select k.upper_key from {0}.chunk k where k.migration = m.id order by k.id desc limit 1),\n\
-                     (select coalesce(sum(k.rows), 0)::bigint from {0}.chunk k where k.migration = m.id and k.done)\n\
+                     (select coalesce(sum(k.rows), 0)::bigint from {0}.chunk k where k.migration = m.id and k.done), {1}\n\
                      from {0}.migration m join {0}.checkpoint c on c.migration = m.id where m.id = $1",
-                    self.schema
+                    self.schema,
+                    self.turn_text()
                 ),
                 &[&id],
                 "reading the migration",
@@ -260,11 +220,13 @@ impl Control {
         });
         let position: Option<String> = row.get(3);
         let applied = position.map(|p| p.parse::<Lsn>()).transpose();
+        let turn: i64 = row.get(9);
         Ok(Migration {
             id,
             epoch: row.get(0),
             phase: phase(row.get(1))?,
-            plan: plan(row.get(2))?,
+            turn,
+            plan: Plan { turn, ..plan(row.get(2))? },
             applied: applied
                 .map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))?,
             copy: CopyState {
@@ -277,6 +239,19 @@ impl Control {
             },
             resumed,
         })
+    }
+
+    /// Tells the runner of a migration that there is something to read. Gives whether there is one.
+    async fn is_run(&self, migration: i64) -> Result<bool> {
+        let row = self
+            .one(
+                "select exists (select from pg_stat_activity where application_name like $1 and datname = current_database()),\n\
+                 pg_notify($2, '') is null",
+                &[&format!("shadowswap/% #{migration}"), &channel(migration)],
+                "looking for a runner",
+            )
+            .await?;
+        Ok(row.get(0))
     }
 
     async fn events(&self, migration: i64) -> Result<Vec<LoggedEvent>> {
@@ -292,6 +267,18 @@ impl Control {
             .await?;
         Ok(rows.iter().map(|r| LoggedEvent { at: r.get(1), who: r.get(2), what: r.get(3) }).collect())
     }
+}
+
+/// On which a runner is told that there are commands.
+fn channel(migration: i64) -> String {
+    format!("shadowswap_{migration}")
+}
+
+fn older(version: i32) -> Error {
+    Error::refused(format!(
+        "the control tables have version {version}, and settings can be changed from version {SCHEMA_VERSION} on"
+    ))
+    .next("run the migration with this program once: it brings the tables up to date")
 }
 
 /// A time as RFC 3339 text.
@@ -313,7 +300,7 @@ impl control::Control<Postgres> for Control {
         let rows = self
             .all(
                 &format!(
-                    "select id, phase, plan from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase not in ('done', 'aborted')",
+                    "select id, phase, plan from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase not in {OVER}",
                     self.schema
                 ),
                 &[&table.schema, &table.name],
@@ -323,11 +310,11 @@ impl control::Control<Postgres> for Control {
         rows.first().map(|r| Ok((r.get(0), phase(r.get(1))?, plan(r.get(2))?))).transpose()
     }
 
-    async fn finished(&self, table: &TableName) -> Result<Option<(Plan, String)>> {
+    async fn finished(&self, table: &TableName) -> Result<Option<(i64, Plan, String)>> {
         let rows = self
             .all(
                 &format!(
-                    "select plan, {} from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase = 'done' order by id desc limit 1",
+                    "select id, plan, {} from {}.migration\nwhere table_schema = $1 and table_name = $2 and phase = 'done' order by id desc limit 1",
                     AT.replace("at at", "ended_at at"),
                     self.schema
                 ),
@@ -335,7 +322,7 @@ impl control::Control<Postgres> for Control {
                 "looking for a finished migration",
             )
             .await?;
-        rows.first().map(|r| Ok((plan(r.get(0))?, r.get(1)))).transpose()
+        rows.first().map(|r| Ok((r.get(0), plan(r.get(1))?, r.get(2)))).transpose()
     }
 
     async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<Postgres>> {
@@ -348,19 +335,70 @@ impl control::Control<Postgres> for Control {
             "naming the session",
         )
         .await?;
+        let listen = format!("listen {}", channel(id));
+        self.client().batch_execute(&listen).await.map_err(|e| server(e, "listening for commands"))?;
         self.load(id, resumed).await
     }
 
     async fn save_phase(&self, migration: i64, epoch: i64, phase: Phase) -> Result<()> {
         let text = format!(
             "update {}.migration set phase = $3, updated_at = clock_timestamp(),\n\
-             ended_at = case when $3 in ('done', 'aborted') then clock_timestamp() end\nwhere id = $1 and epoch = $2",
+             ended_at = case when $3 in {OVER} then clock_timestamp() end\nwhere id = $1 and epoch = $2",
             self.schema
         );
         match self.run(&text, &[&migration, &epoch, &phase.name()], "saving the phase").await? {
             1 => self.note(migration, "runner", &format!("phase {phase}")).await,
             _ => Err(superseded()),
         }
+    }
+
+    async fn turn(
+        &self,
+        migration: i64,
+        epoch: i64,
+        turn: i64,
+        phase: Phase,
+        stall_ms: Option<f64>,
+    ) -> Result<()> {
+        let text = format!(
+            "update {}.migration set phase = $4, guard_until = case when turn < $3 and $3 % 2 = 1 then null else guard_until end, turn = $3,\n\
+             stall_ms = coalesce($5, stall_ms), updated_at = clock_timestamp() where id = $1 and epoch = $2",
+            self.schema
+        );
+        let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &turn, &phase.name(), &stall_ms];
+        match self.run(&text, params, "noting the swap").await? {
+            1 => self.note(migration, "runner", &format!("phase {phase}")).await,
+            _ => Err(superseded()),
+        }
+    }
+
+    async fn guard_left(&self, migration: i64, epoch: i64, length: Duration) -> Result<Duration> {
+        let look =
+            format!("select {} from {}.migration m where id = $1", self.guard_left_text(), self.schema);
+        let row = self.one(&look, &[&migration], "looking what is left of the guard").await?;
+        let left = match row.get::<_, Option<f64>>(0) {
+            Some(left) => left,
+            None => {
+                let begin = format!(
+                    "update {0}.migration m set guard_until = clock_timestamp() + $3 * interval '1 second' where id = $1 and epoch = $2\n\
+                     returning {1}",
+                    self.schema,
+                    self.guard_left_text()
+                );
+                let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &length.as_secs_f64()];
+                let rows = self.all(&begin, params, "beginning the guard").await?;
+                rows.first().ok_or_else(superseded)?.get(0)
+            }
+        };
+        Ok(Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX))
+    }
+
+    async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
+        let text = format!(
+            "update {}.migration set guard_until = clock_timestamp() where id = $1 and epoch = $2 and guard_until > clock_timestamp()",
+            self.schema
+        );
+        self.run(&text, &[&migration, &epoch], "ending the guard").await.map(drop)
     }
 
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {
@@ -448,7 +486,12 @@ impl control::Control<Postgres> for Control {
         let paused = match command {
             Command::Pause => Some(true),
             Command::Resume => Some(false),
-            Command::Cutover | Command::Verify | Command::Abort => None,
+            Command::Cutover
+            | Command::Verify
+            | Command::Abort
+            | Command::Rollback
+            | Command::Finish { .. }
+            | Command::Throttle => None,
         };
         if let Some(paused) = paused {
             let text = format!("update {}.migration set paused = $2 where id = $1", self.schema);
@@ -459,14 +502,54 @@ impl control::Control<Postgres> for Control {
             self.run(&text, &[&migration, &who, &command.name()], "giving a command").await?;
         }
         self.note(migration, who, command.name()).await?;
-        let row = self
-            .one(
-                "select exists (select from pg_stat_activity where application_name like $1 and datname = current_database())",
-                &[&format!("shadowswap/% #{migration}")],
-                "looking for a runner",
-            )
-            .await?;
-        Ok(row.get(0))
+        self.is_run(migration).await
+    }
+
+    async fn set(&self, migration: i64, who: &str, name: &str, value: &str) -> Result<bool> {
+        if self.version < 2 {
+            return Err(older(self.version));
+        }
+        let text = format!(
+            "with stored as (insert into {0}.setting (migration, name, value, who) values ($1, $2, $3, $4)\n\
+             on conflict (migration, name) do update set value = excluded.value, who = excluded.who, at = excluded.at),\n\
+             noted as (insert into {0}.event (migration, who, what) values ($1, $4, 'throttle ' || $2 || '=' || $3))\n\
+             insert into {0}.command (migration, who, command) values ($1, $4, 'throttle')",
+            self.schema
+        );
+        self.run(&text, &[&migration, &name, &value, &who], "storing a setting").await?;
+        self.is_run(migration).await
+    }
+
+    async fn settings(&self, migration: i64) -> Result<Vec<(String, String)>> {
+        if self.version < 2 {
+            return Ok(Vec::new());
+        }
+        let text =
+            format!("select name, value from {}.setting where migration = $1 order by at", self.schema);
+        let rows = self.all(&text, &[&migration], "reading the settings").await?;
+        Ok(rows.iter().map(|r| (r.get(0), r.get(1))).collect())
+    }
+
+    async fn keep(&self, migration: i64, report: &str) -> Result<()> {
+        let text = format!(
+            "insert into {}.report (migration, report) values ($1, $2) on conflict (migration) do update set report = excluded.report",
+            self.schema
+        );
+        self.run(&text, &[&migration, &report], "keeping the report").await.map(drop)
+    }
+
+    async fn reports(&self) -> Result<Vec<(i64, String)>> {
+        if self.version < 2 {
+            return Ok(Vec::new());
+        }
+        let text =
+            format!("select migration, report from {}.report order by migration desc limit 100", self.schema);
+        let rows = self.all(&text, &[], "reading reports").await?;
+        Ok(rows.iter().map(|r| (r.get(0), r.get(1))).collect())
+    }
+
+    async fn nudged(&self) {
+        self.connection.nudged().await;
     }
 
     async fn status(&self, table: Option<&TableName>) -> Result<Vec<Status>> {
@@ -475,10 +558,13 @@ impl control::Control<Postgres> for Control {
             .all(
                 &format!(
                     "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms,\n\
-                     exists (select from pg_stat_activity where application_name like 'shadowswap/% #' || id and datname = current_database())\n\
-                     from {}.migration where ($1::text is null or table_schema = $1) and ($2::text is null or table_name = $2)\norder by id desc limit 100",
+                     exists (select from pg_stat_activity where application_name like 'shadowswap/% #' || id and datname = current_database()), {}, {}, {}\n\
+                     from {}.migration m where ($1::text is null or table_schema = $1) and ($2::text is null or table_name = $2)\norder by id desc limit 100",
                     AT.replace("at at", "started_at at"),
                     AT.replace("at at", "updated_at at"),
+                    self.turn_text(),
+                    self.guard_left_text(),
+                    AT.replace("at at", "ended_at at"),
                     self.schema
                 ),
                 &[&schema, &name],
@@ -489,16 +575,19 @@ impl control::Control<Postgres> for Control {
         for r in &rows {
             let is_held: bool = r.get(13);
             let progress: Option<String> = r.get(10);
-            let id = r.get(0);
+            let (id, phase) = (r.get(0), phase(r.get(3))?);
             found.push(Status {
                 id,
                 table: TableName::new(r.get::<_, String>(1), r.get::<_, String>(2)),
-                phase: phase(r.get(3))?,
+                phase,
+                turn: r.get(14),
+                guard_left_s: r.get::<_, Option<f64>>(15).filter(|_| !phase.is_over()),
                 plan_id: r.get(4),
                 alters: plan(r.get(5))?.request.alters,
                 paused: r.get(6),
                 started_at: r.get(7),
                 updated_at: r.get(8),
+                ended_at: r.get(16),
                 runner: r.get::<_, Option<String>>(9).filter(|_| is_held),
                 progress: progress.and_then(|p| serde_json::from_str(&p).ok()),
                 error: r.get(11),

@@ -64,7 +64,7 @@ pub async fn lock(
     let source = table(&plan.source);
     let client = lock.client();
     // Statements are put together before anybody waits.
-    let swap = crate::swap::swap_statements(client, plan).await?;
+    let swap = crate::swap::swap_statements(client, plan, migration).await?;
     batch(client, "begin isolation level read committed", "beginning the cutover").await?;
     // Rows that refer to this one are written under the lock, so its key must stay free.
     let fence = format!("select 1 from {control}.migration where id = $1 and epoch = $2 for no key update");
@@ -86,7 +86,7 @@ pub async fn lock(
             .await
             .map_err(timed_out)?;
     }
-    batch(client, &note_text(control, migration), "noting the swap in the control tables").await?;
+    batch(client, &note_text(control, plan, migration), "noting the swap in the control tables").await?;
     // Clients need not wait for the disk once more: whatever is acknowledged to them afterwards is flushed after the swap, and so with it.
     batch(client, "set local synchronous_commit = off", "setting up the cutover").await?;
     set_timeout(client, budget.mul_f64(LOCK_SHARE)).await?;
@@ -94,11 +94,14 @@ pub async fn lock(
     let since = Instant::now();
     let text = format!("lock table {source} in share row exclusive mode");
     batch(client, &text, &format!("locking {} against writers", plan.source)).await.map_err(timed_out)?;
-    Ok(Locked { lock, marker, since, source: plan.source.clone(), swap: swap_text(plan, &swap.locked) })
+    let position = plan.request.guard_s.is_some().then(|| position_text(control, migration));
+    let locked: Vec<String> = position.into_iter().chain(swap.locked).collect();
+    Ok(Locked { lock, marker, since, source: plan.source.clone(), swap: swap_text(plan, &locked) })
 }
 
 fn changed(plan: &Plan) -> Error {
-    Error::new(Kind::Unfit, format!("the definition of {} is not the planned one any more", plan.source))
+    let was = if plan.turn > 0 { "the one that it had after the swap" } else { "the planned one" };
+    Error::new(Kind::Unfit, format!("the definition of {} is not {was} any more", plan.source))
         .next("nothing was swapped, and what was made is removed; plan and run again")
 }
 
@@ -112,12 +115,11 @@ async fn still_fits(client: &Client, plan: &Plan, detail: &Detail) -> Result<()>
         None => Ok(()),
         Some(first) => {
             let what = tied.iter().map(|f| f.message.as_str()).collect::<Vec<_>>().join("; ");
-            Err(Error::new(Kind::Unfit, format!("made on {} during the run: {what}", plan.source)).next(
-                format!(
-                    "nothing was swapped, and what was made for the run is removed; {}",
-                    first.next.as_deref().unwrap_or("plan and run again")
-                ),
-            ))
+            let since = if plan.turn > 0 { "since the swap" } else { "during the run" };
+            Err(Error::new(Kind::Unfit, format!("made on {} {since}: {what}", plan.source)).next(format!(
+                "nothing was swapped, and what was made for the run is removed; {}",
+                first.next.as_deref().unwrap_or("plan and run again")
+            )))
         }
     }
 }
@@ -139,11 +141,25 @@ fn guard_text(oid: u32, tied: i64) -> String {
     )
 }
 
-/// Takes effect with the swap's commit, or not at all.
-fn note_text(control: &str, migration: i64) -> String {
+/// Takes effect with the swap's commit, or not at all. A swap forward begins the guard's time anew.
+fn note_text(control: &str, plan: &Plan, migration: i64) -> String {
+    let (phase, guard, what) = if plan.is_turned() {
+        ("ready", "", "swapped back")
+    } else {
+        ("guard", ", guard_until = null", "swapped")
+    };
     format!(
-        "update {control}.migration set phase = 'guard', updated_at = clock_timestamp() where id = {migration};\n\
-         insert into {control}.event (migration, who, what) values ({migration}, 'runner', 'swapped')"
+        "update {control}.migration set phase = '{phase}', turn = {}, updated_at = clock_timestamp(){guard} where id = {migration};\n\
+         insert into {control}.event (migration, who, what) values ({migration}, 'runner', '{what}')",
+        plan.turn + 1
+    )
+}
+
+/// Where the next turn's stream begins. Taken when both tables are locked: what was written to the table that comes up is committed
+/// before it, and whatever a client writes to it afterwards is committed after it.
+fn position_text(control: &str, migration: i64) -> String {
+    format!(
+        "update {control}.migration set swap_position = pg_catalog.pg_current_wal_insert_lsn()::text where id = {migration}"
     )
 }
 
@@ -303,13 +319,17 @@ pub async fn outcome(
     control: &str,
     migration: i64,
 ) -> Result<Outcome> {
-    let text =
-        format!("select phase in ('guard', 'done') from {control}.migration where id = $1 for no key update");
+    let text = format!(
+        "select turn, phase in ('guard', 'done') from {control}.migration where id = $1 for no key update"
+    );
     let row = client
         .query_one(&text, &[&migration])
         .await
         .map_err(|e| server(e, "looking whether the swap took place"))?;
-    let recorded: bool = row.get(0);
+    let (turn, is_after): (i64, bool) = (row.get(0), row.get(1));
+    // What wrote an older version's tables did not count.
+    let is_odd = turn % 2 != 0 || (turn == 0 && is_after);
+    let recorded = is_odd != detail.is_turned();
     let row = client
         .query_one("select coalesce(to_regclass($1)::oid, 0::oid)", &[&table(&plan.source)])
         .await

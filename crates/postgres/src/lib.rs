@@ -13,10 +13,13 @@ mod error;
 mod floor;
 mod inline;
 mod lacks;
+mod leftovers;
+mod load;
 mod pgpass;
 mod plan;
 mod prepare;
 mod replication;
+mod reverse;
 mod rows;
 mod service;
 mod session;
@@ -45,10 +48,18 @@ use crate::{
 };
 use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
+    engine::Leftover,
     plan::{Plan, Request},
 };
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::Mutex;
+use tokio_postgres::SimpleQueryMessage;
 
 impl shadowswap_core::Position for Lsn {}
 
@@ -60,6 +71,11 @@ pub struct Postgres {
     spool: Arc<PathBuf>,
     /// Kept open for readings that are taken every second.
     probe: Arc<Mutex<Option<Connection>>>,
+    /// The same for small commits.
+    commit: Arc<Mutex<Option<Connection>>>,
+    /// The same for each query of the operator's own.
+    queries: Arc<Mutex<HashMap<String, Connection>>>,
+    watch: Arc<load::Watch>,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -84,7 +100,22 @@ impl Postgres {
             control_schema: control_schema.into(),
             spool: Arc::new(std::env::temp_dir()),
             probe: Arc::default(),
+            commit: Arc::default(),
+            queries: Arc::default(),
+            watch: Arc::default(),
         })
+    }
+
+    /// Follows the lag of these replicas instead of those that are attached: `host`, `host:port`, or a URL.
+    ///
+    /// # Errors
+    /// `Usage` if one is no address.
+    pub fn watching(mut self, replicas: &[String]) -> Result<Postgres> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let beside = |address: &String| self.options.beside(address, &environment);
+        let named = replicas.iter().map(beside).collect::<std::result::Result<_, _>>();
+        self.watch = Arc::new(load::Watch::new(named.map_err(|e| Error::usage(e.to_string()))?));
+        Ok(self)
     }
 
     /// Spools large unfinished transactions in this folder instead of the system's one for temporary files.
@@ -121,6 +152,7 @@ impl Engine for Postgres {
             builds_indexes_late: true,
             drains_through_lock: false,
             spelling: Spelling { quote: '"', folds: true, ignores_case: false },
+            log: "WAL",
         }
     }
 
@@ -136,7 +168,9 @@ impl Engine for Postgres {
         let connection = self.connect("plan").await?;
         let path = catalog::user_search_path(connection.client()).await?;
         sql::set_search_path(connection.client(), &path, false).await?;
-        plan::plan(connection.client(), request).await
+        let mut plan = plan::plan(connection.client(), request).await?;
+        plan.findings.extend(self.watch.finding().await);
+        Ok(plan)
     }
 
     async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {
@@ -145,24 +179,36 @@ impl Engine for Postgres {
         prepare::prepare(connection.client_mut(), plan, &detail, migration).await
     }
 
+    async fn reverse(&self, plan: &Plan, migration: i64) -> Result<Plan> {
+        let connection = self.connect_for("reverse", migration).await?;
+        reverse::reverse(connection.client(), plan, migration).await
+    }
+
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Lsn>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("slot", migration).await?;
         let slot = prepare::slot_name(connection.client(), migration).await?;
         prepare::check_slot(connection.client(), &slot).await?;
+        let from = match plan.turn {
+            0 => from.copied(),
+            turn => Some(
+                prepare::turn_begins(connection.client(), &self.control_name(), migration, turn, &slot, from)
+                    .await?,
+            ),
+        };
         let replication =
             self.options.connect_replication(&format!("stream #{migration}")).await.map_err(Error::from)?;
-        let publication = prepare::publication_name(migration);
+        let publication = prepare::publication_name(migration, plan.is_turned());
         let options = prepare::stream_options(&detail, &publication);
-        let start = from.copied().unwrap_or(Lsn(0));
+        let start = from.unwrap_or(Lsn(0));
         let replication = replication.start(&slot, start, &options).await.map_err(Error::from)?;
-        Stream::new(replication, plan, &detail, migration, self.spool.as_ref().clone(), from.copied())
+        Stream::new(replication, plan, &detail, migration, self.spool.as_ref().clone(), from)
     }
 
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for(role, migration).await?;
-        let statements = Arc::new(Statements::new(plan, &detail));
+        let statements = Arc::new(Statements::new(plan, &detail, &self.control_name(), migration));
         let writer = Writer { control: self.control_name(), migration, epoch };
         let plan = Arc::new(plan.clone());
         let session = Session::new(
@@ -221,12 +267,14 @@ impl Engine for Postgres {
     async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("clean up", migration).await?;
+        prepare::drop_kept(connection.client(), &self.control_schema, migration).await?;
         prepare::clean_up(connection.client(), plan, &detail, migration, drop_old).await
     }
 
     async fn abort(&self, plan: &Plan, migration: i64) -> Result<()> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("abort", migration).await?;
+        prepare::drop_kept(connection.client(), &self.control_schema, migration).await?;
         prepare::abort(connection.client(), plan, &detail, migration).await
     }
 
@@ -245,15 +293,72 @@ impl Engine for Postgres {
         Ok(lacks::lacks(&now, &detail.shadow))
     }
 
-    async fn load(&self, _plan: &Plan, migration: i64) -> Result<Load> {
+    async fn load(&self, plan: &Plan, migration: i64, replicas: bool) -> Result<Load> {
         let mut probe = self.probe.lock().await;
         let connection = match probe.take() {
             Some(connection) => connection,
             None => self.connect_for("probe", migration).await?,
         };
-        let load = prepare::load(connection.client(), migration).await?;
+        let load = self.watch.load(connection.client(), plan, migration, replicas).await?;
         // Only a connection that has just answered is kept.
         *probe = Some(connection);
         Ok(load)
+    }
+
+    async fn probe_commit(&self, migration: i64) -> Result<Duration> {
+        let mut kept = self.commit.lock().await;
+        let connection = match kept.take() {
+            Some(connection) => connection,
+            None => self.connect_for("commit", migration).await?,
+        };
+        let text = format!(
+            "insert into {}.probe (migration, at) values ($1, clock_timestamp())\n\
+             on conflict (migration) do update set at = excluded.at",
+            self.control_name()
+        );
+        let client = connection.client();
+        let statement = client.prepare(&text).await.map_err(|e| server(e, "preparing a small commit"))?;
+        let sent = Instant::now();
+        client
+            .execute(&statement, &[&migration])
+            .await
+            .map_err(|e| server(e, "committing something small"))?;
+        let took = sent.elapsed();
+        *kept = Some(connection);
+        Ok(took)
+    }
+
+    async fn ask(&self, query: &str) -> Result<Option<String>> {
+        let kept = self.queries.lock().await.remove(query);
+        let connection = match kept {
+            Some(connection) => connection,
+            None => {
+                let connection = self.connect("query").await?;
+                let careful = "set default_transaction_read_only = on; set statement_timeout = '4s'";
+                let set = connection.client().batch_execute(careful).await;
+                set.map_err(|e| server(e, "setting up a session for a query"))?;
+                let path = catalog::user_search_path(connection.client()).await?;
+                sql::set_search_path(connection.client(), &path, false).await?;
+                connection
+            }
+        };
+        let answer = connection.client().simple_query(query).await;
+        let messages = answer.map_err(|e| server(e, format_args!("running the query {query:?}")))?;
+        let first = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_string)),
+            _ => None,
+        });
+        self.queries.lock().await.insert(query.to_string(), connection);
+        Ok(first.flatten())
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        let connection = self.connect("cleanup").await?;
+        leftovers::find(connection.client(), &self.control_name()).await
+    }
+
+    async fn remove(&self, leftover: &Leftover) -> Result<()> {
+        let connection = self.connect("cleanup").await?;
+        leftovers::remove(connection.client(), &self.control_name(), leftover).await
     }
 }

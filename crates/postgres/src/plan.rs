@@ -1,14 +1,15 @@
 //! Works out what will be done, and changes nothing: everything is tried in a transaction that is rolled back.
 
+pub mod back;
 pub mod detail;
 mod expression;
-mod key;
+pub mod key;
 mod lock;
 pub mod mapping;
 mod steps;
 mod strategy;
 
-pub use detail::{Detail, ShadowKey, SharedUnique};
+pub use detail::{Detail, Later, ShadowKey, SharedUnique};
 
 use crate::{
     alter::Body,
@@ -22,6 +23,7 @@ use crate::{
     sql::{NAME_BYTES_MAX, quote, run},
     swap::old_name,
 };
+use back::Back;
 use key::Key;
 use mapping::{Mapped, Projection};
 use shadowswap_core::{
@@ -48,6 +50,7 @@ pub fn bodies(request: &Request) -> Result<Vec<Body>> {
 struct Trial {
     twin: Twin,
     projection: Projection,
+    back: Back,
     binary: bool,
     shadow_binary: bool,
     /// The lock that the change takes in place.
@@ -102,13 +105,51 @@ async fn attempt(
     expression::settle(client, &mut projection.columns, &projection.filled).await?;
     let found = expression::check(client, source, twin.after(), &projection.columns).await?;
     projection.findings.extend(found);
+    let back = back(client, source, twin.after(), &projection, request).await?;
     let is_new = facts.server.version_num >= 140_000;
     let binary = is_new && has_binary_form(client, source.oid).await?;
     let shadow_binary = is_new && has_binary_form(client, twin.after().oid).await?;
-    Ok(Trial { twin, projection, binary, shadow_binary, lock: None })
+    Ok(Trial { twin, projection, back, binary, shadow_binary, lock: None })
 }
 
-async fn has_binary_form(client: &Client, table: u32) -> Result<bool> {
+/// The way back, with what the server says to its expressions.
+async fn back(
+    client: &Client,
+    source: &Table,
+    after: &Table,
+    projection: &Projection,
+    request: &Request,
+) -> Result<Back> {
+    let forward: Vec<_> = projection.columns.iter().map(|m| m.mapping.clone()).collect();
+    let mut back = back::project(source, after, &forward, &request.set_backs);
+    let from = format!("pg_temp.{} as {}", quote(&after.name), quote(&source.name));
+    let asked = back.columns.iter().filter(|m| m.is_operators || (m.mapping.note == "type" && !m.is_plain));
+    let (mut wrong, mut impossible) = (Vec::new(), Vec::new());
+    for column in asked {
+        let found = expression::between(client, &from, &source.quoted(), &column.mapping).await?;
+        let refused = found.into_iter().filter(|f| f.severity == Severity::Refused);
+        if column.is_operators {
+            wrong.extend(refused.map(|f| {
+                Finding::refused(
+                    "going-back",
+                    format!("--set-back: {}", f.message),
+                    f.next.unwrap_or_default(),
+                )
+            }));
+        } else if let Some(refused) = refused.into_iter().next() {
+            impossible.push((
+                refused.message,
+                format!("say --set-back '{}=expression over the new row'", column.column),
+            ));
+        }
+    }
+    back.wrong.extend(wrong);
+    back.impossible.extend(impossible);
+    Ok(back)
+}
+
+/// Whether all values of a table's types come back from their binary form as they were.
+pub async fn has_binary_form(client: &Client, table: u32) -> Result<bool> {
     let row = client.query_one(include_str!("sql/binary.sql"), &[&table]).await;
     Ok(row.map_err(|e| server(e, "looking at the columns' types"))?.get(0))
 }
@@ -121,10 +162,10 @@ async fn assemble(
     mut findings: Vec<Finding>,
     search_path: String,
 ) -> Result<Plan> {
-    let Trial { twin, projection, binary, shadow_binary, lock } = trial;
+    let Trial { twin, projection, mut back, binary, shadow_binary, lock } = trial;
+    let has_guard = request.guard_s.is_some();
     let source = &facts.source;
-    let mut verdict =
-        strategy::judge(&twin, request.strategy, !request.sets.is_empty(), facts.server.counts_scans);
+    let mut verdict = strategy::judge(&twin, request, facts.server.counts_scans);
     verdict.reason.extend(lock.map(|mode| format!(" (lock in place: {mode})")));
     let mut after = settle_names(source, twin.after());
     after.schema.clone_from(&source.schema);
@@ -138,6 +179,8 @@ async fn assemble(
             findings.extend(key_findings(source, &key));
             findings.extend(new_names(client, source, &after).await?);
             findings.extend(not_validated(&after));
+            back::constraints(&mut back, source, &after, key.as_ref().ok());
+            findings.extend(back.findings(has_guard));
         }
     }
     let key = key.ok();
@@ -170,6 +213,7 @@ async fn assemble(
         set_identity,
         shadow_identity_has_key: identity_has(&after, &columns),
         converts: projection.columns.iter().any(|m| m.mapping.note == "type" || m.mapping.note == "computed"),
+        later: None,
         shadow: after,
     };
     finished(request, &facts, findings, verdict, link(&facts, columns, projection.columns), &detail)
@@ -207,6 +251,7 @@ fn finished(
         fingerprint: source.fingerprint(),
         detail: serde_json::to_value(detail)
             .map_err(|e| Error::corrupt("a plan cannot be written down").because(e))?,
+        turn: 0,
     };
     plan.steps = steps::steps(&plan, detail);
     Ok(plan.with_id())
@@ -234,6 +279,7 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>, search
         restore_identity_old: None,
         shadow_identity_has_key: false,
         converts: false,
+        later: None,
     };
     let verdict = Verdict {
         strategy: Strategy::Shadow,
@@ -273,7 +319,7 @@ fn shadow_key(source: &Table, index: Option<String>) -> ShadowKey {
 }
 
 /// Unique indexes that both tables have over the same columns, taken over as they are.
-fn shared_unique(source: &Table, after: &Table, mapped: &[Mapped], key: &Key) -> Vec<SharedUnique> {
+pub fn shared_unique(source: &Table, after: &Table, mapped: &[Mapped], key: &Key) -> Vec<SharedUnique> {
     let usable = |t: &Table| {
         let plain = t.indexes.iter().filter(|i| keeps_unique(i) && is_plain(i));
         plain
@@ -375,6 +421,10 @@ fn identity_has(after: &Table, key: &[KeyColumn]) -> bool {
 fn direct_findings(verdict: &Verdict, request: &Request) -> Vec<Finding> {
     if !request.sets.is_empty() {
         return vec![Finding::refused("strategy", "--set needs a shadow", "leave --strategy direct out")];
+    }
+    if request.guard_s.is_some() {
+        let message = "--guard needs a shadow: what is changed in place leaves no old table";
+        return vec![Finding::refused("strategy", message, "leave --strategy direct or --guard out")];
     }
     if verdict.is_heavy {
         return vec![Finding::refused("strategy", verdict.reason.clone(), "leave --strategy direct out")];

@@ -4,14 +4,14 @@
 //! releases lose changes of a table that is added to a publication under open transactions.
 
 use crate::{
-    Snapshot,
+    Lsn, Snapshot,
     connect::Connection,
     error::server,
     plan::Detail,
     shadow::index::IndexStep,
-    sql::{quote, run, table},
+    sql::{qualified, quote, run, table},
 };
-use shadowswap_core::{Error, Kind, Load, Result, plan::Plan};
+use shadowswap_core::{Error, Kind, Result, name::TableName, plan::Plan};
 use std::{
     future::Future,
     sync::{Mutex, PoisonError},
@@ -27,9 +27,9 @@ const LOCK_WAIT: Duration = Duration::from_millis(100);
 /// Tries at such a lock.
 const LOCK_TRIES: u32 = 100;
 
-/// The publication of a migration.
-pub fn publication_name(migration: i64) -> String {
-    format!("shadowswap_{migration}")
+/// The publication of a migration: of the source; and of the shadow, for the way back.
+pub fn publication_name(migration: i64, is_back: bool) -> String {
+    format!("shadowswap_{migration}{}", if is_back { "_back" } else { "" })
 }
 
 /// The slot of a migration. Slots belong to the whole server, so that the database is part of the name.
@@ -70,11 +70,11 @@ pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migratio
     if let Some(statement) = &detail.set_identity {
         with_short_lock(client, statement).await?;
     }
-    let publication = publication_name(migration);
-    if !is_there(client, PUBLICATION_EXISTS, &publication).await? {
-        let (name, source) = (quote(&publication), table(&plan.source));
-        run(client, &format!("create publication {name} for table only {source} with (publish = 'insert, update, delete, truncate')"))
-            .await?;
+    publish(client, &publication_name(migration, false), &plan.source).await?;
+    if plan.request.guard_s.is_some() {
+        // All that the stream is ever asked for is there before it begins.
+        crate::shadow::create_shadow(client, plan, migration).await?;
+        publish(client, &publication_name(migration, true), &plan.shadow).await?;
     }
     let slot = slot_name(client, migration).await?;
     if !is_there(client, SLOT_EXISTS, &slot).await? {
@@ -85,6 +85,15 @@ pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migratio
     }
     all_before_are_visible(client).await?;
     crate::shadow::create_shadow(client, plan, migration).await
+}
+
+async fn publish(client: &Client, publication: &str, name: &TableName) -> Result<()> {
+    if !is_there(client, PUBLICATION_EXISTS, publication).await? {
+        let (publication, name) = (quote(publication), table(name));
+        run(client, &format!("create publication {publication} for table only {name} with (publish = 'insert, update, delete, truncate')"))
+            .await?;
+    }
+    Ok(())
 }
 
 /// Waits until every transaction that was running is over for new readers too.
@@ -168,6 +177,40 @@ pub async fn check_slot(client: &Client, slot: &str) -> Result<()> {
     }
 }
 
+/// Where the stream of a later turn goes on: at the swap that began it, or where it was read to since.
+///
+/// # Errors
+/// `Corrupt` if the slot has left the swap behind it before this turn's stream was ever opened: changes would be missing.
+pub async fn turn_begins(
+    client: &Client,
+    control: &str,
+    migration: i64,
+    turn: i64,
+    slot: &str,
+    applied: Option<&Lsn>,
+) -> Result<Lsn> {
+    let text = format!(
+        "select m.swap_position, c.turn < $2, s.confirmed_flush_lsn > m.swap_position::pg_lsn\n\
+         from {control}.migration m join {control}.checkpoint c on c.migration = m.id, pg_replication_slots s where m.id = $1 and s.slot_name = $3"
+    );
+    let row = client.query_one(&text, &[&migration, &turn, &slot]).await;
+    let row = row.map_err(|e| server(e, "looking where the change stream goes on"))?;
+    let position: Option<String> = row.get(0);
+    let position = position.and_then(|p| p.parse::<Lsn>().ok());
+    let position =
+        position.ok_or_else(|| Error::corrupt("the control tables do not say where the swap was"))?;
+    let (is_first, is_behind): (bool, Option<bool>) = (row.get(1), row.get(2));
+    if is_first && is_behind != Some(false) {
+        return Err(Error::corrupt(format!(
+            "the replication slot {slot} was moved beyond the swap at {position}: changes since then may be missing"
+        )));
+    }
+    let text = format!("update {control}.checkpoint set turn = $2 where migration = $1 and turn < $2");
+    let noted = client.execute(&text, &[&migration, &turn]).await;
+    noted.map_err(|e| server(e, "noting where the change stream goes on"))?;
+    Ok(applied.copied().map_or(position, |applied| position.max(applied)))
+}
+
 /// Builds what the shadow still lacks, and everything that needs no lock.
 pub async fn finish_shadow<F, C>(
     connect: C,
@@ -248,7 +291,10 @@ async fn build(
 
 async fn drop_stream(client: &Client, migration: i64) -> Result<()> {
     // The slot is gone from the disk at once. This commit flushes the swap before that.
-    run(client, &format!("drop publication if exists {}", quote(&publication_name(migration)))).await?;
+    for is_back in [false, true] {
+        let name = quote(&publication_name(migration, is_back));
+        run(client, &format!("drop publication if exists {name}")).await?;
+    }
     let slot = slot_name(client, migration).await?;
     if is_there(client, SLOT_EXISTS, &slot).await? {
         match check_slot(client, &slot).await {
@@ -263,6 +309,18 @@ async fn drop_stream(client: &Client, migration: i64) -> Result<()> {
     Ok(())
 }
 
+/// Removes what values were set aside in.
+pub async fn drop_kept(client: &Client, control: &str, migration: i64) -> Result<()> {
+    let text = "select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace\n\
+                where n.nspname = $1 and c.relkind = 'r' and starts_with(c.relname, $2)";
+    let prefix = crate::statements::kept::prefix(migration);
+    let rows = client.query(text, &[&control, &prefix]).await;
+    for row in rows.map_err(|e| server(e, "looking for values set aside"))? {
+        run(client, &format!("drop table {}", qualified(control, row.get(0)))).await?;
+    }
+    Ok(())
+}
+
 /// Removes the stream and, if asked, the old table.
 pub async fn clean_up(
     client: &Client,
@@ -272,6 +330,15 @@ pub async fn clean_up(
     drop_old: bool,
 ) -> Result<()> {
     drop_stream(client, migration).await?;
+    if plan.turn > 0 && !plan.is_turned() {
+        if let Some(statement) = &detail.restore_identity {
+            with_short_lock(client, statement).await?;
+        }
+        return Ok(());
+    }
+    if let Some(statement) = crate::swap::last_identity(plan, detail) {
+        with_short_lock(client, &statement).await?;
+    }
     if !drop_old {
         if let Some(statement) = &detail.restore_identity_old {
             with_short_lock(client, statement).await?;
@@ -333,22 +400,4 @@ pub async fn direct(
         format!("update {control}.migration set phase = 'done', ended_at = clock_timestamp() where id = $1");
     transaction.execute(&text, &[&migration]).await.map_err(|e| server(e, "noting the change"))?;
     transaction.commit().await.map_err(|e| server(e, "committing the change"))
-}
-
-/// Readings for the throttle.
-pub async fn load(client: &Client, migration: i64) -> Result<Load> {
-    let slot = slot_name(client, migration).await?;
-    let text = "select\n\
-        (select max(extract(epoch from coalesce(r.replay_lag, interval '0')))::float8 from pg_stat_replication r\n\
-         where not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')),\n\
-        (select count(*) from pg_stat_activity where state = 'active' and backend_type = 'client backend'\n\
-         and application_name not like 'shadowswap/%'),\n\
-        (select coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint from pg_replication_slots where slot_name = $1)";
-    let row = client.query_one(text, &[&slot]).await.map_err(|e| server(e, "reading the server's load"))?;
-    let lag: Option<f64> = row.get(0);
-    Ok(Load {
-        replica_lag: lag.map(|s| Duration::from_secs_f64(s.max(0.0))),
-        active_sessions: row.get::<_, i64>(1).max(0) as u64,
-        retained_bytes: row.get::<_, Option<i64>>(2).unwrap_or(0).max(0) as u64,
-    })
 }

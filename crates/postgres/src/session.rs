@@ -5,15 +5,16 @@
 //! costs no round trip. Reads are at READ COMMITTED: each later statement's snapshot includes the floor, and a key that the applier
 //! wrote meanwhile is a plain conflict (at REPEATABLE READ it would be a serialization failure).
 
+mod culprit;
+mod write;
+
 use crate::{
     connect::Connection,
     error::{server, superseded},
     floor::Snapshot,
     inline::{Small, Writes},
-    statements::{FLOOR, Place, Statements, checkpoint_text, fence_text, turn_text},
+    statements::{FLOOR, Statements, checkpoint_text, fence_text, turn_text},
 };
-use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::SinkExt;
 use shadowswap_core::{
     Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried, batch::Batch,
     engine::Session as CoreSession, plan::Plan,
@@ -56,6 +57,8 @@ pub struct Session {
     care: Care,
     /// A deferrable key cannot take part in ON CONFLICT. It comes after the copy, when nobody else inserts.
     is_plain: bool,
+    /// Values are set aside of rows that were deleted and are still to come again.
+    has_aside: bool,
     prepared: HashMap<String, Statement>,
     compares: bool,
 }
@@ -121,6 +124,7 @@ impl Session {
             alone_pause: ALONE_PAUSE,
             care: Care::Plain,
             is_plain: false,
+            has_aside: false,
             prepared: HashMap::new(),
             compares,
         })
@@ -274,6 +278,12 @@ impl Session {
             let stage = self.statements.stage();
             self.batch(&stage).await.tried("making the staging tables")?;
             self.batch("set plan_cache_mode = force_generic_plan").await?;
+            let statements = Arc::clone(&self.statements);
+            if let Some(kept) = &statements.kept {
+                self.batch(&statements.make_aside(kept)).await?;
+                let rows = self.rows(statements.has_aside(kept), &[], "looking for values set aside").await?;
+                self.has_aside = rows.first().is_some_and(|row| row.get(0));
+            }
             self.inline = Writes::prepare(self.client(), &self.statements).await?;
             self.is_staged = true;
         }
@@ -298,7 +308,9 @@ impl Session {
         let changes = batch.changes() as i64;
         let update = self.prepare(checkpoint_text(&control)).await?;
         let params: &Params<'_> = &[&migration, &checkpoint, &changes];
-        let small = Small::of(batch).filter(|_| self.inline.is_some() && care < Care::DeletesFirst);
+        let sets_aside = self.statements.kept.is_some() && (care > Care::Plain || self.has_aside);
+        let small =
+            Small::of(batch).filter(|_| self.inline.is_some() && care < Care::DeletesFirst && !sets_aside);
         if small.is_none() {
             self.write(batch, care).await?;
         }
@@ -321,88 +333,6 @@ impl Session {
         self.turn = Some(turn);
         Ok(batch.changes())
     }
-
-    /// Deletes first, for all keys, and only then writes images: two rows may have swapped a unique value.
-    async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
-        let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        for (key, op) in batch.iter() {
-            match op {
-                Op::Upsert(row) => rows.push(row.as_slice()),
-                Op::Reread => again.push(key.0.as_slice()),
-                Op::Delete => {}
-            }
-            if care >= Care::DeletesFirst || matches!(op, Op::Delete) {
-                gone.push(key.0.as_slice());
-            }
-        }
-        let statements = Arc::clone(&self.statements);
-        if !gone.is_empty() {
-            self.copy_in(statements.copy_gone(), &gone).await?;
-            self.run(statements.delete(Place::Staged), &[], "deleting rows").await?;
-        }
-        let mut images = rows.len() as u64;
-        if !again.is_empty() {
-            self.copy_in(statements.copy_reread(), &again).await?;
-            images += self.run(statements.reread(), &[], "reading rows with unchanged values again").await?;
-        }
-        if !rows.is_empty() {
-            self.copy_in(statements.copy_rows(), &rows).await?;
-        }
-        if rows.is_empty() && again.is_empty() {
-            return Ok(());
-        }
-        if care == Care::DropsStale {
-            // Every image with every row that was read again: nothing to look up by key.
-            self.batch("set local enable_hashjoin = on; set local enable_seqscan = on").await?;
-            for text in statements.drop_stale() {
-                self.run(text, &[], "removing images that are out of date").await?;
-            }
-            self.batch("set local enable_hashjoin = off; set local enable_seqscan = off").await?;
-        }
-        if care > Care::Plain {
-            for text in statements.give_way(Place::Staged) {
-                self.run(text, &[], "removing rows that must give way").await?;
-            }
-        }
-        if self.is_plain {
-            return self.run(statements.insert(), &[], "inserting rows").await.map(drop);
-        }
-        self.upsert_after = self.upsert_after.saturating_sub(1);
-        if self.upsert_after == 0
-            && care < Care::DeletesFirst
-            && let Some(text) = statements.update()
-        {
-            if self.run(text, &[], "updating rows").await? == images {
-                return Ok(());
-            }
-            // Where rows are inserted now, they will be for a while. What was updated is written again, which is harmless.
-            self.upsert_after = UPSERTS;
-        }
-        self.run(statements.upsert(Place::Staged), &[], "writing rows").await.map(drop)
-    }
-
-    async fn copy_in(&mut self, text: String, tuples: &[&[u8]]) -> Result<()> {
-        let what = "sending rows to a staging table";
-        let statement = self.prepare(text).await?;
-        let sink = self.client().copy_in::<_, Bytes>(&statement).await.map_err(|e| server(e, what))?;
-        let mut sink = std::pin::pin!(sink);
-        let mut piece = BytesMut::with_capacity(COPY_PIECE + 1024);
-        if self.statements.binary {
-            piece.put_slice(COPY_HEADER);
-        }
-        for tuple in tuples {
-            piece.put_slice(tuple);
-            if piece.len() >= COPY_PIECE {
-                sink.feed(piece.split().freeze()).await.map_err(|e| server(e, what))?;
-            }
-        }
-        if self.statements.binary {
-            piece.put_slice(COPY_TRAILER);
-        }
-        sink.feed(piece.freeze()).await.map_err(|e| server(e, what))?;
-        sink.as_mut().finish().await.map_err(|e| server(e, what))?;
-        Ok(())
-    }
 }
 
 impl Apply<crate::Postgres> for Session {
@@ -417,6 +347,8 @@ impl Apply<crate::Postgres> for Session {
         let mut care = self.care;
         loop {
             let result = self.apply_inner(batch, checkpoint.as_deref(), care).await;
+            // What was given back is set aside again, or was never set aside.
+            self.has_aside |= result.is_err() && self.statements.kept.is_some();
             match self.rolled_back(result).await {
                 // Where it happened once it will happen again.
                 Err(e) if care == Care::Plain && has_code(&e, &SqlState::UNIQUE_VIOLATION) => {
@@ -440,7 +372,14 @@ impl Apply<crate::Postgres> for Session {
                 Err(e) if !self.is_plain && has_code(&e, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
                     (self.care, self.is_plain, care) = (Care::DeletesFirst, true, Care::DeletesFirst);
                 }
-                result => return self.explained(result).await,
+                Err(e) => {
+                    let explained = self.explained::<u64>(Err(e)).await;
+                    return match explained {
+                        Err(e) => Err(self.naming(e, batch, care).await),
+                        done => done,
+                    };
+                }
+                Ok(rows) => return Ok(rows),
             }
         }
     }

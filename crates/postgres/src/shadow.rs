@@ -23,7 +23,7 @@ use tokio_postgres::Client;
 use twin::Place;
 
 /// The comment that makes a table ours.
-fn marker(source_oid: u32, migration: i64) -> String {
+pub fn marker(source_oid: u32, migration: i64) -> String {
     format!("shadowswap shadow of {source_oid} migration {migration}")
 }
 
@@ -152,6 +152,10 @@ fn trim_statements(plan: &Plan, detail: &Detail, after: &Table, build: &str) -> 
         "alter table {shadow} set (autovacuum_enabled = false, toast.autovacuum_enabled = false)"
     ));
     all.push(format!("alter table {shadow} owner to {}", quote(&detail.source.owner)));
+    if plan.request.guard_s.is_some() {
+        // In a publication from its first row on: without the key in its changes, it could not be written.
+        all.push(format!("alter table {shadow} replica identity using index {key}"));
+    }
     all
 }
 

@@ -1,10 +1,13 @@
 //! The texts of the statements that copy, apply and compare, worked out once from the plan.
 
+pub mod kept;
+
 use crate::{
     plan::{Detail, SharedUnique},
-    sql::{quote, table},
+    sql::{literal, quote, table},
 };
-use shadowswap_core::plan::{Link, Plan};
+use kept::Kept;
+use shadowswap_core::plan::{Link, Mapping, Plan};
 
 /// The staging tables, of each applying session's own.
 const ROWS: &str = "pg_temp.shadowswap_row";
@@ -36,6 +39,13 @@ pub struct Statements {
     unique: Vec<SharedUnique>,
     /// The source's columns as the stream sends them.
     sent: Vec<String>,
+    /// Columns of the shadow that are given a value when a row comes, and keep what they have when it changes.
+    first_only: Vec<String>,
+    /// The source's columns over the shadow's rows, under the alias that those expressions know: where a row that was not written in this
+    /// turn is equal the other way round, it is as the other turn left it.
+    opposite: Vec<Mapping>,
+    /// Columns whose values stay where rows are deleted and written again.
+    pub kept: Option<Kept>,
 }
 
 fn list<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) -> String {
@@ -43,9 +53,24 @@ fn list<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) ->
 }
 
 impl Statements {
-    /// The texts for this plan.
-    pub fn new(plan: &Plan, detail: &Detail) -> Statements {
+    /// The texts for this plan. `control` is the quoted control schema.
+    pub fn new(plan: &Plan, detail: &Detail, control: &str, migration: i64) -> Statements {
+        let is_forward_again = plan.turn > 0 && !plan.is_turned();
+        let is_first_only = |m: &&Mapping| is_forward_again && m.from.is_none() && m.note == "new";
+        let first_only: Vec<String> =
+            plan.link.columns.iter().filter(is_first_only).map(|m| m.column.clone()).collect();
+        let written: Vec<&str> = plan
+            .link
+            .columns
+            .iter()
+            .filter(|m| m.expression.is_some() && !first_only.contains(&m.column))
+            .map(|m| m.column.as_str())
+            .collect();
+        let later = detail.later.as_ref().filter(|later| !later.is_exact);
         Statements {
+            kept: Kept::of(plan, &written, control, migration),
+            opposite: later.map(|later| later.opposite.clone()).unwrap_or_default(),
+            first_only,
             link: plan.link.clone(),
             binary: detail.binary,
             compares_binary: detail.shadow_binary,
@@ -100,7 +125,7 @@ impl Statements {
     }
 
     fn shadow_range(&self, lower: bool, upper: bool) -> String {
-        let key = list(&self.link.key, |k| format!("s.{}", quote(&k.to)));
+        let key = list(&self.link.key, |k| format!("{}.{}", self.to_alias(), quote(&k.to)));
         let mut parts = vec!["true".to_string()];
         if lower {
             parts.push(format!("({key}) > ({})", self.shadow_bound(1)));
@@ -114,6 +139,19 @@ impl Statements {
     fn filled(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         let columns = self.link.columns.iter();
         columns.filter_map(|c| c.expression.as_deref().map(|e| (c.column.as_str(), e, c.data_type.as_str())))
+    }
+
+    /// What is written over a row that is there.
+    fn written(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.filled().filter(|(c, _, _)| self.first_only.iter().all(|f| f != c))
+    }
+
+    /// Keys in staging, as people read them.
+    pub fn gone_text(&self) -> String {
+        let parts = list(&self.link.key, |k| {
+            format!("{} || g.{}::text", literal(&format!("{}=", k.from)), quote(&k.from))
+        });
+        format!("select concat_ws(', ', {parts}) from {GONE} as g")
     }
 
     fn to_key(&self) -> String {
@@ -151,8 +189,9 @@ impl Statements {
     pub fn is_blank(&self, lower: bool, upper: bool) -> Option<String> {
         self.keeps_order.then(|| {
             format!(
-                "select not exists (select from {} as s where ($1::text[] is null or true) and ($2::text[] is null or true) and {})",
+                "select not exists (select from {} as {} where ($1::text[] is null or true) and ($2::text[] is null or true) and {})",
                 table(&self.link.to),
+                self.to_alias(),
                 self.shadow_range(lower, upper),
             )
         })
@@ -272,7 +311,7 @@ impl Statements {
     /// Writes the images, over what is there.
     pub fn upsert(&self, place: Place) -> String {
         let is_key = |c: &str| self.link.key.iter().any(|k| k.to == c);
-        let set = list(self.filled().filter(|(c, _, _)| !is_key(c)), |(c, _, _)| {
+        let set = list(self.written().filter(|(c, _, _)| !is_key(c)), |(c, _, _)| {
             format!("{0} = excluded.{0}", quote(c))
         });
         let action = if set.is_empty() { "do nothing".to_string() } else { format!("do update set {set}") };
@@ -289,7 +328,7 @@ impl Statements {
     pub fn update(&self) -> Option<String> {
         let is_key = |c: &str| self.link.key.iter().any(|k| k.to == c);
         let set =
-            list(self.filled().filter(|(c, _, _)| !is_key(c)), |(c, _, _)| format!("{0} = p.{0}", quote(c)));
+            list(self.written().filter(|(c, _, _)| !is_key(c)), |(c, _, _)| format!("{0} = p.{0}", quote(c)));
         let same_row = self
             .link
             .key
@@ -366,11 +405,37 @@ impl Statements {
     /// The source's row as the shadow should have it, as one value that is equal only for equal rows: in the binary form, which takes the
     /// server less time, or as text with NULL, empty and separators kept apart by the record's own syntax.
     fn source_value(&self) -> String {
-        self.value(&list(self.filled(), |(_, e, t)| format!("({e})::{t}")))
+        self.value(&list(self.written(), |(_, e, t)| format!("({e})::{t}")))
     }
 
     fn shadow_value(&self) -> String {
-        self.value(&list(self.filled(), |(c, _, _)| format!("s.{}", quote(c))))
+        self.value(&list(self.written(), |(c, _, _)| format!("{}.{}", self.to_alias(), quote(c))))
+    }
+
+    /// What the shadow is called where it is compared: expressions of the other direction know its rows under the source's name.
+    fn to_alias(&self) -> String {
+        if self.opposite.is_empty() { "s".to_string() } else { self.alias() }
+    }
+
+    /// The columns that the other direction writes, of a row of the source and of one of the shadow.
+    fn opposite_values(&self) -> (String, String) {
+        let filled = || self.opposite.iter().filter_map(|m| m.expression.as_deref().map(|e| (m, e)));
+        let own = list(filled(), |(m, _)| format!("{}.{}", self.alias(), quote(&m.column)));
+        let other = list(filled(), |(m, e)| format!("({e})::{}", m.data_type));
+        (format!("(row({own}))::text"), format!("(row({other}))::text"))
+    }
+
+    /// Further columns of both sides, and when rows differ though these are equal.
+    fn beside(&self) -> (String, String, &'static str) {
+        if self.opposite.is_empty() {
+            return (String::new(), String::new(), "a.v is distinct from b.v");
+        }
+        let (own, other) = self.opposite_values();
+        (
+            format!(", {own} as o"),
+            format!(", {other} as o"),
+            "a.v is distinct from b.v and (a.v is null or b.v is null or a.o is distinct from b.o)",
+        )
     }
 
     fn value(&self, row: &str) -> String {
@@ -390,13 +455,14 @@ impl Statements {
     pub fn compare(&self, lower: bool, upper: bool) -> String {
         let sum = format!("count(*) as n, coalesce(sum({}), 0) as h", self.hash());
         format!(
-            "select a.n, b.n, a.h = b.h\nfrom (select {sum} from (select {} as v from {} as {} where {}) x) a,\n(select {sum} from (select {} as v from {} as s where {}) y) b",
+            "select a.n, b.n, a.h = b.h\nfrom (select {sum} from (select {} as v from {} as {} where {}) x) a,\n(select {sum} from (select {} as v from {} as {} where {}) y) b",
             self.source_value(),
             table(&self.link.from),
             self.alias(),
             self.range(lower, upper),
             self.shadow_value(),
             table(&self.link.to),
+            self.to_alias(),
             self.shadow_range(lower, upper),
         )
     }
@@ -412,8 +478,9 @@ impl Statements {
     fn source_side(&self, condition: &str) -> String {
         let keys = list(self.source_key().iter().zip(self.key_names()), |(k, n)| format!("{k} as {n}"));
         format!(
-            "select {keys}, {} as v from {} as {} where {condition}",
+            "select {keys}, {} as v{} from {} as {} where {condition}",
             self.source_value(),
+            self.beside().0,
             table(&self.link.from),
             self.alias()
         )
@@ -421,12 +488,14 @@ impl Statements {
 
     fn shadow_side(&self, condition: &str) -> String {
         let keys = list(self.link.key.iter().zip(self.key_names()), |(k, n)| {
-            format!("(s.{})::{} as {n}", quote(&k.to), k.from_type)
+            format!("({}.{})::{} as {n}", self.to_alias(), quote(&k.to), k.from_type)
         });
         format!(
-            "select {keys}, {} as v from {} as s where {condition}",
+            "select {keys}, {} as v{} from {} as {} where {condition}",
             self.shadow_value(),
-            table(&self.link.to)
+            self.beside().1,
+            table(&self.link.to),
+            self.to_alias(),
         )
     }
 
@@ -436,12 +505,13 @@ impl Statements {
         let both = list(&names, |n| format!("coalesce(a.{n}, b.{n}) as {n}"));
         let on = names.iter().map(|n| format!("a.{n} = b.{n}")).collect::<Vec<_>>().join(" and ");
         format!(
-            "select array[{}], w, {}\nfrom (select {both}, {} as w\nfrom ({}) a\nfull join ({}) b on {on}\nwhere a.v is distinct from b.v) d\nlimit $3::bigint",
+            "select array[{}], w, {}\nfrom (select {both}, {} as w\nfrom ({}) a\nfull join ({}) b on {on}\nwhere {}) d\nlimit $3::bigint",
             list(&names, |n| format!("{n}::text")),
             list(&names, |n| if self.binary { n.clone() } else { format!("{n}::text") }),
             Self::what(),
             self.source_side(&self.range(lower, upper)),
             self.shadow_side(&self.shadow_range(lower, upper)),
+            self.beside().2,
         )
     }
 
@@ -459,19 +529,23 @@ impl Statements {
             .key
             .iter()
             .zip(&names)
-            .map(|(k, n)| format!("s.{} = (w.{n})::{}", quote(&k.to), k.to_type));
+            .map(|(k, n)| format!("{}.{} = (w.{n})::{}", self.to_alias(), quote(&k.to), k.to_type));
         let b_on = b_on.collect::<Vec<_>>().join(" and ");
         format!(
             "select w.n, {}\nfrom (select w.n, {keys} from (select t.n, t.b::jsonb as b from unnest($1::text[]) with ordinality as t(b, n)) w) w\n\
-             left join lateral (select {} as v from {} as {} where {a_on}) a on true\n\
-             left join lateral (select {} as v from {} as s where {b_on}) b on true\n\
-             where a.v is distinct from b.v",
+             left join lateral (select {} as v{} from {} as {} where {a_on}) a on true\n\
+             left join lateral (select {} as v{} from {} as {} where {b_on}) b on true\n\
+             where {}",
             Self::what(),
             self.source_value(),
+            self.beside().0,
             table(&self.link.from),
             self.alias(),
             self.shadow_value(),
+            self.beside().1,
             table(&self.link.to),
+            self.to_alias(),
+            self.beside().2,
         )
     }
 }

@@ -4,8 +4,12 @@
 //! namespace for each schema, so the source's step aside under derived names first. CHECK and NOT NULL constraints have names of their
 //! table's own and need nothing.
 
+mod back;
+
+pub use back::old_name_of;
+
 use crate::{
-    catalog::{Sequence, Table},
+    catalog::{self, Sequence, Table},
     error::server,
     plan::Detail,
     shadow::{
@@ -75,12 +79,38 @@ pub struct Swap {
 ///
 /// # Errors
 /// `Refused` if the source is gone.
-pub async fn swap_statements(client: &Client, plan: &Plan) -> Result<Swap> {
+pub async fn swap_statements(client: &Client, plan: &Plan, migration: i64) -> Result<Swap> {
     let detail = Detail::of(plan)?;
     let mut names = OldNames::read(client, &detail.source).await?;
-    let mut swap = rename_statements(plan, &detail, &mut names);
+    let mut swap = match &detail.later {
+        None => rename_statements(plan, &detail, &mut names),
+        Some(later) => {
+            let (from, to) =
+                (catalog::table(client, detail.source_oid).await?, comes_up(client, plan).await?);
+            let mut swap = match &later.planned {
+                Some(planned) => back::back_statements(plan, planned, (&to, &from), migration)?,
+                None => back::forward_statements(plan, &detail, &mut names),
+            };
+            swap.before.extend(back::privileges_now(client, plan, &from, &to).await?);
+            swap.locked.extend(back::carry_sequences(plan, &from, &to));
+            if from.owner != to.owner {
+                swap.locked.push(format!(
+                    "alter table {} owner to {}",
+                    table(&plan.source),
+                    quote(&from.owner)
+                ));
+            }
+            swap
+        }
+    };
     swap.locked.extend(owner_privileges(client, plan, &detail).await?);
     Ok(swap)
+}
+
+/// The table that gets the name, as it is now.
+async fn comes_up(client: &Client, plan: &Plan) -> Result<Table> {
+    let oid = catalog::resolve(client, &table(&plan.shadow), "").await?;
+    catalog::table(client, oid).await
 }
 
 /// The part that follows from the plan alone.
@@ -211,7 +241,34 @@ pub async fn before_swap_statements(client: &Client, plan: &Plan) -> Result<Vec<
         all.extend(former.map(|f| format!("alter statistics {now} owner to {}", quote(&f.owner))));
         all.extend(twin::statistics_extras(s, &statistics_schema(source, s), &name_now(&s.name)));
     }
+    if waits_for_identity(plan, &detail) {
+        all.retain(|s| !is_about_identity(s));
+    }
     Ok(all)
+}
+
+/// The new table's own replica identity does not carry the key, so it comes when nothing is kept in step any more.
+fn waits_for_identity(plan: &Plan, detail: &Detail) -> bool {
+    plan.request.guard_s.is_some() && !detail.shadow_identity_has_key
+}
+
+fn is_about_identity(statement: &str) -> bool {
+    statement.starts_with("alter table ") && statement.contains(" replica identity ")
+}
+
+/// What gives the new table its own replica identity in the end, where that could not be done before.
+pub fn last_identity(plan: &Plan, detail: &Detail) -> Option<String> {
+    if !waits_for_identity(plan, detail) {
+        return None;
+    }
+    let (name, after) = (table(&plan.source), &detail.shadow);
+    let identity = match after.identity.as_str() {
+        "f" => "full".to_string(),
+        "n" => "nothing".to_string(),
+        "i" => format!("using index {}", quote(&after.indexes.iter().find(|i| i.replica_identity)?.name)),
+        _ => "default".to_string(),
+    };
+    Some(format!("alter table only {name} replica identity {identity}"))
 }
 
 /// Grants of the source: grantee, privileges, with grant option, column if it is a column's.

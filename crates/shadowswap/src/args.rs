@@ -69,25 +69,34 @@ pub enum Command {
     #[command(after_help = "Exits with 3 if a check refuses the change.")]
     Plan(Box<PlanArgs>),
     /// Carry a change through; run it again to go on where it stopped
-    #[command(after_long_help = RUN_HELP)]
+    #[command(after_long_help = run_help())]
     Run(Box<RunArgs>),
     /// Show migrations: phase, progress, lag, what holds them, what happened
     Status(StatusArgs),
+    /// Show past migrations with their figures
+    History(HistoryArgs),
+    /// Wait until a migration is in a phase, or beyond it
+    #[command(after_help = "Exits with 0 once it is, with 1 if it is not in time, with 6 if it was aborted.")]
+    Wait(WaitArgs),
+    /// Find what dead runs left behind, and remove it, asking before each
+    Cleanup(CleanupArgs),
     /// Stop copying; changes are still applied
     Pause(Target),
     /// Copy again after a pause
     Resume(Target),
-    /// Change a running migration's limits (not available in this version)
-    Throttle(LaterArgs),
+    /// Change a migration's settings while it runs: chunk-time=50ms, replica-lag=5s, cutover=manual
+    #[command(after_long_help = throttle_help())]
+    Throttle(ThrottleArgs),
     /// Swap as soon as the tables are in step, whatever the window says
     Cutover(Target),
     /// Give up: remove everything that was made, leave the table as it was
     Abort(AbortArgs),
-    /// Swap back with every write since (not available in this version)
-    Rollback(LaterArgs),
-    /// End the guard and drop the old table (not available in this version)
-    Finish(LaterArgs),
-    /// Compare every row again while in `ready`; afterwards, check that the change is there
+    /// During the guard: compare every row, then swap back with every write since
+    #[command(after_help = ROLLBACK_HELP)]
+    Rollback(RollbackArgs),
+    /// End the guard: remove the change stream and, if said, the old table
+    Finish(FinishArgs),
+    /// Compare every row again while in `ready` or in the guard; afterwards, check that the change is there
     Verify(Target),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  shadowswap completions bash > /etc/bash_completion.d/shadowswap")]
@@ -99,6 +108,10 @@ pub enum Command {
     #[command(after_help = "Example:\n  shadowswap man > /usr/share/man/man1/shadowswap.1")]
     Man,
 }
+
+const ROLLBACK_HELP: &str = "\
+Needs a run with --guard. Where a runner guards the migration, it is told to; else this command does it, and then keeps the new table \
+in step until the guard's time is up. `shadowswap cutover` swaps forward again, `shadowswap finish` leaves it at that.";
 
 const RUN_HELP: &str = "\
 On a terminal, the plan is shown and approved by a question. Elsewhere --yes or --plan-id is needed.
@@ -156,7 +169,7 @@ pub struct Choices {
     #[arg(long, value_name = "COLUMN=EXPRESSION", help_heading = "What to change")]
     #[serde(deserialize_with = "crate::file::assignments")]
     pub set: Vec<String>,
-    /// The same for the way back (not available in this version)
+    /// The same for the way back (--guard): a column of the old table over the new row. May be repeated
     #[arg(long, value_name = "COLUMN=EXPRESSION", help_heading = "What to change")]
     #[serde(deserialize_with = "crate::file::assignments")]
     pub set_back: Vec<String>,
@@ -170,9 +183,12 @@ pub struct Choices {
     /// Drop the old table at the end instead of keeping it as _<table>_old
     #[arg(long, help_heading = "What to change")]
     pub drop_old: bool,
-    /// Keep the old table in step after the swap (not available in this version)
+    /// Keep the old table in step for so long after the swap: until then, `shadowswap rollback` loses nothing
     #[arg(long, value_name = "TIME", help_heading = "What to change")]
     pub guard: Option<String>,
+    /// The guard ends when the server keeps more of its change stream for it than this [default: 16GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources")]
+    pub guard_retention: Option<String>,
 
     /// auto: when in step; manual: on `shadowswap cutover`; or windows like 'Sun 03:00-05:00 UTC' [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = "When to swap")]
@@ -192,14 +208,18 @@ pub struct Choices {
     #[arg(long, value_name = "WINDOW", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::one_or_many")]
     pub copy_window: Vec<String>,
+    /// Neither copy nor swap on these days: 2026-12-20..2027-01-02. May be repeated
+    #[arg(long, value_name = "DAYS", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub blackout: Vec<String>,
     /// Copying waits while the shadow is further behind than this [default: 10s]
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub max_lag: Option<String>,
     /// Copying waits while a replica is further behind than this
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub max_replica_lag: Option<String>,
-    /// A replica to ask for its lag, with the same user and password; may be repeated. Without it, those that tell the primary
-    /// their address (report_host) are asked (MySQL, MariaDB)
+    /// A replica whose lag counts, reached with the same user and password; may be repeated. Without it, those that are attached
+    /// count: PostgreSQL knows where they are; of MySQL and MariaDB, those that tell the primary their address (report_host) are asked
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::one_or_many")]
     pub replica: Vec<String>,
@@ -208,6 +228,40 @@ pub struct Choices {
     #[arg(long, value_name = "N|N%", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::text_or_number")]
     pub max_load: Option<String>,
+    /// Copying waits while a signal is over its limit, and goes on once it is at or below RECOVERY (seven tenths of the limit
+    /// unless said): replica-lag=5s, commit=20ms, retained=8GiB..4GiB, slot-budget=70%. May be repeated; see below for the signals
+    #[arg(long, value_name = "NAME=LIMIT[..RECOVERY]", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub throttle: Vec<String>,
+    /// The run stops, and can be resumed, when a signal is over this limit. May be repeated
+    #[arg(long, value_name = "NAME=LIMIT", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub critical: Vec<String>,
+    /// A signal of your own: a query, a URL or a command that gives a number. Copying waits while it is above 0, or above its
+    /// --throttle. May be repeated
+    #[arg(long, value_name = "NAME=SQL|URL|COMMAND", help_heading = "How gently")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub signal: Vec<String>,
+    /// What to watch during the guard: a query, a URL or a command that gives a number. May be repeated
+    #[arg(long, value_name = "NAME=SQL|URL|COMMAND", help_heading = "When to swap")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub watch: Vec<String>,
+    /// The limit of what is watched; 0 unless said. It may be that of any signal. May be repeated
+    #[arg(long, value_name = "NAME=LIMIT[..RECOVERY]", help_heading = "When to swap")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub limit: Vec<String>,
+    /// How long a limit must be broken before it counts [default: 1m]
+    #[arg(long, value_name = "TIME", help_heading = "When to swap")]
+    pub watch_for: Option<String>,
+    /// What a limit that is broken during the guard does: auto swaps back, warn only says so [default: warn]
+    #[arg(long, value_name = "HOW", help_heading = "When to swap", value_parser = ["auto", "warn"], hide_possible_values = true)]
+    pub rollback: Option<String>,
+    /// Copying waits while this file is there
+    #[arg(long, value_name = "FILE", help_heading = "How gently", value_hint = ValueHint::FilePath)]
+    pub flag_file: Option<PathBuf>,
+    /// The run stops, and can be resumed, when writes have come in faster than they can be applied for this long [default: 10m]
+    #[arg(long, value_name = "TIME", help_heading = "How gently")]
+    pub overload_after: Option<String>,
     /// How long one chunk should take [default: 200ms]
     #[arg(long, value_name = "TIME", help_heading = "How gently")]
     pub chunk_time: Option<String>,
@@ -228,6 +282,12 @@ pub struct Choices {
     /// Schema of the control tables [default: shadowswap]
     #[arg(long, value_name = "SCHEMA", help_heading = "Resources")]
     pub control_schema: Option<String>,
+
+    /// A command or URL that is told of each phase, throttle, attempt to swap, success and failure, in JSON (standard input, or
+    /// POST). It has 10 s; one that fails is noted, and changes nothing. May be repeated
+    #[arg(long, value_name = "COMMAND|URL", help_heading = "Running")]
+    #[serde(deserialize_with = "crate::file::one_or_many")]
+    pub hook: Vec<String>,
 }
 
 #[derive(Args, Debug, Default)]
@@ -239,6 +299,9 @@ pub struct Approval {
     /// Run without a question if the plan is still the one with this id
     #[arg(long, value_name = "ID")]
     pub plan_id: Option<String>,
+    /// Do nothing, and exit with 0, if the table's newest migration made this very change: for timers that run it night by night
+    #[arg(long)]
+    pub once: bool,
     /// The same as `shadowswap plan`
     #[arg(long)]
     pub dry_run: bool,
@@ -275,8 +338,82 @@ pub struct Target {
     pub control_schema: String,
 }
 
+fn throttle_help() -> String {
+    let settings = shadowswap_core::setting::NAMES.join(", ");
+    format!(
+        "Settings have the names of the flags of `run`: {settings}.\n\n{}\n\n\
+         `none` takes a limit away. What is set holds until it is set again, for later runs of the migration too, and goes before their flags.\n\n\
+         Examples:\n  shadowswap throttle --table orders copy-workers=1 chunk-time=50ms\n  shadowswap throttle --table orders 'cutover=Sat 02:00-04:00 Europe/Berlin'",
+        signals_help()
+    )
+}
+
+/// The signals that every run has.
+fn signals_help() -> String {
+    let lines =
+        shadowswap_core::throttle::limit::BUILT_IN.map(|(name, _, about)| format!("  {name:<12} {about}"));
+    format!(
+        "Signals:\n{}\n\nA signal that cannot be read counts as over. Between RECOVERY and LIMIT copying goes slower, with fewer workers and \\\n\
+         shorter chunks, instead of stop and go.",
+        lines.join("\n")
+    )
+    .replace("\\\n", "")
+}
+
+fn run_help() -> String {
+    format!("{RUN_HELP}\n\n{}", signals_help())
+}
+
+/// New settings.
+#[derive(Args)]
+pub struct ThrottleArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// What to set
+    #[arg(value_name = "SETTING=VALUE", required = true)]
+    pub settings: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct HistoryArgs {
+    /// Only this table's migrations
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Schema of the control tables
+    #[arg(long, value_name = "SCHEMA", default_value = crate::config::CONTROL_SCHEMA)]
+    pub control_schema: String,
+}
+
+#[derive(Args)]
+pub struct WaitArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// ready: the shadow is complete and in step; guard: swapped; done: finished
+    #[arg(long, value_name = "PHASE", default_value = "done", value_parser = ["copy", "index", "verify", "ready", "guard", "done"])]
+    pub phase: String,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub timeout: String,
+}
+
+#[derive(Args)]
+pub struct CleanupArgs {
+    /// Schema of the control tables
+    #[arg(long, value_name = "SCHEMA", default_value = crate::config::CONTROL_SCHEMA)]
+    pub control_schema: String,
+    /// Remove without questions. Migrations that are unfinished stay, unless --unfinished says otherwise
+    #[arg(short, long)]
+    pub yes: bool,
+    /// With --yes, also give up migrations that are unfinished and that nobody runs
+    #[arg(long)]
+    pub unfinished: bool,
+}
+
 #[derive(Args)]
 pub struct StatusArgs {
+    /// Show it again each second, until interrupted
+    #[arg(short, long)]
+    pub watch: bool,
     /// Only this table's migrations
     #[arg(long, value_name = "TABLE")]
     pub table: Option<String>,
@@ -290,6 +427,36 @@ pub struct AbortArgs {
     #[command(flatten)]
     pub target: Target,
     /// Abort without a question
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+#[derive(Args, Default)]
+pub struct RollbackArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// Roll back without a question
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Swap back without comparing every row first, where this command does it itself
+    #[arg(long)]
+    pub no_verify: bool,
+    /// How long clients may wait in one attempt, where this command does it itself [default: 50ms]
+    #[arg(long, value_name = "TIME")]
+    pub stall_budget: Option<String>,
+    /// How to show progress
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+}
+
+#[derive(Args, Default)]
+pub struct FinishArgs {
+    #[command(flatten)]
+    pub target: Target,
+    /// Drop the old table, too; also later, when the guard is over
+    #[arg(long)]
+    pub drop_old: bool,
+    /// Finish without a question
     #[arg(short, long)]
     pub yes: bool,
 }

@@ -1,16 +1,24 @@
 //! The subcommands, one file each. They ask the core and the engine, and decide nothing about a migration themselves.
 
 mod abort;
+mod cleanup;
 mod find;
+mod finish;
+mod history;
 mod papers;
 mod plan;
+mod rollback;
 mod run;
 mod status;
 mod steer;
+mod throttle;
 mod verify;
+mod wait;
 
 #[cfg(test)]
 pub mod fake;
+
+pub use history::Past;
 
 use crate::{
     args::{Choices, Cli, Command, SourceArgs, Target},
@@ -33,9 +41,6 @@ pub type Ended = Result<u8, Failure>;
 /// Whatever the command says; `Usage` for what makes no sense.
 pub async fn dispatch(cli: Cli, output: Output) -> Ended {
     match cli.command {
-        Command::Throttle(_) => return Err(config::later("`throttle`").into()),
-        Command::Rollback(_) => return Err(config::later("`rollback`").into()),
-        Command::Finish(_) => return Err(config::later("`finish`").into()),
         Command::Completions { shell } => {
             papers::completions(shell);
             return Ok(DONE);
@@ -61,11 +66,14 @@ pub async fn dispatch(cli: Cli, output: Output) -> Ended {
     if let Some(url) = mysql {
         let open = |schema: &str, intent: Option<&Intent>| {
             let engine = MySql::open_with(url, file, schema)?;
-            Ok(match intent.filter(|intent| intent.config.max_replica_lag.is_some()) {
+            Ok(match intent.filter(|intent| intent.config.wants("replica-lag")) {
                 Some(intent) => engine.watching(&intent.replicas)?,
                 None => engine,
             })
         };
+        if let Command::Run(args) = &cli.command {
+            has_signals(&args.choices, &["vacuum", "wraparound", "archive"], "MySQL or MariaDB")?;
+        }
         return work(open, cli.command, output).await;
     }
     if file.is_some() {
@@ -77,12 +85,23 @@ pub async fn dispatch(cli: Cli, output: Output) -> Ended {
         if intent.indexes == Some(Indexes::Early) {
             return Err(only_mysql("--indexes early").into());
         }
-        if !intent.replicas.is_empty() {
-            return Err(only_mysql("--replica").into());
-        }
-        Ok(engine.with_spool(intent.config.log_directory.clone()))
+        Ok(engine.watching(&intent.replicas)?.with_spool(intent.config.log_directory.clone()))
     };
+    if let Command::Run(args) = &cli.command {
+        has_signals(&args.choices, &["undo"], "PostgreSQL")?;
+    }
     work(open, cli.command, output).await
+}
+
+/// Refuses limits of signals that this product does not have.
+fn has_signals(choices: &Choices, lacking: &[&str], product: &str) -> Result<(), Failure> {
+    let names = choices.throttle.iter().chain(&choices.critical).filter_map(|l| l.split('=').next());
+    match names.map(str::trim).find(|name| lacking.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::usage(format!("there is no signal {name} on {product}"))
+            .next("leave it out; `shadowswap run --help` says which signals there are")
+            .into()),
+    }
 }
 
 fn only_mysql(what: &str) -> Error {
@@ -112,8 +131,17 @@ async fn work<E: Engine>(
             Box::pin(run::execute(&engine, &intent, &args.approval, output)).await
         }
         Command::Status(args) => {
-            status::execute(&open(&args.control_schema, None)?, args.table.as_deref(), output).await
+            let engine = open(&args.control_schema, None)?;
+            Box::pin(status::execute(&engine, args.table.as_deref(), args.watch, output)).await
         }
+        Command::History(args) => {
+            history::execute(&open(&args.control_schema, None)?, args.table.as_deref(), output).await
+        }
+        Command::Wait(args) => wait::execute(&steer(&args.target)?, &args, output).await,
+        Command::Cleanup(args) => {
+            Box::pin(cleanup::execute(&open(&args.control_schema, None)?, &args, output)).await
+        }
+        Command::Throttle(args) => throttle::execute(&steer(&args.target)?, &args, output).await,
         Command::Pause(target) => {
             steer::execute(&steer(&target)?, &target, control::Command::Pause, output).await
         }
@@ -123,13 +151,13 @@ async fn work<E: Engine>(
         Command::Cutover(target) => {
             steer::execute(&steer(&target)?, &target, control::Command::Cutover, output).await
         }
+        Command::Rollback(args) => Box::pin(rollback::execute(&steer(&args.target)?, &args, output)).await,
+        Command::Finish(args) => Box::pin(finish::execute(&steer(&args.target)?, &args, output)).await,
         Command::Abort(args) => abort::execute(&steer(&args.target)?, &args, output).await,
         Command::Verify(target) => verify::execute(&steer(&target)?, &target, output).await,
-        Command::Throttle(_)
-        | Command::Rollback(_)
-        | Command::Finish(_)
-        | Command::Completions { .. }
-        | Command::Man => unreachable!("these need no database"),
+        Command::Completions { .. } | Command::Man => {
+            unreachable!("these need no database")
+        }
     }
 }
 

@@ -6,22 +6,21 @@ use crate::{
     url::{self, Url},
 };
 use shadowswap_core::{
-    Config, CutoverWhen, Error, MaxLoad, Result,
+    Config, CutoverWhen, Error, Result,
     plan::{Indexes, Request, Strategy},
-    window::Windows,
+    setting::{
+        CHUNK_TIME_MAX, CHUNK_TIME_MIN, STALL_BUDGET_MAX, WEEK, WORKERS_MAX, between, cutover, max_load,
+        number, windows as windows_given,
+    },
+    throttle::{limit::Limit, signal::Custom},
+    window::{Blackouts, Windows},
 };
 use std::{path::PathBuf, time::Duration};
 
 /// The schema of the control tables where nothing else is said.
 pub const CONTROL_SCHEMA: &str = "shadowswap";
-/// Each copying session is a connection of the server; beyond this they only get in each other's way.
-const WORKERS_MAX: usize = 64;
-/// Less would let a chunk's overhead outweigh its rows.
-const CHUNK_TIME_MIN: Duration = Duration::from_millis(5);
-/// A chunk is a transaction, and the server cannot clean up behind it while it runs.
-const CHUNK_TIME_MAX: Duration = Duration::from_secs(60);
-/// Clients that wait longer than this have noticed.
-const STALL_BUDGET_MAX: Duration = Duration::from_secs(60);
+/// A guard is counted in seconds.
+const GUARD_MIN: Duration = Duration::from_secs(1);
 /// The memory has to hold the change log's buffers.
 const LOG_MEMORY_MIN: u64 = 1 << 20;
 
@@ -52,6 +51,8 @@ pub struct Intent {
     pub alters: Vec<String>,
     /// Columns and their expressions.
     pub sets: Vec<(String, String)>,
+    /// The same for the way back.
+    pub set_backs: Vec<(String, String)>,
     /// `None`: not said.
     pub strategy: Option<Strategy>,
     /// `None`: not said.
@@ -71,6 +72,8 @@ impl Intent {
             table: self.table.clone(),
             alters: self.alters.clone(),
             sets: self.sets.clone(),
+            set_backs: self.set_backs.clone(),
+            guard_s: self.config.guard.map(|guard| guard.as_secs_f64().ceil() as u64),
             strategy: self.strategy.unwrap_or(Strategy::Auto),
             indexes: self.indexes.unwrap_or_default(),
             control_schema: self.control_schema.clone(),
@@ -92,6 +95,7 @@ impl Intent {
         self.is_empty()
             || self.alters == stored.alters
                 && sorted(&self.sets) == sorted(&stored.sets)
+                && (self.set_backs.is_empty() || sorted(&self.set_backs) == sorted(&stored.set_backs))
                 && self.strategy.is_none_or(|s| s == stored.strategy)
                 && self.indexes.is_none_or(|i| i == stored.indexes)
     }
@@ -122,12 +126,12 @@ pub fn url(flag: Option<&str>, variable: Option<&str>) -> Result<(Option<Url>, O
 /// # Errors
 /// `Usage`, naming the flag or the file's key.
 pub fn intent(flags: Choices, file: Choices) -> Result<Intent> {
-    refuse_later(&flags, &file)?;
     let table = flags.table.clone().or_else(|| file.table.clone()).filter(|t| !t.trim().is_empty());
     let table = table
         .ok_or_else(|| Error::usage("no table is named").next("say --table orders, or -f migration.toml"))?;
     let alters = if flags.alter.is_empty() { &file.alter } else { &flags.alter };
     let sets = if flags.set.is_empty() { &file.set } else { &flags.set };
+    let backs = if flags.set_back.is_empty() { &file.set_back } else { &flags.set_back };
     let control_schema = flags.control_schema.clone().or_else(|| file.control_schema.clone());
     let strategy = flags.strategy.as_deref().or(file.strategy.as_deref());
     let indexes = flags.indexes.as_deref().or(file.indexes.as_deref());
@@ -135,7 +139,8 @@ pub fn intent(flags: Choices, file: Choices) -> Result<Intent> {
     let mut intent = Intent {
         table: table.trim().to_string(),
         alters: alters.iter().map(|a| alter(a)).collect::<Result<_>>()?,
-        sets: sets.iter().map(|s| assignment(s)).collect::<Result<_>>()?,
+        sets: sets.iter().map(|s| assignment("--set", s)).collect::<Result<_>>()?,
+        set_backs: backs.iter().map(|s| assignment("--set-back", s)).collect::<Result<_>>()?,
         strategy: strategy.map(self::strategy).transpose()?,
         indexes: indexes.map(self::indexes).transpose()?,
         replicas: replicas.clone(),
@@ -145,22 +150,12 @@ pub fn intent(flags: Choices, file: Choices) -> Result<Intent> {
     };
     let mut picks = Picks { flags, file, settings: Vec::new() };
     intent.config = picks.config()?;
-    if !intent.replicas.is_empty() && intent.config.max_replica_lag.is_none() {
+    if !intent.replicas.is_empty() && !intent.config.wants("replica-lag") {
         return Err(Error::usage("--replica says whose lag counts, and nothing limits it")
             .next("say --max-replica-lag 10s, too"));
     }
     intent.settings = picks.settings;
     Ok(intent)
-}
-
-fn refuse_later(flags: &Choices, file: &Choices) -> Result<()> {
-    let guard = flags.guard.is_some() || file.guard.is_some();
-    let set_back = !flags.set_back.is_empty() || !file.set_back.is_empty();
-    match (guard, set_back) {
-        (true, _) => Err(later("--guard")),
-        (false, true) => Err(later("--set-back")),
-        (false, false) => Ok(()),
-    }
 }
 
 /// What the contract names and this version does not have.
@@ -203,12 +198,12 @@ fn alter(text: &str) -> Result<String> {
     }
 }
 
-fn assignment(text: &str) -> Result<(String, String)> {
+fn assignment(flag: &str, text: &str) -> Result<(String, String)> {
     let (column, expression) = text.split_once('=').unwrap_or((text, ""));
     let (column, expression) = (column.trim(), expression.trim());
     if column.is_empty() || expression.is_empty() {
-        let e = Error::usage(format!("--set: {text:?} is not column=expression"));
-        return Err(e.next("write it like --set \"domain=split_part(email, '@', 2)\""));
+        let e = Error::usage(format!("{flag}: {text:?} is not column=expression"));
+        return Err(e.next(format!("write it like {flag} \"domain=split_part(email, '@', 2)\"")));
     }
     Ok((column.to_string(), expression.to_string()))
 }
@@ -285,7 +280,7 @@ impl Picks {
 
     fn config(&mut self) -> Result<Config> {
         let default = Config::default();
-        let (any, week) = ((Duration::from_millis(1), Duration::MAX), Duration::from_secs(7 * 86_400));
+        let any = (Duration::from_millis(1), Duration::MAX);
         let cutover =
             self.pick("cutover", |c| c.cutover.clone(), Some((CutoverWhen::Auto, "auto".into())), cutover)?;
         let budget = (Duration::from_millis(1), STALL_BUDGET_MAX);
@@ -300,14 +295,46 @@ impl Picks {
         )?;
         let no_verify = self.switch("no-verify", |c| c.no_verify);
         let drop_old = self.switch("drop-old", |c| c.drop_old);
+        let guard = |t: &str| between(duration(t)?, GUARD_MIN, Duration::MAX, duration_text);
+        let guard = self.pick("guard", |c| c.guard.clone(), None, guard)?;
+        let guard_retention =
+            self.size("guard-retention", |c| c.guard_retention.clone(), default.guard_retention)?;
         let windows = |c: &Choices| (!c.copy_window.is_empty()).then(|| c.copy_window.join("; "));
         let windows =
             self.pick("copy-window", windows, Some((Windows::default(), "always".into())), windows_given)?;
+        let blackouts = |c: &Choices| (!c.blackout.is_empty()).then(|| c.blackout.join("; "));
+        let blackouts =
+            self.pick("blackout", blackouts, Some((Blackouts::default(), "none".into())), |t: &str| {
+                t.parse()
+            })?;
         let max_lag = self.time("max-lag", |c| c.max_lag.clone(), default.max_lag, any)?;
-        let replica = |t: &str| between(duration(t)?, any.0, week, duration_text);
+        let replica = |t: &str| between(duration(t)?, any.0, WEEK, duration_text);
         let max_replica_lag = self.pick("max-replica-lag", |c| c.max_replica_lag.clone(), None, replica)?;
         self.replicas();
         let max_load = self.pick("max-load", |c| c.max_load.clone(), None, max_load)?;
+        let limits = self.several("throttle", |c| &c.throttle, Limit::parse)?;
+        let criticals = self.several("critical", |c| &c.critical, Limit::parse)?;
+        let signals = self.several("signal", |c| &c.signal, str::parse::<Custom>)?;
+        let hooks = self.several("hook", |c| &c.hook, |text| Ok(text.to_string()))?;
+        known(&limits, "--throttle", &signals)?;
+        known(&criticals, "--critical", &signals)?;
+        let watches = self.several("watch", |c| &c.watch, str::parse::<Custom>)?;
+        let watch_limits = self.several("limit", |c| &c.limit, Limit::parse)?;
+        known(&watch_limits, "--limit", &[signals.as_slice(), watches.as_slice()].concat())?;
+        let watch_for = (Duration::from_secs(1), WEEK);
+        let watch_for = self.time("watch-for", |c| c.watch_for.clone(), default.watch_for, watch_for)?;
+        let how = |text: &str| match text {
+            "auto" => Ok(true),
+            "warn" => Ok(false),
+            other => Err(format!("{other:?} is neither auto nor warn")),
+        };
+        let rolls_back = self
+            .pick("rollback", |c| c.rollback.clone(), Some((false, "warn".into())), how)?
+            .unwrap_or(false);
+        let flag_file = self.flags.flag_file.take().or_else(|| self.file.flag_file.take());
+        let overload = (Duration::from_secs(1), WEEK);
+        let overload_after =
+            self.time("overload-after", |c| c.overload_after.clone(), default.overload_after, overload)?;
         let chunk = (CHUNK_TIME_MIN, CHUNK_TIME_MAX);
         let chunk_time = self.time("chunk-time", |c| c.chunk_time.clone(), default.chunk_time, chunk)?;
         let workers = Some((default.copy_workers, default.copy_workers.to_string()));
@@ -319,6 +346,17 @@ impl Picks {
         Ok(Config {
             cutover: cutover.unwrap_or(CutoverWhen::Auto),
             copy_windows: windows.unwrap_or_default(),
+            blackouts: blackouts.unwrap_or_default(),
+            limits,
+            criticals,
+            signals,
+            watches,
+            watch_limits,
+            watch_for,
+            rolls_back,
+            flag_file,
+            overload_after,
+            hooks,
             stall_budget,
             cutover_attempts: attempts.unwrap_or(default.cutover_attempts),
             max_lag,
@@ -327,12 +365,33 @@ impl Picks {
             chunk_time,
             copy_workers: workers.unwrap_or(default.copy_workers),
             drop_old,
+            guard,
+            guard_retention,
+            rollback: false,
             verify: !no_verify,
             log_directory,
             log_memory: usize::try_from(log_memory).map_err(|_| Error::usage("--log-memory: too large"))?,
             log_disk,
             who: crate::who::runner(),
         })
+    }
+
+    /// A flag that may be repeated; the file's are taken where there is no flag.
+    fn several<T>(
+        &mut self,
+        name: &'static str,
+        field: impl Fn(&Choices) -> &Vec<String>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>> {
+        let (texts, origin) = match (field(&self.flags).as_slice(), field(&self.file).as_slice()) {
+            ([], []) => return Ok(Vec::new()),
+            ([], file) => (file.to_vec(), Origin::File),
+            (flags, _) => (flags.to_vec(), Origin::Flag),
+        };
+        self.note(name, texts.join("; "), origin);
+        let dashes = if origin == Origin::File { "" } else { "--" };
+        let read = |text: &String| read(text).map_err(|e| Error::usage(format!("{dashes}{name}: {e}")));
+        texts.iter().map(read).collect()
     }
 
     fn replicas(&mut self) {
@@ -355,52 +414,18 @@ impl Picks {
     }
 }
 
-fn between<T: PartialOrd + Copy>(
-    value: T,
-    least: T,
-    most: T,
-    text: impl Fn(T) -> String,
-) -> Result<T, String> {
-    match () {
-        () if value < least => Err(format!("{} is too little; the least is {}", text(value), text(least))),
-        () if value > most => Err(format!("{} is too much; the most is {}", text(value), text(most))),
-        () => Ok(value),
-    }
-}
-
-fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
-where
-    T: std::str::FromStr + PartialOrd + Copy + ToString,
-{
-    let value = text.trim().parse::<T>().map_err(|_| format!("{text:?} is no whole number that fits"))?;
-    between(value, least, most, |v| v.to_string())
-}
-
-/// A number of sessions, or a share of the time.
-fn max_load(text: &str) -> Result<MaxLoad, String> {
-    match text.trim().strip_suffix('%') {
-        Some(percent) => Ok(MaxLoad::Share(f64::from(number::<u8>(percent, 1, 99)?) / 100.0)),
-        None => number(text, 1, u64::MAX).map(MaxLoad::Sessions),
-    }
-}
-
-fn cutover(text: &str) -> Result<CutoverWhen, String> {
-    match text.trim() {
-        "auto" => Ok(CutoverWhen::Auto),
-        "manual" => Ok(CutoverWhen::Manual),
-        window => windows_given(window)
-            .map(CutoverWhen::Window)
-            .map_err(|e| format!("{e} (or say `auto` or `manual`)")),
-    }
-}
-
-/// Windows, and at least one: an empty text must not mean "always".
-fn windows_given(text: &str) -> Result<Windows, String> {
-    let windows: Windows = text.parse()?;
-    if windows.is_empty() {
-        Err("the window is empty; write it like `Mon-Fri 01:00-05:00`".into())
-    } else {
-        Ok(windows)
+/// A limit of a signal that there is not would hold the copy for ever.
+fn known(limits: &[Limit], flag: &str, signals: &[Custom]) -> Result<()> {
+    use shadowswap_core::throttle::limit::{BUILT_IN, unit};
+    let is_known = |l: &&Limit| unit(&l.name).is_some() || signals.iter().any(|s| s.name == l.name);
+    match limits.iter().find(|l| !is_known(l)) {
+        None => Ok(()),
+        Some(limit) => {
+            let names = BUILT_IN.map(|(name, ..)| name).join(", ");
+            Err(Error::usage(format!("{flag}: no signal is called {}; there are {names}", limit.name)).next(
+                format!("name one of these, or say where yours is read: --signal '{}=select …'", limit.name),
+            ))
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub const HELP: &str = r"  0  done
   3  refused by a check; nothing was changed
   4  verification found rows that differ; nothing was swapped
   5  no cutover within the stall budget; still in step, can be resumed
-  6  aborted
+  6  aborted, or rolled back
   7  another runner holds this migration
 130  stopped at once by a second signal; can be resumed";
 
@@ -27,7 +27,7 @@ pub fn code(kind: Kind) -> u8 {
         Kind::Refused | Kind::Unfit => 3,
         Kind::Differs => 4,
         Kind::Budget => 5,
-        Kind::Aborted => 6,
+        Kind::Aborted | Kind::RolledBack => 6,
         Kind::Held | Kind::Superseded => 7,
     }
 }
@@ -144,6 +144,7 @@ mod tests {
             (Kind::Differs, 4),
             (Kind::Budget, 5),
             (Kind::Aborted, 6),
+            (Kind::RolledBack, 6),
             (Kind::Held, 7),
             (Kind::Superseded, 7),
         ];

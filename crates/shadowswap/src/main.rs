@@ -13,7 +13,7 @@ mod exit;
 mod file;
 mod output;
 mod signals;
-mod units;
+use shadowswap_core::units;
 mod url;
 mod who;
 

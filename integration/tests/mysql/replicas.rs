@@ -129,7 +129,7 @@ async fn replica_has_indexes_built_early_and_its_lag_holds_the_copy() {
             tokio::time::sleep(POLL).await;
         }
         let mut migration = change.spawn();
-        let held = "select 1 from shadowswap.migration where progress like '%a replica is % s behind%'";
+        let held = "select 1 from shadowswap.migration where progress like '%replica-lag is % s (limit%'";
         reached(&mut conn, &mut migration, &["copy"]).await;
         until_found(&mut conn, held, SOON).await;
         assert_eq!(phase(&mut conn).await.as_deref(), Some("copy"), "{product:?}");

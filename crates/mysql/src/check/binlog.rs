@@ -23,6 +23,32 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     found
 }
 
+/// A run that is interrupted for longer than this cannot go on, most likely.
+const RETENTION_MIN_S: f64 = 86_400.0;
+
+/// For how long the binlog is there for a run that was interrupted. `guard_s`: how long the old table is to be kept in step.
+pub fn retention(facts: &Facts, guard_s: Option<u64>) -> Finding {
+    const CHECK: &str = "binlog-retention";
+    let number = |name: &str| facts.variable(name).parse::<f64>().ok().filter(|n| *n > 0.0);
+    let kept =
+        number("binlog_expire_logs_seconds").or(number("expire_logs_days").map(|days| days * 86_400.0));
+    let Some(kept) = kept else {
+        return Finding::passed(CHECK, "the server keeps its binlog until it is told to purge it");
+    };
+    let hours = kept / 3600.0;
+    if kept >= RETENTION_MIN_S {
+        return Finding::passed(CHECK, format!("the server keeps its binlog for {hours:.0} hours"));
+    }
+    let what = if guard_s.is_some() { "a run or a guard" } else { "a run" };
+    Finding::warning(
+        CHECK,
+        format!(
+            "the server keeps its binlog for {hours:.1} hours: {what} that is interrupted for longer cannot go on"
+        ),
+        "SET GLOBAL binlog_expire_logs_seconds = 604800 until the end, also in the configuration file",
+    )
+}
+
 fn format(facts: &Facts) -> Finding {
     match facts.variable("binlog_format").as_str() {
         // Versions that know nothing else have no such variable.

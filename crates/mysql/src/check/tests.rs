@@ -203,6 +203,8 @@ fn a_value_may_be_given_once_and_bodies_are_read() {
         table: "t".into(),
         alters: vec!["add a int".into(), "rename to x".into()],
         sets: vec![("a".into(), "1".into()), ("A ".into(), "2".into())],
+        set_backs: Vec::new(),
+        guard_s: None,
         strategy: shadowswap_core::plan::Strategy::Auto,
         indexes: shadowswap_core::plan::Indexes::Auto,
         control_schema: "shadowswap".into(),

@@ -50,8 +50,10 @@ pub(crate) enum Meaning {
     XaEnd,
     /// Of a transaction that was prepared before.
     XaCommit,
-    /// It changes the source's definition, or all its rows at once, or ties another table to it.
+    /// It changes the source's definition, or all its rows at once.
     Definition,
+    /// It ties something to the source that writes none of its rows behind the binlog's back: a trigger, or another table's foreign key.
+    Ties,
     /// It names the source and is none of the statements known here: it may write rows.
     Writes,
     /// It does not matter.
@@ -84,13 +86,20 @@ impl Token {
 
 /// The meaning of a statement whose session has this default database.
 pub(crate) fn meaning(sql: &[u8], database: &str, dialect: Dialect, names: &Names) -> Meaning {
-    let (tokens, is_ours) = tokens(sql, dialect);
+    let (tokens, comments) = tokens(sql, dialect);
+    let is_ours = comments.contains(&OURS);
     let s = Statement { tokens: &tokens, database, names };
     let found = s.meaning();
     match found {
-        Meaning::Definition | Meaning::Writes if is_ours => Meaning::Other,
+        Meaning::Definition | Meaning::Ties | Meaning::Writes if is_ours => Meaning::Other,
         _ => found,
     }
+}
+
+/// Whether this is a RENAME with this comment.
+pub(crate) fn is_rename_with(sql: &[u8], dialect: Dialect, comment: &[u8]) -> bool {
+    let (tokens, comments) = tokens(sql, dialect);
+    tokens.first().is_some_and(|t| t.is("rename")) && comments.contains(&comment)
 }
 
 /// The name of the XA transaction that a statement of the server's own is about: `X'01',X'',1`.
@@ -125,8 +134,12 @@ impl Statement<'_> {
             "TRUNCATE" => definition(self.source_at(1 + usize::from(self.is(1, "table")))),
             "RENAME" => definition(self.is_tables(1) && self.in_list(2)),
             "DROP" => definition(self.drops()),
-            "CREATE" => definition(self.creates()),
-            "ALTER" => definition(self.alters()),
+            "CREATE" if self.creates() => Meaning::Definition,
+            "CREATE" if self.creates_tie() => Meaning::Ties,
+            "CREATE" => Meaning::Other,
+            "ALTER" if self.alters() => Meaning::Definition,
+            "ALTER" if self.is_of_table() && self.references_source() => Meaning::Ties,
+            "ALTER" => Meaning::Other,
             // MariaDB logs the statement behind the settings with them.
             "SET" if self.is(1, "statement") => definition(self.is_named()),
             // They change no row and no definition, or only that of users, sessions and the server.
@@ -218,7 +231,8 @@ impl Statement<'_> {
         (0..self.tokens.len()).any(|at| self.source_after(at, "references"))
     }
 
-    fn creates(&self) -> bool {
+    /// What a CREATE makes, and where it says so.
+    fn created(&self) -> Option<usize> {
         const OBJECTS: [&str; 12] = [
             "table",
             "index",
@@ -233,25 +247,43 @@ impl Statement<'_> {
             "role",
             "server",
         ];
+        (1..self.tokens.len()).find(|at| OBJECTS.iter().any(|o| self.is(*at, o)))
+    }
+
+    fn creates(&self) -> bool {
         let replaces = self.is(1, "or") && self.is(2, "replace");
-        let place = (1..self.tokens.len()).find(|at| OBJECTS.iter().any(|o| self.is(*at, o)));
-        let Some(at) = place else { return false };
+        let Some(at) = self.created() else { return false };
         if self.is(at, "table") {
             // `IF NOT EXISTS` is logged even though the table was there and nothing happened.
             let is_new = !self.is(at + 1, "if") && self.source_at(at + 1);
-            return !(1..at).any(|i| self.is(i, "temporary")) && (is_new || self.references_source());
+            return !self.is_temporary(at) && is_new;
         }
         if self.is(at, "database") || self.is(at, "schema") {
             return replaces && self.schema_at(at + 1);
         }
-        (self.is(at, "index") || self.is(at, "trigger")) && self.is_on_source()
+        self.is(at, "index") && self.is_on_source()
+    }
+
+    /// Whether a CREATE makes a trigger on the source, or a table with a foreign key to it.
+    fn creates_tie(&self) -> bool {
+        let Some(at) = self.created() else { return false };
+        (self.is(at, "table") && !self.is_temporary(at) && self.references_source())
+            || (self.is(at, "trigger") && self.is_on_source())
+    }
+
+    fn is_temporary(&self, table: usize) -> bool {
+        (1..table).any(|i| self.is(i, "temporary"))
+    }
+
+    /// Whether an ALTER is of a table.
+    fn is_of_table(&self) -> bool {
+        (1..4).any(|at| self.is(at, "table"))
     }
 
     fn alters(&self) -> bool {
         let Some(at) = (1..4).find(|at| self.is(*at, "table")) else { return false };
         // MariaDB moves a table into a partition with CONVERT TABLE, MySQL exchanges it: its rows go without an event.
         self.source_at(at + 1)
-            || self.references_source()
             || (at + 1..self.tokens.len()).any(|i| {
                 self.source_after(i, "table")
                     || (self.is(i, "rename")
@@ -270,10 +302,10 @@ impl Statement<'_> {
     }
 }
 
-/// The tokens of a statement, and whether it carries our comment.
-fn tokens(sql: &[u8], dialect: Dialect) -> (Vec<Token>, bool) {
+/// The tokens of a statement, and what is in its comments.
+fn tokens(sql: &[u8], dialect: Dialect) -> (Vec<Token>, Vec<&[u8]>) {
     let mut out = Vec::new();
-    let mut is_ours = false;
+    let mut comments = Vec::new();
     let mut bytes = sql.iter().copied().enumerate().peekable();
     while let Some((at, byte)) = bytes.next() {
         let rest = sql.get(at..).unwrap_or_default();
@@ -297,7 +329,7 @@ fn tokens(sql: &[u8], dialect: Dialect) -> (Vec<Token>, bool) {
             b'/' if rest.starts_with(b"/*") => {
                 let body = rest.get(2..).unwrap_or_default();
                 let size = body.windows(2).position(|w| w == b"*/").unwrap_or(body.len());
-                is_ours |= body.get(..size) == Some(OURS);
+                comments.extend(body.get(..size));
                 let end = at + 2 + size + 2;
                 while bytes.next_if(|(i, _)| *i < end).is_some() {}
             }
@@ -310,7 +342,7 @@ fn tokens(sql: &[u8], dialect: Dialect) -> (Vec<Token>, bool) {
             _ => out.push(Token::Symbol(byte)),
         }
     }
-    (out, is_ours)
+    (out, comments)
 }
 
 fn is_word(byte: u8) -> bool {
@@ -366,7 +398,6 @@ mod tests {
             "/* hello */ ALTER /*!50000 ONLINE */ IGNORE TABLE IF EXISTS shop . orders ENGINE=InnoDB",
             "alter table x rename to orders",
             "alter table x rename orders",
-            "alter table x add foreign key (a) references orders (id)",
             "ALTER TABLE p EXCHANGE PARTITION p0 WITH TABLE orders",
             "DROP TABLE a, shop.orders",
             "DROP TABLE IF EXISTS `orders` /* generated by server */",
@@ -376,13 +407,28 @@ mod tests {
             "CREATE UNIQUE INDEX i ON orders (a)",
             "DROP INDEX i ON shop.orders",
             "CREATE OR REPLACE TABLE orders (a int)",
-            "CREATE TABLE child (a int references orders (id))",
-            "CREATE DEFINER=`root`@`%` TRIGGER tr BEFORE INSERT ON orders FOR EACH ROW SET @a = 1",
+            "alter table orders add foreign key (a) references orders (id)",
             "-- a comment\n# another\nTRUNCATE orders",
         ] {
             assert_eq!(of(sql), Meaning::Definition, "{sql}");
         }
         assert_eq!(of_database("alter table shop.orders force", ""), Meaning::Definition);
+    }
+
+    #[test]
+    fn triggers_and_foreign_keys_are_told_from_definitions() {
+        for sql in [
+            "alter table x add foreign key (a) references orders (id)",
+            "CREATE TABLE child (a int references orders (id))",
+            "CREATE DEFINER=`root`@`%` TRIGGER tr BEFORE INSERT ON orders FOR EACH ROW SET @a = 1",
+        ] {
+            assert_eq!(of(sql), Meaning::Ties, "{sql}");
+        }
+        assert_eq!(of("CREATE TEMPORARY TABLE child (a int references orders (id))"), Meaning::Other);
+        assert_eq!(
+            of("CREATE TRIGGER tr BEFORE INSERT ON elsewhere FOR EACH ROW SET @a = 1"),
+            Meaning::Other
+        );
     }
 
     #[test]

@@ -5,6 +5,11 @@ use shadowswap_core::Op;
 const SOURCE: [u8; 16] = [7; 16];
 
 fn assembly(version: &str, has_gtids: bool, from: &Position, is_whole: bool) -> Assembly {
+    let server = Server::parse(version, has_gtids, 0).expect("a version");
+    Assembly::new(wanted(), &server, from, is_whole).expect("an assembly")
+}
+
+fn wanted() -> Wanted {
     let column = Column {
         name: "id".into(),
         data_type: "int".into(),
@@ -26,9 +31,8 @@ fn assembly(version: &str, has_gtids: bool, from: &Position, is_whole: bool) -> 
         indexes: Vec::new(),
     };
     let key = vec!["id".to_owned()];
-    let wanted = Wanted { source, key, rereads: false, control_schema: "shadowswap".into(), migration: 7 };
-    let server = Server::parse(version, has_gtids, 0).expect("a version");
-    Assembly::new(wanted, &server, from, is_whole).expect("an assembly")
+    let control_schema = "shadowswap".into();
+    Wanted { source, key, rereads: false, control_schema, migration: 7, turn: 0, behind: None }
 }
 
 fn mysql() -> Assembly {
@@ -307,4 +311,95 @@ fn without_gtids_a_marker_is_a_place_of_the_same_server() {
     let mut feed = Feed::new(assembly("9.7.0", false, &at("@a", 500), false), 500);
     assert!(!feed.assembly.mark(&at("@b", 500), 1) && !feed.assembly.mark(&at("@a", 501), 1));
     assert!(feed.assembly.mark(&at("@a", 500), 1));
+}
+
+/// After the swap this many of a migration, with an older checkpoint. The binlog ended behind transaction 20.
+fn turned(turn: i64) -> Feed {
+    let from = Position { gtids: String::new(), file: "bin.000002".into(), offset: 4 };
+    let upto = Position { gtids: "07070707-0707-0707-0707-070707070707:1-20".into(), ..from.clone() };
+    let behind = Some(Behind::new("shadowswap", 7, turn, upto));
+    let server = Server::parse("9.7.0", true, 0).expect("a version");
+    let wanted = Wanted { turn, behind, ..wanted() };
+    Feed::new(Assembly::new(wanted, &server, &from, false).expect("an assembly"), 4)
+}
+
+fn one_row(feed: &mut Feed, number: u64, id: u8) -> Result<()> {
+    feed.give(33, &gtid(number))?;
+    insert(feed, id)?;
+    feed.give(16, &[0; 8])
+}
+
+fn swapped(feed: &mut Feed, number: u64, turn: i64) -> Result<()> {
+    feed.give(33, &gtid(number))?;
+    let comment = swap::comment("shadowswap", 7, turn);
+    feed.give(2, &query(&format!("rename table t to _t_old, _t_shadow to t /* shadowswap */ {comment}")))
+}
+
+fn keys(events: Vec<Event>) -> Vec<String> {
+    let key = |e: Event| match e {
+        Event::Change(c) => Some(String::from_utf8(c.key.0).expect("digits")),
+        _ => None,
+    };
+    events.into_iter().filter_map(key).collect()
+}
+
+#[test]
+fn everything_before_the_swap_is_left_out_and_nothing_after_it() {
+    let mut feed = turned(1);
+    one_row(&mut feed, 1, 1).expect("of the old table");
+    feed.give(33, &gtid(2)).expect("a GTID");
+    feed.give(2, &query("alter table t add column x int")).expect("of the old table");
+    let before = Position { gtids: "07070707-0707-0707-0707-070707070707:1-2".into(), ..Position::default() };
+    assert!(
+        feed.assembly.position().is_none() && !feed.assembly.mark(&before, 1),
+        "nothing is told before it"
+    );
+    swapped(&mut feed, 3, 1).expect("the swap");
+    assert!(feed.assembly.position().expect("it begins").gtids.ends_with(":1-3"));
+    one_row(&mut feed, 4, 2).expect("of the new table");
+    assert!(feed.assembly.mark(&before, 2));
+    assert_eq!(keys(feed.seen()), ["2"]);
+    feed.assembly.has_its_swap().expect("it has come by");
+    feed.give(33, &gtid(5)).expect("a GTID");
+    let e = feed.give(2, &query("truncate t")).expect_err("the old table keeps its rows");
+    assert!(e.kind == Kind::Unfit && e.message.contains("guarded"), "{}", e.message);
+}
+
+#[test]
+fn a_later_turn_begins_behind_its_own_swap() {
+    let mut feed = turned(3);
+    for (number, turn) in [(1, 1), (3, 2), (5, 3)] {
+        swapped(&mut feed, number, turn).expect("a swap");
+        one_row(&mut feed, number + 1, number as u8).expect("a row");
+    }
+    assert_eq!(keys(feed.seen()), ["5"]);
+}
+
+#[test]
+fn a_swap_that_is_not_in_the_binlog_is_an_error() {
+    let mut feed = turned(2);
+    swapped(&mut feed, 1, 1).expect("another swap");
+    one_row(&mut feed, 2, 1).expect("a row");
+    feed.assembly.has_its_swap().expect("it may still come");
+    feed.give(33, &gtid(3)).expect("a GTID");
+    feed.assembly.has_its_swap().expect("a transaction is open");
+    feed.give(2, &query("rename table a to t")).expect("not ours");
+    for number in 4..=20 {
+        feed.give(33, &gtid(number)).expect("a GTID");
+        feed.give(2, &query("drop table if exists x")).expect("not ours");
+    }
+    let e = feed.assembly.has_its_swap().expect_err("the binlog had ended here");
+    assert!(e.kind == Kind::Corrupt && feed.seen().is_empty(), "{e}");
+}
+
+#[test]
+fn triggers_on_the_guarded_table_do_not_end_the_guard() {
+    let create = "create trigger tr before insert on t for each row set @a = 1";
+    let mut feed = turned(1);
+    swapped(&mut feed, 1, 1).expect("the swap");
+    feed.give(33, &gtid(2)).expect("a GTID");
+    feed.give(2, &query(create)).expect("in the way of going back alone");
+    let mut feed = Feed::new(mysql(), 4);
+    feed.give(33, &gtid(1)).expect("a GTID");
+    assert_eq!(feed.give(2, &query(create)).expect_err("the swap would lose it").kind, Kind::Unfit);
 }

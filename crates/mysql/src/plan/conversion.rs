@@ -156,6 +156,57 @@ pub fn keeps_apart(from: &Column, to: &Column) -> bool {
     }
 }
 
+/// Whether every value of one type is one of the other too, as far as that is plain from the types.
+pub fn fits(from: &Column, to: &Column) -> bool {
+    use Group as G;
+    match (group(from), group(to)) {
+        (G::Enum, G::Enum) | (G::Set, G::Set) => {
+            let known = members(to);
+            fits_charset(from, to) && members(from).iter().all(|m| known.contains(m))
+        }
+        (G::Text, G::Text) => {
+            fits_charset(from, to) && capacity(to) >= capacity(from) && to.data_type != "char"
+        }
+        (G::Integer, G::Text) => capacity(to) >= 20,
+        _ => keeps_apart(from, to),
+    }
+}
+
+/// Whether a text of one character set can be said in the other.
+fn fits_charset(from: &Column, to: &Column) -> bool {
+    let (old, new) = (from.charset.as_deref(), to.charset.as_deref());
+    old == new || new == Some("utf8mb4") || old == Some("ascii")
+}
+
+/// The members of an ENUM or a SET, as they are written.
+fn members(column: &Column) -> Vec<String> {
+    let inner =
+        column.column_type.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
+    let mut members = vec![String::new()];
+    let mut is_quoted = false;
+    for c in inner.chars() {
+        is_quoted ^= c == '\'';
+        match members.last_mut() {
+            Some(_) if c == ',' && !is_quoted => members.push(String::new()),
+            Some(last) => last.push(c),
+            None => {}
+        }
+    }
+    members
+}
+
+/// Characters that a text may surely have.
+fn capacity(column: &Column) -> u64 {
+    match column.data_type.as_str() {
+        // In bytes, of which a character may need four.
+        "tinytext" => 63,
+        "text" => 16_383,
+        "mediumtext" => 4_194_303,
+        "longtext" => 1 << 30,
+        _ => length(column),
+    }
+}
+
 fn is_unsigned(column: &Column) -> bool {
     column.column_type.contains("unsigned")
 }
@@ -287,6 +338,39 @@ pub(crate) mod tests {
         let mut other = column("c", "varchar(10)");
         other.collation = Some("utf8mb4_general_ci".to_string());
         assert!(!keeps_apart(&column("c", "varchar(10)"), &other));
+    }
+
+    #[test]
+    fn types_that_hold_all_values_of_others_are_told() {
+        let all = |a: &str, b: &str| fits(&column("c", a), &column("c", b));
+        for (a, b) in [
+            ("int", "bigint"),
+            ("enum('a','b,c')", "enum('b,c','x','a')"),
+            ("varchar(10)", "text"),
+            ("varchar(10)", "varchar(10)"),
+            ("bigint", "varchar(20)"),
+            ("char(5)", "varchar(5)"),
+        ] {
+            assert!(all(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("bigint", "int"),
+            ("enum('a','b','c')", "enum('a','b,c')"),
+            ("text", "varchar(100)"),
+            ("varchar(5)", "char(5)"),
+            ("bigint", "varchar(19)"),
+            ("decimal(10,3)", "decimal(10,2)"),
+        ] {
+            assert!(!all(a, b), "{a} {b}");
+        }
+        let charset = |name: &str| {
+            let mut c = column("c", "varchar(10)");
+            c.charset = Some(name.to_string());
+            c
+        };
+        assert!(
+            fits(&charset("latin1"), &charset("utf8mb4")) && !fits(&charset("utf8mb4"), &charset("utf8mb3"))
+        );
     }
 
     #[test]

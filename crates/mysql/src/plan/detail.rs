@@ -30,6 +30,15 @@ pub struct Detail {
     pub direct: Option<String>,
     /// Some value is converted or computed, so that the data may be at fault if copying fails.
     pub converts: bool,
+    /// This is the way back: the source is the new table.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_back: bool,
+    /// Columns of the shadow that are not compared: on the way back what is computed for them need not be what they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncompared: Vec<String>,
+    /// Columns of the shadow that get their value with a new row only. After a swap forward and back they hold values of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub insert_only: Vec<String>,
 }
 
 /// An index that is built after the copy.

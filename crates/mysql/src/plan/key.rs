@@ -90,6 +90,23 @@ fn usable(source: &Table, after: &Table, mapped: &[Mapped], index: &Index) -> Re
     Ok(Key { index: index.name.clone(), shadow_index, columns, keeps_order })
 }
 
+/// The key of the way back: the same columns, in the order of an index of the changed table's. Values that do not fit the old types are an
+/// error of the server's, or found before they are written; those that do stay apart.
+pub fn turned(new: &Table, forward: &[KeyColumn]) -> Option<(String, Vec<KeyColumn>)> {
+    let (index, _) = over(new, forward)?;
+    let columns = new.index(&index)?.whole_columns()?;
+    let back = columns.iter().map(|name| {
+        let k = forward.iter().find(|k| same_name(&k.to, name))?;
+        Some(KeyColumn {
+            from: k.to.clone(),
+            from_type: k.to_type.clone(),
+            to: k.from.clone(),
+            to_type: k.from_type.clone(),
+        })
+    });
+    Some((index, back.collect::<Option<Vec<_>>>()?))
+}
+
 /// The changed table's index that keeps exactly these columns unique, and whether they are in the same order.
 fn over(after: &Table, key: &[KeyColumn]) -> Option<(String, bool)> {
     let mut found = Vec::new();

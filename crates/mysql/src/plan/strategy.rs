@@ -17,8 +17,14 @@ pub struct Verdict {
     pub clause: Option<&'static str>,
 }
 
-/// Decides. `algorithms`: for each body.
-pub fn judge(bodies: &[Body], algorithms: &[Algorithm], asked: Strategy, has_sets: bool) -> Verdict {
+/// Decides. `algorithms`: for each body. With a guard, the table as it was is to be kept in step.
+pub fn judge(
+    bodies: &[Body],
+    algorithms: &[Algorithm],
+    asked: Strategy,
+    has_sets: bool,
+    has_guard: bool,
+) -> Verdict {
     let clause = in_place(bodies, algorithms).filter(|_| !has_sets);
     let heavy: Vec<String> = bodies
         .iter()
@@ -43,11 +49,14 @@ pub fn judge(bodies: &[Body], algorithms: &[Algorithm], asked: Strategy, has_set
     let strategy = match asked {
         Strategy::Shadow => Strategy::Shadow,
         Strategy::Direct => Strategy::Direct,
-        Strategy::Auto if is_heavy => Strategy::Shadow,
+        Strategy::Auto if is_heavy || has_guard => Strategy::Shadow,
         Strategy::Auto => Strategy::Direct,
     };
-    let reason =
-        if asked == Strategy::Shadow && !is_heavy { format!("asked for, although {reason}") } else { reason };
+    let reason = match strategy {
+        Strategy::Shadow if !is_heavy && asked == Strategy::Shadow => format!("asked for, although {reason}"),
+        Strategy::Shadow if !is_heavy => format!("a guard keeps the table as it was, although {reason}"),
+        Strategy::Shadow | Strategy::Direct | Strategy::Auto => reason,
+    };
     Verdict { strategy, reason, is_heavy, clause: clause.filter(|_| strategy == Strategy::Direct) }
 }
 
@@ -94,7 +103,7 @@ mod tests {
     ) -> (Strategy, Option<&'static str>, bool) {
         let (texts, algorithms): (Vec<Body>, Vec<Algorithm>) =
             bodies.iter().map(|(b, a)| (read(b).unwrap(), *a)).unzip();
-        let verdict = judge(&texts, &algorithms, asked, has_sets);
+        let verdict = judge(&texts, &algorithms, asked, has_sets, false);
         (verdict.strategy, verdict.clause, verdict.is_heavy)
     }
 

@@ -17,10 +17,13 @@ create table if not exists {control}.migration (
     stall_ms double,
     copy_begun boolean not null default false,
     copy_last longtext,
+    turn bigint not null default 0,
+    swap_position longtext,
+    guard_until datetime(3),
     started_at datetime(3) not null,
     updated_at datetime(3) not null,
     ended_at datetime(3),
-    unfinished tinyint generated always as (case when phase in ('done', 'aborted') then null else 1 end) stored,
+    unfinished tinyint generated always as (case when phase in ('done', 'aborted', 'rolledback') then null else 1 end) stored,
     unique key unfinished (table_schema, table_name, unfinished)
 ) engine = InnoDB character set utf8mb4 collate utf8mb4_bin;
 
@@ -29,6 +32,7 @@ create table if not exists {control}.checkpoint (
     epoch bigint not null,
     writer bigint not null default 0,
     position longtext,
+    turn bigint not null default 0,
     changes bigint not null default 0,
     applied_at datetime(3)
 ) engine = InnoDB character set utf8mb4 collate utf8mb4_bin;

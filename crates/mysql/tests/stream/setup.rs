@@ -83,7 +83,7 @@ impl Setup {
         self.next_id += 1;
         let key: Vec<String> = key.iter().map(|k| (*k).to_owned()).collect();
         let (opts, id) = (self.opts(), self.next_id);
-        Changes::open(opts, &self.server, table, &key, rereads, CONTROL, MIGRATION, id, from)
+        Changes::open(opts, &self.server, table, &key, rereads, CONTROL, MIGRATION, (0, false), id, from)
             .await
             .expect("a stream")
     }

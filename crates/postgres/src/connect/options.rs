@@ -189,6 +189,40 @@ impl ConnectOptions {
     }
 }
 
+impl ConnectOptions {
+    /// Another server: by a URL, or with the same user, password and all else at another `host` or `host:port`.
+    ///
+    /// # Errors
+    /// As [`ConnectOptions::parse`]; an address that is none.
+    pub fn beside(
+        &self,
+        address: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<ConnectOptions, ConnectError> {
+        if address.contains("://") || address.contains('=') {
+            let options = ConnectOptions::parse(Some(address), env)?;
+            return Ok(ConnectOptions { target: Target::Any, ..options });
+        }
+        let first = self.hosts.first().ok_or_else(|| usage("there is no host"))?;
+        let wrong =
+            || usage(format!("{address:?} is no address; write host, host:5432, [::1]:5432 or a URL"));
+        let (host, port) = match address.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
+                (host, rest.strip_prefix(':'))
+            }
+            None => address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port))),
+        };
+        let port = port.map_or(Ok(5432), str::parse).map_err(|_| wrong())?;
+        if host.is_empty() || host.contains(['/', '@', ' ', ',']) {
+            return Err(wrong());
+        }
+        let place = Place::Tcp { host: host.to_string(), address: None };
+        let host = Host { place, port, password: first.password.clone() };
+        Ok(ConnectOptions { hosts: vec![host], target: Target::Any, ..self.clone() })
+    }
+}
+
 impl Host {
     /// The place, for people.
     #[must_use]

@@ -4,7 +4,7 @@ use crate::{catalog::Table, shadow::index::IndexStep};
 use serde::{Deserialize, Serialize};
 use shadowswap_core::{
     error::{Error, Result},
-    plan::Plan,
+    plan::{Mapping, Plan},
 };
 
 /// The index that keeps the shadow's key unique while rows are copied.
@@ -64,6 +64,20 @@ pub struct Detail {
     pub shadow_identity_has_key: bool,
     /// A column's values are converted or computed.
     pub converts: bool,
+    /// What later turns need besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later: Option<Box<Later>>,
+}
+
+/// What a turn needs to know of the other direction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Later {
+    /// The detail as it was planned, where this one is turned round.
+    pub planned: Option<Detail>,
+    /// The source's columns over a row of the shadow.
+    pub opposite: Vec<Mapping>,
+    /// Each row that is not written comes out of the other direction as it went in.
+    pub is_exact: bool,
 }
 
 impl Detail {
@@ -75,6 +89,11 @@ impl Detail {
         serde_json::from_value(plan.detail.clone()).map_err(|e| {
             Error::corrupt("the plan's PostgreSQL part cannot be read; it is another version's").because(e)
         })
+    }
+
+    /// Going back was prepared for.
+    pub fn is_turned(&self) -> bool {
+        self.later.as_ref().is_some_and(|later| later.planned.is_some())
     }
 
     /// Row images of the stream cannot be trusted, so that every touched row is read again from the source: the output of xml drops the

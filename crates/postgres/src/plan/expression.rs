@@ -43,16 +43,24 @@ pub async fn check(
     after: &Table,
     mapped: &[Mapped],
 ) -> Result<Vec<Finding>> {
+    let from = format!("{} as {}", source.quoted(), quote(&source.name));
+    let twin = format!("pg_temp.{}", quote(&after.name));
     let mut found = Vec::new();
     for column in mapped.iter().filter(|m| m.is_operators || m.mapping.note == "type") {
-        run(client, "savepoint shadowswap_expression").await?;
-        found.extend(one(client, source, after, &column.mapping).await?);
-        run(client, "rollback to savepoint shadowswap_expression").await?;
+        found.extend(between(client, &from, &twin, &column.mapping).await?);
     }
     Ok(found)
 }
 
-async fn one(client: &Client, source: &Table, after: &Table, mapping: &Mapping) -> Result<Vec<Finding>> {
+/// The same for one column of any table `to` over the rows of `from`, which has its alias.
+pub async fn between(client: &Client, from: &str, to: &str, mapping: &Mapping) -> Result<Vec<Finding>> {
+    run(client, "savepoint shadowswap_expression").await?;
+    let found = one(client, from, to, mapping).await?;
+    run(client, "rollback to savepoint shadowswap_expression").await?;
+    Ok(found)
+}
+
+async fn one(client: &Client, from: &str, to: &str, mapping: &Mapping) -> Result<Vec<Finding>> {
     let Some(expression) = &mapping.expression else { return Ok(Vec::new()) };
     let what = format!("column {}: {expression}", mapping.column);
     let refused = |e: tokio_postgres::Error| {
@@ -63,7 +71,6 @@ async fn one(client: &Client, source: &Table, after: &Table, mapping: &Mapping) 
             Ok(vec![Finding::refused(CHECK, error.message, "write it over the present row's columns")])
         }
     };
-    let from = format!("{} as {}", source.quoted(), quote(&source.name));
     // A type changed without USING may hide a conversion that depends on settings.
     let shown = if mapping.note == "type" {
         format!("({expression})::{}", mapping.data_type)
@@ -75,9 +82,8 @@ async fn one(client: &Client, source: &Table, after: &Table, mapping: &Mapping) 
         return refused(e);
     }
     // By assignment, into the changed table: what the copy will do.
-    let twin = format!("pg_temp.{}", quote(&after.name));
     let text = format!(
-        "insert into {twin} ({}) overriding system value select {expression} from {from}",
+        "insert into {to} ({}) overriding system value select {expression} from {from}",
         quoted_list([mapping.column.as_str()])
     );
     if let Err(e) = client.prepare(&text).await {

@@ -116,7 +116,7 @@ fn over(after: &Table, columns: &[KeyColumn]) -> Option<String> {
 }
 
 /// Whether different values stay different and in order when one type's become the other's by assignment.
-fn keeps_apart(from: &Column, to: &Column) -> bool {
+pub fn keeps_apart(from: &Column, to: &Column) -> bool {
     if from.base == to.base {
         return from.collation == to.collation;
     }
@@ -144,7 +144,8 @@ fn keeps_apart(from: &Column, to: &Column) -> bool {
     }
 }
 
-fn is_bytewise_type(column: &Column) -> bool {
+/// Whether equal values of this type are equal in every byte.
+pub fn is_bytewise_type(column: &Column) -> bool {
     let name = column.base.split('(').next().unwrap_or_default();
     const SAME_BYTES: [&str; 14] = [
         "smallint",

@@ -107,7 +107,8 @@ fn dropped<'a>(source: &'a Table, after: &Table) -> Vec<&'a str> {
     source.columns.iter().enumerate().filter(|(n, _)| !kept(*n)).map(|(_, c)| c.name.as_str()).collect()
 }
 
-fn is_named(column: &Column, typed: &str) -> bool {
+/// Whether the operator means this column.
+pub fn is_named(column: &Column, typed: &str) -> bool {
     let typed = typed.trim();
     if let Some(inner) = typed.strip_prefix('"').and_then(|t| t.strip_suffix('"')) {
         return column.name == inner.replace("\"\"", "\"");

@@ -1,7 +1,7 @@
 //! Whether the change needs a shadow: read off what the server did to the twin.
 
 use crate::shadow::twin::{State, Twin};
-use shadowswap_core::plan::Strategy;
+use shadowswap_core::plan::{Request, Strategy};
 use std::collections::HashSet;
 
 /// How, and why.
@@ -16,7 +16,9 @@ pub struct Verdict {
 }
 
 /// Decides. `counts_scans`: the server's counters can be trusted to show a scan.
-pub fn judge(twin: &Twin, asked: Strategy, has_sets: bool, counts_scans: bool) -> Verdict {
+pub fn judge(twin: &Twin, request: &Request, counts_scans: bool) -> Verdict {
+    let (asked, has_sets, has_guard) =
+        (request.strategy, !request.sets.is_empty(), request.guard_s.is_some());
     let steps = twin.bodies.iter().zip(twin.states.windows(2));
     let mut heavy = Vec::new();
     for (body, pair) in steps {
@@ -39,11 +41,14 @@ pub fn judge(twin: &Twin, asked: Strategy, has_sets: bool, counts_scans: bool) -
     let strategy = match asked {
         Strategy::Shadow => Strategy::Shadow,
         Strategy::Direct => Strategy::Direct,
-        Strategy::Auto if is_heavy || twin.bodies.is_empty() => Strategy::Shadow,
+        Strategy::Auto if is_heavy || has_guard || twin.bodies.is_empty() => Strategy::Shadow,
         Strategy::Auto => Strategy::Direct,
     };
-    let reason =
-        if asked == Strategy::Shadow && !is_heavy { format!("asked for, although {reason}") } else { reason };
+    let reason = match (asked, is_heavy) {
+        (Strategy::Shadow, false) => format!("asked for, although {reason}"),
+        (Strategy::Auto, false) if has_guard => format!("a guard needs a shadow, although {reason}"),
+        _ => reason,
+    };
     Verdict { strategy, reason, is_heavy }
 }
 

@@ -34,6 +34,10 @@ pub async fn explain(
         return server(error, doing(plan, step));
     }
     let mut explained = server(error, doing(plan, step));
+    // An expression of the way back says by an error of its own which value has no way.
+    if let Some((_, problem)) = answer.message().split_once(crate::plan::back::TELLS) {
+        explained.message = format!("{}: {}", doing(plan, step), problem.trim_end_matches('"'));
+    }
     if let Some(query) = query {
         match rows(client, &query).await {
             Some(found) if !found.is_empty() => {
@@ -58,6 +62,7 @@ pub async fn explain(
 fn doing(plan: &Plan, step: Option<&IndexStep>) -> String {
     match step {
         Some(step) => format!("building {} on {}", step.name, plan.shadow),
+        None if plan.turn > 0 => format!("carrying a row of {} over into {}", plan.source, plan.shadow),
         None => format!("copying rows of {} into {}", plan.source, plan.shadow),
     }
 }

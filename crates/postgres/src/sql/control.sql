@@ -18,6 +18,9 @@ create table if not exists {control}.migration (
     copy_begun boolean not null default false,
     copy_last text,
     settled_xid bigint,
+    turn bigint not null default 0,
+    swap_position text,
+    guard_until timestamptz,
     started_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
     ended_at timestamptz
@@ -25,13 +28,14 @@ create table if not exists {control}.migration (
 
 create unique index if not exists migration_unfinished
     on {control}.migration (table_schema, table_name)
-    where phase not in ('done', 'aborted');
+    where phase not in ('done', 'aborted', 'rolledback');
 
 create table if not exists {control}.checkpoint (
     migration bigint primary key references {control}.migration,
     epoch bigint not null,
     writer bigint not null default 0,
     position text,
+    turn bigint not null default 0,
     changes bigint not null default 0,
     applied_at timestamptz
 );

@@ -20,6 +20,8 @@ fn request(name: &str, alters: &[&str], sets: &[(&str, &str)], strategy: Strateg
         table: name.to_string(),
         alters: alters.iter().map(ToString::to_string).collect(),
         sets: sets.iter().map(|(c, e)| (c.to_string(), e.to_string())).collect(),
+        set_backs: Vec::new(),
+        guard_s: None,
         strategy,
         indexes: Indexes::Auto,
         control_schema: "shadowswap".to_string(),
@@ -67,7 +69,7 @@ async fn migrate(client: &Client, plan: &Plan) {
             run(client, &statement).await;
         }
     }
-    let swap = swap_statements(client, plan).await.unwrap();
+    let swap = swap_statements(client, plan, 1).await.unwrap();
     let (before, swap) = (swap.before.join(";\n"), swap.locked.join(";\n"));
     let (source, shadow) = (table(&plan.source), table(&plan.shadow));
     run(

@@ -9,6 +9,7 @@ use shadowswap_core::{
     Outcome, Phase, Position, Result, Session, Stream, Suspect, TxId,
     batch::Batch,
     control::{Command, Control, Migration, Status},
+    engine::Leftover,
     name::TableName,
     plan::{Finding, Indexes, KeyColumn, Link, Mapping, Plan, Request, Size, Step, Strategy},
     progress::Progress,
@@ -54,11 +55,14 @@ pub fn status(schema: &str, name: &str, phase: Phase) -> Status {
         id: 3,
         table: TableName::new(schema, name),
         phase,
+        turn: i64::from(phase.is_swapped()),
+        guard_left_s: None,
         plan_id: "3f9a1c20d4be".into(),
         alters: vec!["ADD COLUMN note text".into()],
         paused: false,
         started_at: "2026-01-05T10:00:00Z".into(),
         updated_at: "2026-01-05T10:09:58Z".into(),
+        ended_at: None,
         runner: Some("web1:4121".into()),
         progress: None,
         error: None,
@@ -73,6 +77,8 @@ pub fn request(table: &str) -> Request {
         table: table.into(),
         alters: vec!["ADD COLUMN domain text".into(), "ALTER COLUMN id TYPE bigint".into()],
         sets: vec![("domain".into(), "split_part(email, '@', 2)".into())],
+        set_backs: Vec::new(),
+        guard_s: None,
         strategy: Strategy::Auto,
         indexes: Indexes::Auto,
         control_schema: "shadowswap".into(),
@@ -136,6 +142,7 @@ pub fn plan(request: &Request, schema: &str) -> Plan {
         ],
         fingerprint: "f".into(),
         detail: serde_json::Value::Null,
+        turn: 0,
     };
     plan.with_id()
 }
@@ -154,6 +161,7 @@ impl Engine for Fake {
             builds_indexes_late: true,
             drains_through_lock: false,
             spelling: shadowswap_core::Spelling { quote: '"', folds: true, ignores_case: false },
+            log: "WAL",
         }
     }
 
@@ -178,6 +186,10 @@ impl Engine for Fake {
     }
 
     async fn prepare(&self, _: &Plan, _: i64) -> Result<()> {
+        absent()
+    }
+
+    async fn reverse(&self, _: &Plan, _: i64) -> Result<Plan> {
         absent()
     }
 
@@ -228,7 +240,23 @@ impl Engine for Fake {
         absent()
     }
 
-    async fn load(&self, _: &Plan, _: i64) -> Result<Load> {
+    async fn load(&self, _: &Plan, _: i64, _: bool) -> Result<Load> {
+        absent()
+    }
+
+    async fn probe_commit(&self, _: i64) -> Result<Duration> {
+        absent()
+    }
+
+    async fn ask(&self, _: &str) -> Result<Option<String>> {
+        absent()
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Leftover>> {
+        Ok(Vec::new())
+    }
+
+    async fn remove(&self, _: &Leftover) -> Result<()> {
         absent()
     }
 }
@@ -239,7 +267,7 @@ impl Control<Fake> for Fake {
         Ok(found.map(|s| (s.id, s.phase, plan(&request(&table.name), &table.schema))))
     }
 
-    async fn finished(&self, _: &TableName) -> Result<Option<(Plan, String)>> {
+    async fn finished(&self, _: &TableName) -> Result<Option<(i64, Plan, String)>> {
         absent()
     }
 
@@ -248,6 +276,18 @@ impl Control<Fake> for Fake {
     }
 
     async fn save_phase(&self, _: i64, _: i64, _: Phase) -> Result<()> {
+        absent()
+    }
+
+    async fn turn(&self, _: i64, _: i64, _: i64, _: Phase, _: Option<f64>) -> Result<()> {
+        absent()
+    }
+
+    async fn guard_left(&self, _: i64, _: i64, _: Duration) -> Result<Duration> {
+        absent()
+    }
+
+    async fn end_guard(&self, _: i64, _: i64) -> Result<()> {
         absent()
     }
 
@@ -278,6 +318,23 @@ impl Control<Fake> for Fake {
     async fn command(&self, _: i64, _: &str, command: &Command) -> Result<bool> {
         self.tell(command.name());
         Ok(true)
+    }
+
+    async fn set(&self, _: i64, _: &str, name: &str, value: &str) -> Result<bool> {
+        self.tell(&format!("{name}={value}"));
+        Ok(true)
+    }
+
+    async fn settings(&self, _: i64) -> Result<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+
+    async fn keep(&self, _: i64, _: &str) -> Result<()> {
+        absent()
+    }
+
+    async fn reports(&self) -> Result<Vec<(i64, String)>> {
+        Ok(Vec::new())
     }
 
     async fn status(&self, _: Option<&TableName>) -> Result<Vec<Status>> {

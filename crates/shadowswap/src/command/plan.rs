@@ -7,7 +7,18 @@ use crate::{
     output::{self, Output, json, text},
 };
 use serde_json::json;
-use shadowswap_core::{Engine, Error, Kind, Result, plan::Plan};
+use shadowswap_core::{
+    Engine, Error, Kind, Result, clock,
+    control::Control as _,
+    forecast::{self, Outlook},
+    plan::{Finding, Plan, Strategy},
+    progress::Report,
+    window::Calendar,
+};
+use std::time::Duration;
+
+/// A run of fewer rows says more about its preparations than about its rate.
+const ROWS_TELLING: u64 = 100_000;
 
 /// Prints the plan; exit code 3 if a check refuses it.
 ///
@@ -15,7 +26,8 @@ use shadowswap_core::{Engine, Error, Kind, Result, plan::Plan};
 /// Whatever keeps the plan from being made.
 pub async fn execute<E: Engine>(engine: &E, intent: &Intent, output: Output) -> Ended {
     refuse_empty(intent)?;
-    let plan = Box::pin(engine.plan(&intent.request())).await?;
+    let mut plan = Box::pin(engine.plan(&intent.request())).await?;
+    plan.findings.extend(forecast(engine, &plan, intent).await);
     show(&plan, &intent.settings, output);
     // Worth a line, not a failure: this role may not be allowed to read the control tables.
     let begun = find::all(engine)
@@ -32,6 +44,35 @@ pub async fn execute<E: Engine>(engine: &E, intent: &Intent, output: Output) -> 
     }
     output.say(&format!("to run it: say `run` instead of `plan`, with --plan-id {}", plan.id));
     Ok(DONE)
+}
+
+/// When a run that began now would be done: at the rate of the last migration of this database, or as the engine estimates it.
+async fn forecast<E: Engine>(engine: &E, plan: &Plan, intent: &Intent) -> Option<Finding> {
+    if plan.strategy != Strategy::Shadow || plan.refusals().next().is_some() {
+        return None;
+    }
+    // This role may not be allowed to read the control tables.
+    let reports = match engine.control(false).await {
+        Ok(control) => control.reports().await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let measured = reports.iter().find_map(|(migration, text)| {
+        let report: Report = serde_json::from_str(text).ok()?;
+        let is_telling = report.rows_copied >= ROWS_TELLING;
+        is_telling.then(|| (*migration, report.elapsed_s / report.rows_copied as f64))
+    });
+    let (seconds, how) = match measured {
+        Some((migration, per_row)) => {
+            (plan.size.rows as f64 * per_row, format!("at the rate of migration {migration}"))
+        }
+        None => (plan.size.seconds as f64, "estimated; nothing was measured here yet".to_string()),
+    };
+    let config = &intent.config;
+    let calendar = Calendar { windows: config.copy_windows.clone(), blackouts: config.blackouts.clone() };
+    let needs = Duration::try_from_secs_f64(seconds.max(1.0)).ok();
+    let outlook = Outlook { needs, calendar, retained: None, log: None };
+    let told = forecast::tell(&outlook, clock::now(), &jiff::tz::TimeZone::system(), engine.caps().log);
+    Some(Finding::passed("forecast", format!("{} ({how})", told.forecast?)))
 }
 
 /// Prints the plan as text or JSON.

@@ -2,7 +2,7 @@
 
 use super::{Ended, find, plan::refuse_empty};
 use crate::{
-    args::Approval,
+    args::{self, Approval},
     config::Intent,
     exit::{DONE, Failure},
     output::{
@@ -13,7 +13,7 @@ use crate::{
     signals,
 };
 use shadowswap_core::{
-    Engine, Error, Kind, Phase,
+    Config, Engine, Error, Kind, Phase,
     control::Control as _,
     plan::{Indexes, Plan, Request, Severity},
     progress::{Progress, Report},
@@ -34,15 +34,29 @@ const SHOW_WAIT: Duration = Duration::from_secs(1);
 pub async fn execute<E: Engine>(engine: &E, intent: &Intent, approval: &Approval, output: Output) -> Ended {
     let plan = match Box::pin(begun(engine, intent)).await? {
         Some(begun) => resume(begun, intent, approval, output)?,
+        None if approval.once
+            && let Some(said) = Box::pin(done(engine, intent)).await? =>
+        {
+            output.say(&said);
+            if output.json {
+                output::out(&json::named("done", &serde_json::json!({ "message": said })));
+            }
+            return Ok(DONE);
+        }
         None => Box::pin(fresh(engine, intent, approval, output)).await?,
     };
-    let report = Box::pin(carry(engine, plan, intent, approval, output)).await?;
-    if output.json {
-        output::out(&json::named("report", &report));
-    } else {
-        output::out(&text::report(&report, output.style));
-    }
+    let report = Box::pin(carry(engine, plan, &intent.config, approval.progress, output)).await?;
+    tell(&report, output);
     Ok(DONE)
+}
+
+/// Prints how it ended.
+pub fn tell(report: &Report, output: Output) {
+    if output.json {
+        output::out(&json::named("report", report));
+    } else {
+        output::out(&text::report(report, output.style));
+    }
 }
 
 /// An unfinished migration.
@@ -65,6 +79,28 @@ async fn begun<E: Engine>(engine: &E, intent: &Intent) -> Result<Option<Begun>, 
         return Ok(None);
     };
     if is_other(engine, intent, &plan).await { Ok(None) } else { Ok(Some(Begun { migration, phase, plan })) }
+}
+
+/// Where the table's newest migration made this very change, and the table still has it: says so.
+async fn done<E: Engine>(engine: &E, intent: &Intent) -> Result<Option<String>, Failure> {
+    let (control, all, spelling) = find::all(engine).await?;
+    let (Some(control), Some(status)) =
+        (control, find::only(spelling, engine.home(), all, Some(&intent.table))?)
+    else {
+        return Ok(None);
+    };
+    let Some((id, plan, at)) = control.finished(&status.table).await? else { return Ok(None) };
+    if intent.is_empty()
+        || id != status.id
+        || !intent.matches(&plan.request)
+        || is_other(engine, intent, &plan).await
+    {
+        return Ok(None);
+    }
+    let is_there = engine.lacks(&plan).await?.is_empty();
+    Ok(is_there.then(|| {
+        format!("{} has this change since {at} (migration {id}); nothing is left to do", plan.source)
+    }))
 }
 
 /// Without a schema, the text may mean another table than that of the unfinished migration: `search_path` decides, and only the server
@@ -111,7 +147,9 @@ fn change(request: &Request) -> String {
         Indexes::Early => Some("indexes early".to_string()),
         Indexes::Late => Some("indexes late".to_string()),
     };
-    request.alters.iter().cloned().chain(sets).chain(indexes).collect::<Vec<_>>().join("; ")
+    let backs =
+        request.set_backs.iter().map(|(column, expression)| format!("set back {column} = {expression}"));
+    request.alters.iter().cloned().chain(sets).chain(backs).chain(indexes).collect::<Vec<_>>().join("; ")
 }
 
 /// A new plan, approved.
@@ -187,19 +225,22 @@ fn refusal(plan: Plan) -> Failure {
 }
 
 /// Runs the plan, shows progress, listens for signals.
-async fn carry<E: Engine>(
+///
+/// # Errors
+/// See the exit codes; the state and the next step are in each.
+pub async fn carry<E: Engine>(
     engine: &E,
     plan: Plan,
-    intent: &Intent,
-    approval: &Approval,
+    config: &Config,
+    how: args::Progress,
     output: Output,
 ) -> Result<Report, Failure> {
     let (progress, shown) = watch::channel(Progress::new(Phase::Prepare));
     let (stop, stopped) = watch::channel(false);
-    let show = Show::choose(approval.progress, output.json);
+    let show = Show::choose(how, output.json);
     let shown = tokio::spawn(bar::follow(shown, show, output.error_style));
     let signals = tokio::spawn(signals::listen(stop));
-    let ended = Box::pin(runner::run(engine, plan.clone(), intent.config.clone(), progress, stopped)).await;
+    let ended = Box::pin(runner::run(engine, plan.clone(), config.clone(), progress, stopped)).await;
     signals.abort();
     drop(tokio::time::timeout(SHOW_WAIT, shown).await);
     match ended {
@@ -245,6 +286,10 @@ fn next(kind: Kind, plan: &Plan) -> String {
         }
         Kind::Unfit => "change the data or what is asked for, then run it again; it begins anew".to_string(),
         Kind::Aborted => "nothing is left to do; the same command begins anew".to_string(),
+        Kind::RolledBack => {
+            "nothing is left to do; the new table is in the way of another run until it is dropped"
+                .to_string()
+        }
         Kind::Held | Kind::Superseded => format!("see `shadowswap status --table {table}`"),
     }
 }

@@ -6,12 +6,29 @@ use crate::{
     output::{self, Output, json, text},
 };
 use shadowswap_core::Engine;
+use std::time::Duration;
 
-/// Prints them, newest first.
+/// Between two looks.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// Clears the screen and goes to its first line.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// Prints them, newest first; with `watch` again and again.
 ///
 /// # Errors
 /// Whatever keeps the control tables from being read.
-pub async fn execute<E: Engine>(engine: &E, table: Option<&str>, output: Output) -> Ended {
+pub async fn execute<E: Engine>(engine: &E, table: Option<&str>, watch: bool, output: Output) -> Ended {
+    while watch {
+        if !output.json && output.style.has_color {
+            output::out(CLEAR);
+        }
+        once(engine, table, output).await?;
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+    once(engine, table, output).await
+}
+
+async fn once<E: Engine>(engine: &E, table: Option<&str>, output: Output) -> Ended {
     let (_, mut all, spelling) = find::all(engine).await?;
     all.retain(|s| table.is_none_or(|t| find::names(spelling, engine.home(), t, &s.table)));
     if output.json {

@@ -49,10 +49,12 @@ fn told(status: &Status, command: &Command, is_held: bool) -> String {
         );
     }
     match command {
-        Command::Pause if phase == Phase::Copy => {
-            format!("{table}: copying pauses within a second; changes are still applied")
+        Command::Pause if matches!(phase, Phase::Copy | Phase::Verify) => {
+            format!("{table}: copying and comparing pause within a second; changes are still applied")
         }
-        Command::Pause => format!("{table}: noted; only copying can be paused, and it is in phase {phase}"),
+        Command::Pause => {
+            format!("{table}: noted; only copying and comparing can be paused, and it is in phase {phase}")
+        }
         Command::Resume => format!("{table}: goes on within a second"),
         Command::Cutover if matches!(phase, Phase::Ready | Phase::Cutover) => {
             format!("{table}: swaps now; see `shadowswap status`")
@@ -60,7 +62,9 @@ fn told(status: &Status, command: &Command, is_held: bool) -> String {
         Command::Cutover => {
             format!("{table}: is in phase {phase}; swaps as soon as it is ready, whatever the window says")
         }
-        Command::Verify | Command::Abort => format!("{table}: told to {}", command.name()),
+        Command::Verify | Command::Abort | Command::Rollback | Command::Finish { .. } | Command::Throttle => {
+            format!("{table}: told to {}", command.name())
+        }
     }
 }
 

@@ -42,8 +42,8 @@ pub async fn execute<E: Engine>(engine: &E, target: &Target, output: Output) -> 
     };
     let said = match (status.phase, &status.runner) {
         (Phase::Done, _) => Box::pin(offline::check_done(engine, &status.table)).await?,
-        (Phase::Ready, Some(_)) => ask::<E>(&control, &status, output).await?,
-        (Phase::Ready, None) => {
+        (Phase::Ready | Phase::Guard, Some(_)) => ask::<E>(&control, &status, output).await?,
+        (Phase::Ready | Phase::Guard, None) => {
             let e = Error::refused(format!(
                 "nobody runs the migration of {} now, so nobody can compare",
                 status.table
@@ -52,7 +52,7 @@ pub async fn execute<E: Engine>(engine: &E, target: &Target, output: Output) -> 
         }
         (phase, _) => {
             let e = Error::refused(format!(
-                "{} is in phase {phase}; rows can be compared again in `ready`",
+                "{} is in phase {phase}; rows can be compared again in `ready`, and in the guard",
                 status.table
             ));
             return Err(Failure::from(
@@ -85,7 +85,7 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
         if let Some(result) = now.events.iter().rfind(|e| is_result(e) && !before.contains(&e.at)) {
             return outcome(&status.table, &result.what);
         }
-        if now.phase != Phase::Ready {
+        if now.phase != status.phase {
             let e = Error::refused(format!(
                 "{} went on to phase {} before it compared again",
                 status.table, now.phase
@@ -112,7 +112,9 @@ fn outcome(table: &TableName, what: &str) -> Result<String> {
         Some(good) => Ok(format!("{table}: {}", good.trim())),
         None => {
             let e = Error::new(Kind::Differs, format!("{table}: {what}"));
-            Err(e.next("nothing was swapped; abort the migration, or find out who writes to the shadow"))
+            Err(e.next(
+                "nothing was swapped by this; find out who else writes to the table that is kept in step",
+            ))
         }
     }
 }

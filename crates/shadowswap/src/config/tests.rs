@@ -155,15 +155,22 @@ fn windows_are_read() {
 }
 
 #[test]
-fn what_comes_later_is_refused_and_never_ignored() {
-    let guard = refused(Choices { guard: Some("24h".into()), ..orders() });
-    assert_eq!(guard.message, "--guard is not available in this version");
-    assert_eq!(
-        refused(Choices { set_back: vec!["a=b".into()], ..orders() }).message,
-        "--set-back is not available in this version"
-    );
-    let file = Choices { guard: Some("24h".into()), ..Choices::default() };
-    assert!(intent(orders(), file).is_err());
+fn guard_and_the_way_back_are_part_of_the_request() {
+    let flags = Choices { guard: Some("24h".into()), set_back: vec!["a=b + 1".into()], ..orders() };
+    let guarded = intent(flags, Choices::default()).unwrap();
+    let request = guarded.request();
+    assert_eq!((request.guard_s, guarded.config.guard), (Some(86_400), Some(Duration::from_secs(86_400))));
+    assert_eq!(request.set_backs, [("a".to_string(), "b + 1".to_string())]);
+    assert!(guarded.matches(&request));
+    let plain = intent(orders(), Choices::default()).unwrap();
+    assert!(plain.matches(&request), "what is not said does not differ");
+    assert_eq!(plain.request().guard_s, None);
+    let file =
+        Choices { guard: Some("1500ms".into()), guard_retention: Some("1GiB".into()), ..Choices::default() };
+    let from_file = intent(orders(), file).unwrap();
+    assert_eq!((from_file.request().guard_s, from_file.config.guard_retention), (Some(2), 1 << 30));
+    assert!(refused(Choices { guard: Some("10ms".into()), ..orders() }).message.starts_with("--guard: "));
+    assert!(refused(Choices { set_back: vec!["a".into()], ..orders() }).message.starts_with("--set-back: "));
 }
 
 #[test]

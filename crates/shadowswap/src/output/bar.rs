@@ -144,7 +144,8 @@ fn look(phase: Phase, style: text::Style) -> ProgressStyle {
         | Phase::Cutover
         | Phase::Guard
         | Phase::Done
-        | Phase::Aborted => "{spinner} {prefix:8} {wide_msg}",
+        | Phase::Aborted
+        | Phase::RolledBack => "{spinner} {prefix:8} {wide_msg}",
     };
     let look = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     if style.is_unicode {

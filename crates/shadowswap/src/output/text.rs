@@ -1,8 +1,10 @@
 //! Text for people: plans, reports, status and progress.
 
+mod history;
 mod plan;
 mod status;
 
+pub use history::history;
 pub use plan::plan;
 pub use status::{state, status};
 
@@ -95,7 +97,8 @@ pub fn done(p: &Progress) -> Option<(u64, u64)> {
         | Phase::Cutover
         | Phase::Guard
         | Phase::Done
-        | Phase::Aborted => None,
+        | Phase::Aborted
+        | Phase::RolledBack => None,
     }
 }
 
@@ -109,16 +112,22 @@ pub fn percent(p: &Progress) -> Option<u64> {
 /// What holds the copy, what is being done, and the numbers that matter in this phase; without the rows, which the bar shows.
 pub fn numbers(p: &Progress) -> Vec<String> {
     let mut parts = Vec::new();
-    parts.extend(p.throttled.as_ref().filter(|_| p.phase == Phase::Copy).map(|why| format!("held: {why}")));
+    parts.extend(
+        p.throttled
+            .as_ref()
+            .filter(|_| matches!(p.phase, Phase::Copy | Phase::Verify))
+            .map(|why| format!("held: {why}")),
+    );
     parts.extend(p.detail.clone());
     if p.phase == Phase::Copy {
         parts.push(format!("{} rows/s", human_rate(p.rows_per_second)));
     }
     parts.extend(p.eta_s.map(|s| format!("{} left", human_seconds(s))));
-    if p.phase.applies_changes() {
+    if p.phase.applies_changes() || p.guard_left_s.is_some() {
         parts.push(format!("lag {}", human_ms(p.lag_ms)));
         parts.extend((p.backlog > 0).then(|| format!("backlog {}", human_count(p.backlog))));
     }
+    parts.extend(p.guard_left_s.map(|s| format!("{} of the guard left", human_seconds(s))));
     parts.extend(
         (p.phase == Phase::Copy && p.chunk_ms > 0.0).then(|| format!("chunk {}", human_ms(p.chunk_ms))),
     );
@@ -163,6 +172,7 @@ pub fn report(r: &Report, style: Style) -> String {
         None if r.strategy == "shadow" => rows.push(("old table", "dropped".to_string())),
         None => {}
     }
+    rows.extend(r.guard.iter().map(|guard| ("guard", guard.clone())));
     let phases: Vec<_> = r.phases.iter().map(|(name, s)| format!("{name} {}", human_seconds(*s))).collect();
     let phases = if phases.is_empty() { String::new() } else { format!(" ({})", phases.join(", ")) };
     rows.push(("took", format!("{}{phases}", human_ms(r.elapsed_s * 1e3))));

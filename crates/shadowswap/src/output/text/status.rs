@@ -19,7 +19,7 @@ pub fn status(all: &[Status], now: Timestamp, style: Style) -> String {
 fn one(s: &Status, now: Timestamp, style: Style) -> String {
     let phase = match s.phase {
         Phase::Done => style.green(s.phase.name()),
-        Phase::Aborted => style.dim(s.phase.name()),
+        Phase::Aborted | Phase::RolledBack => style.dim(s.phase.name()),
         Phase::Prepare
         | Phase::Copy
         | Phase::Index
@@ -33,6 +33,7 @@ fn one(s: &Status, now: Timestamp, style: Style) -> String {
     let paused = if s.paused && !s.phase.is_over() { ", paused" } else { "" };
     let mut rows = vec![("change", s.alters.join("\n")), ("runner", runner(s, now))];
     rows.extend(s.progress.as_ref().map(|p| lines(s, p)).unwrap_or_default());
+    rows.extend(s.guard_left_s.map(|left| ("guard", guard(s, left))));
     rows.extend(s.stall_ms.filter(|_| s.phase.is_swapped()).map(|ms| ("stall", human_ms(ms))));
     rows.extend(s.error.as_ref().filter(|_| s.phase != Phase::Done).map(|e| ("error", style.red(e))));
     rows.push(("began", format!("{}, {} ago", clock(&s.started_at), ago(&s.started_at, now))));
@@ -58,9 +59,26 @@ fn one(s: &Status, now: Timestamp, style: Style) -> String {
     lines.join("\n")
 }
 
+/// What is kept in step, and for how long.
+fn guard(s: &Status, left: f64) -> String {
+    let (kept, use_it) = if s.turn % 2 == 0 {
+        ("rolled back; the new table is kept in step", "`cutover` swaps to it again")
+    } else {
+        ("the old table is kept in step", "`rollback` loses nothing")
+    };
+    match (left > 0.0, &s.runner) {
+        (false, _) => "the time is up; only the cleaning up is left".to_string(),
+        (true, Some(_)) => format!("{kept} for another {}; {use_it}", human_seconds(left)),
+        (true, None) => format!(
+            "nobody keeps the tables in step now; {} left; run the same command again",
+            human_seconds(left)
+        ),
+    }
+}
+
 fn runner(s: &Status, now: Timestamp) -> String {
     match (&s.runner, s.phase) {
-        (_, Phase::Done | Phase::Aborted) => String::new(),
+        (_, Phase::Done | Phase::Aborted | Phase::RolledBack) => String::new(),
         (Some(runner), _) => format!("{runner}, last heard of {} ago", ago(&s.updated_at, now)),
         (None, _) => format!(
             "none since {} ago: run the same command again to go on, or `shadowswap abort --table {}`",
@@ -79,7 +97,7 @@ fn lines(s: &Status, p: &Progress) -> Vec<(&'static str, String)> {
         )];
     }
     let mut rows = vec![("progress", numbers_and_rows(&Progress { throttled: None, ..p.clone() }))];
-    if s.phase.applies_changes() {
+    if s.phase.applies_changes() || s.guard_left_s.is_some() {
         let disk = (p.backlog_disk_bytes > 0)
             .then(|| format!(", {} of them on disk", human_bytes(p.backlog_disk_bytes)));
         rows.push((
@@ -98,6 +116,14 @@ fn lines(s: &Status, p: &Progress) -> Vec<(&'static str, String)> {
         rows.push(("cutover", format!("{} attempts so far", p.attempts)));
     }
     rows.extend(p.throttled.clone().map(|why| ("held", why)));
+    if p.phase == Phase::Copy || p.phase == Phase::Verify {
+        let pace = (p.ease < 0.995 && p.throttled.is_none())
+            .then(|| format!("at {:.0}% of full speed", p.ease * 100.0));
+        let signals = p.signals.iter().map(|s| format!("{} {} of {}", s.name, s.value, s.limit));
+        rows.push(("signals", pace.into_iter().chain(signals).collect::<Vec<_>>().join(", ")));
+    }
+    rows.extend(p.forecast.clone().filter(|_| p.phase == Phase::Copy).map(|text| ("forecast", text)));
+    rows.extend(p.warnings.iter().filter(|_| p.phase == Phase::Copy).map(|text| ("warning", text.clone())));
     rows
 }
 
@@ -118,11 +144,26 @@ pub fn state(s: &Status) -> String {
         Phase::Index | Phase::Verify => {
             format!("{table} is in use and unchanged; every row is copied (phase {}); {stream}", s.phase)
         }
+        Phase::Ready | Phase::Cutover if s.turn > 0 => {
+            format!(
+                "{table} is the original table again, with every write since; {stream}, or `shadowswap finish`"
+            )
+        }
         Phase::Ready | Phase::Cutover => {
             format!("{table} is in use and unchanged; the shadow is complete; nothing was swapped; {stream}")
         }
+        Phase::Guard if s.guard_left_s.is_some_and(|left| left > 0.0) => {
+            format!(
+                "the swap is done: {table} is the new table; going back is possible once the guard is run again"
+            )
+        }
         Phase::Guard => format!("the swap is done: {table} is the new table; only the cleaning up is left"),
         Phase::Done => format!("the swap is done: {table} is the new table"),
+        Phase::RolledBack => {
+            format!(
+                "{table} is the original table again, with every write since; the new one is kept beside it"
+            )
+        }
         Phase::Aborted => format!("{table} is in use and unchanged; everything that was made is removed"),
     }
 }
@@ -136,7 +177,7 @@ fn ago(at: &str, now: Timestamp) -> String {
 }
 
 /// Local date and time without fractions; what cannot be read stays as it is.
-fn clock(at: &str) -> String {
+pub fn clock(at: &str) -> String {
     match at.parse::<Timestamp>() {
         Ok(at) => at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => at.to_string(),

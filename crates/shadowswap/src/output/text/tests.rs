@@ -153,6 +153,7 @@ fn report_tells_stall_and_names() {
         ],
         swapped_at: "2026-03-01T02:00:00.006Z".into(),
         attempts: 1,
+        guard: None,
         elapsed_s: 61.2,
         phases: vec![("copy".into(), 40.0), ("verify".into(), 12.0)],
     };

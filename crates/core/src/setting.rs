@@ -1,0 +1,217 @@
+//! Settings that can be changed while a run goes on: `chunk-time=50ms`, `max-lag=5s`, `replica-lag=5s..2s`, `cutover=manual`.
+//!
+//! The same text is checked where it is typed and applied where the run is; in between it lies in the control tables. The names are
+//! those of the flags, and those of signals for their limits.
+
+use crate::{
+    config::{Config, CutoverWhen, MaxLoad},
+    throttle::limit::{self, Limit},
+    units::{duration, duration_text},
+    window::{Blackouts, Windows},
+};
+use std::time::Duration;
+
+/// Each copying session is a connection of the server; beyond this they only get in each other's way.
+pub const WORKERS_MAX: usize = 64;
+/// Less would let a chunk's overhead outweigh its rows.
+pub const CHUNK_TIME_MIN: Duration = Duration::from_millis(5);
+/// A chunk is a transaction, and the server cannot clean up behind it while it runs.
+pub const CHUNK_TIME_MAX: Duration = Duration::from_secs(60);
+/// Clients that wait longer than this have noticed.
+pub const STALL_BUDGET_MAX: Duration = Duration::from_secs(60);
+/// Longer is a slip of the finger.
+pub const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+/// The names of settings that are no limits of signals.
+pub const NAMES: [&str; 11] = [
+    "chunk-time",
+    "copy-workers",
+    "max-lag",
+    "max-replica-lag",
+    "max-load",
+    "copy-window",
+    "blackout",
+    "cutover",
+    "stall-budget",
+    "cutover-attempts",
+    "overload-after",
+];
+
+/// Reads `SETTING=VALUE` and checks it. Gives the name and the value.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn parse(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        format!("{text:?} is not SETTING=VALUE; write it like chunk-time=50ms or replica-lag=5s")
+    })?;
+    let (name, value) = (name.trim(), value.trim());
+    // Which signals of the operator's own a run has, only the run knows; it says so if there is none of this name.
+    let mut config = Config::default();
+    if !NAMES.contains(&name) && limit::unit(name).is_none() && limit::is_name(name) {
+        let source = crate::throttle::signal::Source::Command(String::new());
+        config.signals.push(crate::throttle::signal::Custom { name: name.to_string(), source });
+    }
+    apply(&config, name, value)?;
+    Ok((name.to_string(), value.to_string()))
+}
+
+/// The choices with this setting changed.
+///
+/// # Errors
+/// Says what is wrong with the name or the value.
+pub fn apply(config: &Config, name: &str, value: &str) -> Result<Config, String> {
+    let mut new = config.clone();
+    let is_none = value == "none";
+    match name {
+        "chunk-time" => new.chunk_time = time(value, CHUNK_TIME_MIN, CHUNK_TIME_MAX)?,
+        "copy-workers" => new.copy_workers = number(value, 1, WORKERS_MAX)?,
+        "max-lag" => new.max_lag = time(value, Duration::from_millis(1), WEEK)?,
+        "max-replica-lag" if is_none => new.max_replica_lag = None,
+        "max-replica-lag" => new.max_replica_lag = Some(time(value, Duration::from_millis(1), WEEK)?),
+        "max-load" if is_none => new.max_load = None,
+        "max-load" => new.max_load = Some(max_load(value)?),
+        "copy-window" if value == "always" => new.copy_windows = Windows::default(),
+        "copy-window" => new.copy_windows = windows(value)?,
+        "blackout" if is_none => new.blackouts = Blackouts::default(),
+        "blackout" => new.blackouts = value.parse()?,
+        "cutover" => new.cutover = cutover(value)?,
+        "stall-budget" => new.stall_budget = time(value, Duration::from_millis(1), STALL_BUDGET_MAX)?,
+        "cutover-attempts" => new.cutover_attempts = number(value, 1, u32::MAX)?,
+        "overload-after" => new.overload_after = time(value, Duration::from_secs(1), WEEK)?,
+        signal => {
+            let has = |s: &crate::throttle::signal::Custom| s.name == signal;
+            if limit::unit(signal).is_none() && !config.signals.iter().any(has) {
+                let signals = limit::BUILT_IN.map(|(name, ..)| name).join(", ");
+                return Err(format!(
+                    "{signal:?} is no setting; there are {}, the signals {signals}, and those of this run's own",
+                    NAMES.join(", ")
+                ));
+            }
+            new.limits.retain(|l| l.name != signal);
+            if !is_none {
+                new.limits.push(Limit::level(signal, value)?);
+            }
+        }
+    }
+    Ok(new)
+}
+
+/// A time between two bounds.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn time(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    between(duration(text)?, least, most, duration_text)
+}
+
+/// A whole number between two bounds.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + Copy + ToString,
+{
+    let value = text.trim().parse::<T>().map_err(|_| format!("{text:?} is no whole number that fits"))?;
+    between(value, least, most, |v| v.to_string())
+}
+
+/// The value, if it is within its bounds.
+///
+/// # Errors
+/// Says which bound it breaks.
+pub fn between<T: PartialOrd + Copy>(
+    value: T,
+    least: T,
+    most: T,
+    text: impl Fn(T) -> String,
+) -> Result<T, String> {
+    match () {
+        () if value < least => Err(format!("{} is too little; the least is {}", text(value), text(least))),
+        () if value > most => Err(format!("{} is too much; the most is {}", text(value), text(most))),
+        () => Ok(value),
+    }
+}
+
+/// A number of sessions, or a share of the time.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn max_load(text: &str) -> Result<MaxLoad, String> {
+    match text.trim().strip_suffix('%') {
+        Some(percent) => Ok(MaxLoad::Share(f64::from(number::<u8>(percent, 1, 99)?) / 100.0)),
+        None => number(text, 1, u64::MAX).map(MaxLoad::Sessions),
+    }
+}
+
+/// `auto`, `manual`, or windows.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn cutover(text: &str) -> Result<CutoverWhen, String> {
+    match text.trim() {
+        "auto" => Ok(CutoverWhen::Auto),
+        "manual" => Ok(CutoverWhen::Manual),
+        window => {
+            windows(window).map(CutoverWhen::Window).map_err(|e| format!("{e} (or say `auto` or `manual`)"))
+        }
+    }
+}
+
+/// Windows, and at least one: an empty text must not mean "always".
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn windows(text: &str) -> Result<Windows, String> {
+    let windows: Windows = text.parse()?;
+    if windows.is_empty() {
+        Err("the window is empty; write it like `Mon-Fri 01:00-05:00`".into())
+    } else {
+        Ok(windows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str, value: &str) -> Config {
+        apply(&Config::default(), name, value).unwrap()
+    }
+
+    #[test]
+    fn each_setting_changes_what_its_flag_says() {
+        assert_eq!(set("chunk-time", "50ms").chunk_time.as_millis(), 50);
+        assert_eq!(set("copy-workers", "7").copy_workers, 7);
+        assert_eq!(set("max-lag", "2s").max_lag.as_secs(), 2);
+        assert_eq!(set("max-load", "10%").max_load, Some(MaxLoad::Share(0.1)));
+        assert_eq!(set("cutover", "manual").cutover, CutoverWhen::Manual);
+        assert!(!set("copy-window", "daily 01:00-05:00 UTC").copy_windows.is_empty());
+        assert_eq!(set("stall-budget", "80ms").stall_budget.as_millis(), 80);
+        let limited = set("undo", "1000");
+        assert_eq!(limited.all_limits().iter().find(|l| l.name == "undo").map(|l| l.limit), Some(1_000.0));
+        assert_eq!(apply(&limited, "undo", "none").unwrap(), Config::default());
+        for name in NAMES {
+            assert!(apply(&Config::default(), name, "no such value").is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn limit_of_a_signal_goes_before_its_flag() {
+        let config = apply(&set("max-lag", "2s"), "lag", "1s..500ms").unwrap();
+        let lags: Vec<_> = config.all_limits().into_iter().filter(|l| l.name == "lag").collect();
+        assert_eq!((lags.len(), lags[0].limit, lags[0].recovery), (1, 1.0, 0.5));
+    }
+
+    #[test]
+    fn wrong_settings_are_refused_before_they_are_sent() {
+        for text in ["chunk-time", "chunk-time=1h", "copy-workers=0", "no such=1", "undo=lots", "cutover="] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert_eq!(parse(" chunk-time = 50ms "), Ok(("chunk-time".into(), "50ms".into())));
+        assert_eq!(parse("queue=5"), Ok(("queue".into(), "5".into())));
+        let said = apply(&Config::default(), "queue", "5").unwrap_err();
+        assert!(said.contains("\"queue\" is no setting"), "{said}");
+    }
+}

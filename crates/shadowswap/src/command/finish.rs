@@ -1,0 +1,128 @@
+//! `finish`: ends the guard, and drops the old table if that is said.
+
+use super::{Ended, find};
+use crate::{
+    args::FinishArgs,
+    exit::{DONE, Failure},
+    output::{self, Output, json, text},
+    who,
+};
+use serde_json::json;
+use shadowswap_core::{
+    Engine, Error, Kind, Phase, Result,
+    control::{Command, Control as _, Status},
+    offline,
+};
+use std::time::Duration;
+
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A runner answers within a second; dropping a large table in small steps takes longer, and is reported all the time.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Ends it, through the runner if there is one. What has ended already is no error.
+///
+/// # Errors
+/// `Refused` if nothing was swapped yet.
+pub async fn execute<E: Engine>(engine: &E, args: &FinishArgs, output: Output) -> Ended {
+    let status = newest(engine, args.target.table.as_deref()).await?;
+    if status.turn == 0 && !status.phase.is_over() {
+        let e = Error::refused(format!("{} is not swapped yet (phase {})", status.table, status.phase));
+        return Err(Failure::from(
+            e.next("run the same command again to go on; `shadowswap abort` gives it up"),
+        ));
+    }
+    if args.drop_old && !args.yes && output.is_interactive {
+        let question = format!("\nend the guard of {} and drop the old table?", status.table);
+        if !output.ask(&question) {
+            let e = Error::refused("not finished: the answer was no");
+            return Err(Failure::from(e).state(text::state(&status)));
+        }
+    }
+    let who = who::operator();
+    let message = if status.runner.is_some() && !status.phase.is_over() {
+        let control = engine.control(false).await?;
+        control.command(status.id, &who, &Command::Finish { drop_old: args.drop_old }).await?;
+        wait::<E>(&control, &status, args.drop_old).await?
+    } else {
+        Box::pin(offline::finish(engine, &status.table, &who, args.drop_old)).await?
+    };
+    if output.json {
+        let told = json!({ "migration": status.id, "table": status.table.to_string(), "command": "finish", "message": message });
+        output::out(&json::named("told", &told));
+    } else {
+        output::out(&format!("{} {message}", output.style.passed()));
+    }
+    Ok(DONE)
+}
+
+/// The unfinished migration that is meant; else the newest that is over.
+async fn newest<E: Engine>(engine: &E, table: Option<&str>) -> Result<Status, Failure> {
+    let (_, all, spelling) = find::all(engine).await?;
+    let (over, open): (Vec<_>, Vec<_>) = all.into_iter().partition(|s| s.phase.is_over());
+    let found = match find::only(spelling, engine.home(), open, table)? {
+        Some(status) => Some(status),
+        None => find::only(spelling, engine.home(), over, table)?,
+    };
+    found.ok_or_else(|| {
+        let e = Error::refused("no migration is known that could be finished");
+        Failure::from(e.next("see `shadowswap status`"))
+    })
+}
+
+/// Waits until the runner has done it.
+async fn wait<E: Engine>(control: &E::Control, status: &Status, drop_old: bool) -> Result<String> {
+    let table = &status.table;
+    let (mut heard, mut last_report) = (tokio::time::Instant::now(), String::new());
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let all = control.status(Some(table)).await?;
+        let Some(now) = all.into_iter().find(|s| s.id == status.id) else {
+            return Err(Error::refused(format!("the migration of {table} is gone")));
+        };
+        match now.phase {
+            Phase::Done if drop_old => {
+                return Ok(format!("{table} is changed; the guard is over, the old table dropped"));
+            }
+            Phase::Done => {
+                return Ok(format!("{table} is changed; the guard is over, the old table is kept"));
+            }
+            Phase::RolledBack => {
+                return Ok(format!("{table} is the original table again; the new one is kept beside it"));
+            }
+            _ => {}
+        }
+        if now.updated_at != last_report {
+            (last_report, heard) = (now.updated_at, tokio::time::Instant::now());
+        }
+        // The runner's last words may come before the phase.
+        if heard.elapsed() > SILENCE_MAX || (now.runner.is_none() && heard.elapsed() > Duration::from_secs(5))
+        {
+            let why = now.error.map_or_else(String::new, |e| format!(": {e}"));
+            let e = Error::new(Kind::Transient, format!("the runner of {table} no longer reports{why}"));
+            return Err(
+                e.next("`shadowswap finish` again: it does it itself where nobody runs the migration")
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::fake::{self, Fake};
+
+    #[tokio::test]
+    async fn what_is_not_swapped_is_not_finished() {
+        let engine = Fake::with(vec![fake::status("s", "a", Phase::Copy)]);
+        let failure = execute(&engine, &FinishArgs::default(), fake::OUTPUT).await.unwrap_err();
+        assert_eq!(failure.code(), 3);
+        assert!(failure.error.message.contains("not swapped yet"), "{}", failure.error.message);
+        assert!(engine.told().is_empty());
+    }
+
+    #[tokio::test]
+    async fn without_a_migration_there_is_nothing_to_finish() {
+        let failure = execute(&Fake::default(), &FinishArgs::default(), fake::OUTPUT).await.unwrap_err();
+        assert_eq!(failure.code(), 3);
+    }
+}
