@@ -123,6 +123,8 @@ pub struct Steward<E: Engine> {
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) failures: mpsc::Sender<Error>,
+    /// True: it ends, but not between taking commands and handing them on.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// Starts it. A failing control connection ends the run: without it the migration's lock is gone too.
@@ -158,7 +160,7 @@ impl Rate {
     }
 }
 
-async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
+async fn work<E: Engine>(mut steward: Steward<E>) -> Result<()> {
     let started = Instant::now();
     let earlier = steward.progress.borrow().clone();
     let rows = steward.counters.rows.load(Ordering::Relaxed);
@@ -185,6 +187,7 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         tokio::select! {
             _ = tick.tick() => {}
             () = steward.control.nudged() => {}
+            Ok(_) = steward.stop.wait_for(|stop| *stop) => return Ok(()),
         }
         let applied = steward.applied.borrow().clone();
         let load = match loads.0.borrow().as_ref() {
