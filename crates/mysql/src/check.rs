@@ -14,8 +14,8 @@ mod size;
 mod table;
 
 pub use self::{
-    binlog::retention,
     alter::{duplicates, read, refused},
+    binlog::retention,
     dependents::{list as dependents_list, views},
     gather::{gather, tied},
     server::{indexes, is_early},

@@ -537,7 +537,11 @@ pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) 
         }
         Some(what) if plan.turn > 0 => {
             let who = plan.source.to_string();
-            found.push(Obstacle { who, what: format!("{what} (drop it, and make it again after the swap)"), blocks: true });
+            found.push(Obstacle {
+                who,
+                what: format!("{what} (drop it, and make it again after the swap)"),
+                blocks: true,
+            });
         }
         Some(_) => still_fits(conn, plan).await?,
         None => {}

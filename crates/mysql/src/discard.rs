@@ -45,7 +45,8 @@ pub async fn discard(conn: &mut Conn, name: &TableName) -> Result<()> {
         empty(conn, name, &found).await?;
     }
     for partition in partitions(conn, name).await? {
-        let text = format!("alter table {} truncate partition {} /* shadowswap */", table(name), quote(&partition));
+        let text =
+            format!("alter table {} truncate partition {} /* shadowswap */", table(name), quote(&partition));
         patiently(conn, &text, name).await?;
         tokio::time::sleep(REST).await;
     }
@@ -103,8 +104,7 @@ async fn empty(conn: &mut Conn, name: &TableName, found: &Table) -> Result<()> {
     drop(conn.query_drop("set session binlog_row_image = 'MINIMAL'").await);
     let key = found.index("PRIMARY").and_then(|i| i.whole_columns()).unwrap_or_default();
     let columns: Vec<String> = key.iter().map(|c| quote(c)).collect();
-    let literals: Vec<String> =
-        key.iter().filter_map(|c| found.column(c)).map(key_expression).collect();
+    let literals: Vec<String> = key.iter().filter_map(|c| found.column(c)).map(key_expression).collect();
     let (mut rows, mut lower): (u64, Option<Vec<String>>) = (ROWS_FIRST, None);
     loop {
         let above = lower.as_ref().map_or("true".to_string(), |l| beyond(&columns, l, ">", ">"));
@@ -125,7 +125,11 @@ async fn empty(conn: &mut Conn, name: &TableName, found: &Table) -> Result<()> {
         };
         let text = match &upper {
             Some(upper) => {
-                format!("delete from {} where {above} and {}", table(name), beyond(&columns, upper, "<", "<="))
+                format!(
+                    "delete from {} where {above} and {}",
+                    table(name),
+                    beyond(&columns, upper, "<", "<=")
+                )
             }
             None => format!("delete from {} limit {rows}", table(name)),
         };

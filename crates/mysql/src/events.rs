@@ -25,8 +25,8 @@ use place::Place;
 use query::Query;
 use shadowswap_core::{Change, Error, Kind, Result};
 use statement::{Meaning, Names};
-use swap::Behind;
 use std::collections::{HashMap, HashSet, VecDeque};
+use swap::Behind;
 
 /// What comes out of the change stream, in commit order; the core's own event without an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,9 @@ impl Assembly {
 
     /// The swap that the stream begins behind must have come by before the binlog's end.
     pub(crate) fn has_its_swap(&self) -> Result<()> {
-        let Some(behind) = self.wanted.behind.as_ref().filter(|b| self.has_come(&b.upto)) else { return Ok(()) };
+        let Some(behind) = self.wanted.behind.as_ref().filter(|b| self.has_come(&b.upto)) else {
+            return Ok(());
+        };
         Err(Error::corrupt(format!(
             "the statement that swapped the names (swap {} of migration {}) is not in the binlog, so that it cannot be told which \
              changes of {} came after it",

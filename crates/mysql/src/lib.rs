@@ -194,7 +194,8 @@ impl Engine for MySql {
         let control = self.control_name();
         // After a swap none is left with rows of the table: its preparation held the table against the lock.
         let fears_xa = plan.turn == 0 && prepare::fears_xa(&mut conn, &control, migration).await?;
-        let is_behind = plan.turn > 0 && turn::of_checkpoint(&mut conn, &control, migration).await? < plan.turn;
+        let is_behind =
+            plan.turn > 0 && turn::of_checkpoint(&mut conn, &control, migration).await? < plan.turn;
         let from = match from.filter(|_| !is_behind) {
             Some(from) => Some(from.clone()),
             None => prepare::begins_at(&mut conn, &control, migration).await?,
@@ -279,8 +280,16 @@ impl Engine for MySql {
         };
         let marks = Arc::clone(&self.marks);
         let name = &self.control_schema;
-        let request =
-            cutover::Request { name, plan, detail: &detail, control: &control, migration, epoch, budget, marks };
+        let request = cutover::Request {
+            name,
+            plan,
+            detail: &detail,
+            control: &control,
+            migration,
+            epoch,
+            budget,
+            marks,
+        };
         cutover::lock(request, sessions, ready).await
     }
 

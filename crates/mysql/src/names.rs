@@ -9,7 +9,7 @@
 //! noted, after it was given its name, that it has been.
 
 use crate::{
-    cutover::{behind, exists, run, sentry, SENTRY},
+    cutover::{SENTRY, behind, exists, run, sentry},
     flavor::Server,
     prepare::{is_noted, note},
     sql::{NAME_BYTES_MAX, table},
@@ -54,7 +54,13 @@ fn followers(plan: &Plan, product: &Server) -> (TableName, TableName) {
     if plan.is_turned() { (guarded, plan.shadow.clone()) } else { (plan.shadow.clone(), guarded) }
 }
 
-async fn find(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<Found> {
+async fn find(
+    conn: &mut Conn,
+    plan: &Plan,
+    product: &Server,
+    control: &str,
+    migration: i64,
+) -> Result<Found> {
     let (mine, next) = followers(plan, product);
     let is_waiting = exists(conn, &sentry(&plan.source)).await?.is_some_and(|comment| comment != SENTRY);
     let is_settled = is_noted(conn, control, migration, &settled(&mine, plan.turn)).await?;
@@ -75,7 +81,13 @@ async fn find(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, mig
 ///
 /// # Errors
 /// The server's.
-pub async fn has_new(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<bool> {
+pub async fn has_new(
+    conn: &mut Conn,
+    plan: &Plan,
+    product: &Server,
+    control: &str,
+    migration: i64,
+) -> Result<bool> {
     let is_swapped = find(conn, plan, product, control, migration).await? == Found::Swapped;
     Ok(plan.is_turned() != is_swapped)
 }
@@ -84,7 +96,13 @@ pub async fn has_new(conn: &mut Conn, plan: &Plan, product: &Server, control: &s
 ///
 /// # Errors
 /// `Refused` if it is gone, or if its name was taken by somebody else.
-pub async fn settle(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<TableName> {
+pub async fn settle(
+    conn: &mut Conn,
+    plan: &Plan,
+    product: &Server,
+    control: &str,
+    migration: i64,
+) -> Result<TableName> {
     let (mine, _) = followers(plan, product);
     let waiting = sentry(&plan.source);
     let from = match find(conn, plan, product, control, migration).await? {
@@ -98,8 +116,11 @@ pub async fn settle(conn: &mut Conn, plan: &Plan, product: &Server, control: &st
             .next(format!("rename {mine} away, then run the same command again")));
         }
         Found::Swapped => {
-            return Err(Error::corrupt(format!("the tables of {} are swapped once more than was noted", plan.source))
-                .next("run the same command again"));
+            return Err(Error::corrupt(format!(
+                "the tables of {} are swapped once more than was noted",
+                plan.source
+            ))
+            .next("run the same command again"));
         }
         Found::Gone => {
             return Err(Error::refused(format!(
@@ -124,7 +145,13 @@ pub async fn settle(conn: &mut Conn, plan: &Plan, product: &Server, control: &st
 ///
 /// # Errors
 /// `Refused` if its final name was taken by somebody else during the run.
-pub async fn old_table(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<Option<TableName>> {
+pub async fn old_table(
+    conn: &mut Conn,
+    plan: &Plan,
+    product: &Server,
+    control: &str,
+    migration: i64,
+) -> Result<Option<TableName>> {
     let has_old = exists(conn, &plan.old).await?.is_some();
     let Some(kept) = kept(conn, plan, product, control, migration).await? else {
         return Ok(has_old.then(|| plan.old.clone()));
@@ -142,7 +169,13 @@ pub async fn old_table(conn: &mut Conn, plan: &Plan, product: &Server, control: 
 }
 
 /// The name under which the old table waits for its own.
-async fn kept(conn: &mut Conn, plan: &Plan, product: &Server, control: &str, migration: i64) -> Result<Option<TableName>> {
+async fn kept(
+    conn: &mut Conn,
+    plan: &Plan,
+    product: &Server,
+    control: &str,
+    migration: i64,
+) -> Result<Option<TableName>> {
     let waiting = sentry(&plan.source);
     if exists(conn, &waiting).await?.is_some_and(|comment| comment != SENTRY) {
         return Ok(Some(waiting));

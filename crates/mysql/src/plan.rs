@@ -173,11 +173,20 @@ async fn guard_name(conn: &mut Conn, facts: &Facts, name: &TableName) -> Result<
     }
     let guarded = crate::names::guarded_beside(name);
     if guarded.name.as_bytes() <= name.name.as_bytes() {
-        let message = format!("no name for the old table sorts behind {name}, as swapping back on {} needs it", facts.server);
-        return Ok(Some(Finding::refused("names", message, "rename the table to a shorter name first, or leave --guard out")));
+        let message = format!(
+            "no name for the old table sorts behind {name}, as swapping back on {} needs it",
+            facts.server
+        );
+        return Ok(Some(Finding::refused(
+            "names",
+            message,
+            "rename the table to a shorter name first, or leave --guard out",
+        )));
     }
     Ok(crate::cutover::exists(conn, &guarded).await?.map(|_| {
-        let message = format!("there is a table {guarded}, which is what the old table is called while it is kept in step");
+        let message = format!(
+            "there is a table {guarded}, which is what the old table is called while it is kept in step"
+        );
         Finding::refused("names", message, "rename or drop it, or leave --guard out")
     }))
 }

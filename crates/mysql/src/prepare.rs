@@ -1,9 +1,10 @@
 //! Everything around the copy that has a name on the server: the position to begin at, the shadow, its indexes; and their removal.
 
 use crate::{
-    Floor, Position, cutover, names,
+    Floor, Position, cutover,
     error::{DUPLICATE, code, server},
     flavor::Server,
+    names,
     plan::{Detail, LateIndex},
     position::file_number,
     reading,
@@ -316,9 +317,17 @@ pub async fn clean_up(
         let old = names::old_table(conn, plan, &product, control, migration).await?;
         if let Some(old) = old.filter(|_| drop_old) {
             let now = crate::catalog::table(conn, &old).await?;
-            if now.is_some_and(|t| !crate::turn::is_same(&t.columns, &Detail::of(plan).map(|d| d.source.columns).unwrap_or_default())) {
-                return Err(Error::refused(format!("{old} is not the table that {} was before the swap: it is not dropped", plan.source))
-                    .next("look at it, and drop it by hand if nobody needs it"));
+            if now.is_some_and(|t| {
+                !crate::turn::is_same(
+                    &t.columns,
+                    &Detail::of(plan).map(|d| d.source.columns).unwrap_or_default(),
+                )
+            }) {
+                return Err(Error::refused(format!(
+                    "{old} is not the table that {} was before the swap: it is not dropped",
+                    plan.source
+                ))
+                .next("look at it, and drop it by hand if nobody needs it"));
             }
             crate::discard::discard(conn, &old).await?;
         }

@@ -422,7 +422,8 @@ impl Session {
             return self.listed(&head, rows, ("(", ")"), &tail, "writing rows").await;
         }
         self.then(&statements.empty("_row"));
-        self.listed(&statements.stage_rows(), rows, ("(", ")"), "", "sending rows to a staging table").await?;
+        self.listed(&statements.stage_rows(), rows, ("(", ")"), "", "sending rows to a staging table")
+            .await?;
         if self.gives_way(care) {
             self.give_way_to_staged().await?;
         }
@@ -528,7 +529,8 @@ impl Session {
             .map(|row| Ok(format!("({})", key_of(row, 0)?.join(", "))))
             .collect::<Result<Vec<_>>>()?;
         let keys = keys.join(", ");
-        let message = format!("{what} would round or cut values, among others in the rows with the keys {keys}");
+        let message =
+            format!("{what} would round or cut values, among others in the rows with the keys {keys}");
         Err(Error::new(Kind::Unfit, message))
     }
 }

@@ -185,7 +185,8 @@ impl Statements {
             return String::new();
         }
         let is_key = |name: &String| self.link.key.iter().any(|k| k.to == *name);
-        let others = self.filled.iter().filter(|(name, ..)| !is_key(name) && !self.insert_only.contains(name));
+        let others =
+            self.filled.iter().filter(|(name, ..)| !is_key(name) && !self.insert_only.contains(name));
         let others =
             others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
         let all = std::iter::once(self.guard()).chain(others).collect::<Vec<_>>().join(",\n");

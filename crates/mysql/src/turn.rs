@@ -27,8 +27,11 @@ pub async fn plan(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -
     let old = catalog::table(conn, &name).await?.ok_or_else(|| gone(&name))?;
     let planned = Detail::of(plan)?.source;
     if !is_same(&old.columns, &planned.columns) {
-        return Err(Error::refused(format!("{name} is not the table that {} was before the swap", plan.source))
-            .next("look at both tables; `shadowswap finish` ends the guard"));
+        return Err(Error::refused(format!(
+            "{name} is not the table that {} was before the swap",
+            plan.source
+        ))
+        .next("look at both tables; `shadowswap finish` ends the guard"));
     }
     turned(plan, product, new, Other { name, table: old })
 }

@@ -57,7 +57,13 @@ fn changes() -> Vec<Change> {
     let standard = "create table t (id bigint primary key, email varchar(100) unique, n int, word varchar(20), extra int default 5, key (n))";
     let shape = || TableShape::new("t", bigint(), vec![email(), Column::int("n"), word()]);
     let small = || TableShape::new("t", bigint(), vec![Column::int("n"), word()]);
-    let counted = || TableShape::new("t", vec![KeyColumn::new("id", "int", |n| n.to_string())], vec![email(), Column::int("n")]);
+    let counted = || {
+        TableShape::new(
+            "t",
+            vec![KeyColumn::new("id", "int", |n| n.to_string())],
+            vec![email(), Column::int("n")],
+        )
+    };
     let status = Column::new("status", "enum('new','paid')", |rng, _| {
         Some(if rng.random_bool(0.5) { "new" } else { "paid" }.to_string())
     });
@@ -111,10 +117,8 @@ async fn there_and_back(product: Product, change: Change) {
     let ledger = Ledger::fill(&mut conn, change.shape, 2_000, 1).await;
     let before = texts(&mut conn, "show create table t").await;
     let load = Load::new(&database.url()).writers(4).mix(&Op::MIX).start(ledger).await.unwrap();
-    let mut run = run(&database.url(), "t", change.alter)
-        .args(PATIENT)
-        .args(change.more.iter().copied())
-        .spawn();
+    let mut run =
+        run(&database.url(), "t", change.alter).args(PATIENT).args(change.more.iter().copied()).spawn();
     let what = format!("{product:?} {}", change.alter);
     turned(&mut conn, &mut run, 1).await;
     load.reached(MEANWHILE, SOON).await;
@@ -134,7 +138,14 @@ async fn there_and_back(product: Product, change: Change) {
     let differences = ledger.check(&mut conn, "t").await.unwrap();
     assert!(differences.is_empty(), "{what}: {differences}\n{}{}", output.stdout, output.stderr);
     let counter = |text: Vec<String>| {
-        text.iter().map(|t| t.split_whitespace().filter(|w| !w.starts_with("AUTO_INCREMENT=")).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+        text.iter()
+            .map(|t| {
+                t.split_whitespace()
+                    .filter(|w| !w.starts_with("AUTO_INCREMENT="))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect::<Vec<_>>()
     };
     assert_eq!(counter(texts(&mut conn, "show create table t").await), counter(before), "{what}");
     let mut left = traces(&mut conn).await;
@@ -240,7 +251,12 @@ async fn row_that_cannot_be_carried_back_ends_the_guard_by_its_key() {
         ("n int", "modify n bigint", "5000000000", ["1", "2"]),
         ("n varchar(3)", "modify n varchar(9)", "'12345'", ["1", "2"]),
         ("n enum('a','b')", "modify n enum('a','b','c')", "'c'", ["'a'", "'b'"]),
-        ("n varchar(9) character set latin1", "modify n varchar(9) character set utf8mb4", "'\u{20a9}'", ["'ä'", "'b'"]),
+        (
+            "n varchar(9) character set latin1",
+            "modify n varchar(9) character set utf8mb4",
+            "'\u{20a9}'",
+            ["'ä'", "'b'"],
+        ),
         ("n int not null default 1", "modify n int", "null", ["1", "2"]),
         ("n int", "modify n decimal(10,2)", "2.5", ["1", "2"]),
         ("n datetime", "modify n datetime(6)", "'2020-01-01 00:00:00.25'", ["'2020-01-01'", "'2020-01-02'"]),
@@ -249,7 +265,8 @@ async fn row_that_cannot_be_carried_back_ends_the_guard_by_its_key() {
     ];
     for product in PRODUCTS {
         for (column, alter, bad, [first, second]) in cases {
-            let create = format!("create table t (id int primary key, {column}); insert into t values (1, {first})");
+            let create =
+                format!("create table t (id int primary key, {column}); insert into t values (1, {first})");
             let (database, mut conn, run) = in_guard(product, &create, alter, &[]).await;
             sql(&mut conn, &format!("insert into t values (7, {bad})")).await;
             let what = format!("{product:?} {alter}");
@@ -278,8 +295,10 @@ async fn row_that_cannot_be_carried_back_ends_the_guard_by_its_key() {
 #[tokio::test]
 async fn numbers_that_were_given_out_are_not_given_again() {
     for product in PRODUCTS {
-        let create = "create table t (id int auto_increment primary key, n int); insert into t (n) values (1), (2)";
-        let (database, mut conn, mut run) = in_guard(product, create, "modify id bigint auto_increment", &[]).await;
+        let create =
+            "create table t (id int auto_increment primary key, n int); insert into t (n) values (1), (2)";
+        let (database, mut conn, mut run) =
+            in_guard(product, create, "modify id bigint auto_increment", &[]).await;
         sql(&mut conn, "insert into t (n) values (3), (4); delete from t where id > 2").await;
         tell(&database.url(), "rollback", "t").await.expect_code(0);
         turned(&mut conn, &mut run, 2).await;
@@ -287,7 +306,11 @@ async fn numbers_that_were_given_out_are_not_given_again() {
         tell(&database.url(), "cutover", "t").await.expect_code(0);
         turned(&mut conn, &mut run, 3).await;
         sql(&mut conn, "insert into t (n) values (6)").await;
-        assert_eq!(texts(&mut conn, "select id, n from t order by id").await, ["1|1", "2|2", "6|6"], "{product:?}");
+        assert_eq!(
+            texts(&mut conn, "select id, n from t order by id").await,
+            ["1|1", "2|2", "6|6"],
+            "{product:?}"
+        );
         tell(&database.url(), "finish", "t").await.expect_code(0);
         run.wait(LONG).await.expect_code(0);
     }
@@ -300,7 +323,11 @@ async fn changes_of_the_new_tables_definition_end_the_guard() {
             let (database, mut conn, run) = in_guard(product, TWO, "modify n bigint", &[]).await;
             sql(&mut conn, change).await;
             let output = run.wait(LONG).await.expect_code(1);
-            assert!(output.stderr.contains("guarded") && output.stderr.contains("shadowswap finish"), "{change}: {}", output.stderr);
+            assert!(
+                output.stderr.contains("guarded") && output.stderr.contains("shadowswap finish"),
+                "{change}: {}",
+                output.stderr
+            );
             // There is no way back any more, and the new table is as the client made it.
             let output = tell(&database.url(), "rollback", "t").await;
             assert_ne!(output.status.code(), Some(0), "{product:?} {change}: {}", output.stderr);
@@ -386,7 +413,9 @@ async fn swaps_that_were_not_noted_are_found_out() {
         let start = || run(&database.url(), "t", "modify n bigint").args(PATIENT).spawn();
         for turn in 1..=4 {
             if turn > 1 {
-                tell(&database.url(), if turn % 2 == 0 { "rollback" } else { "cutover" }, "t").await.expect_code(0);
+                tell(&database.url(), if turn % 2 == 0 { "rollback" } else { "cutover" }, "t")
+                    .await
+                    .expect_code(0);
             }
             turned(&mut conn, &mut first, turn).await;
             first.signal(Signal::SIGKILL);
@@ -417,7 +446,10 @@ async fn swaps_that_were_not_noted_are_found_out() {
         }
         tell(&database.url(), "finish", "t").await.expect_code(0);
         first.wait(LONG).await.expect_code(6);
-        assert_eq!(texts(&mut conn, "select id from t order by id").await, ["1", "2", "3", "11", "12", "13", "14"]);
+        assert_eq!(
+            texts(&mut conn, "select id from t order by id").await,
+            ["1", "2", "3", "11", "12", "13", "14"]
+        );
     }
 }
 
@@ -430,7 +462,11 @@ async fn finish_ends_the_guard_with_and_without_a_runner() {
                 run.signal(Signal::SIGKILL);
             }
             let finish = || {
-                let args = if drop_old { vec!["finish", "--table", "t", "--drop-old"] } else { vec!["finish", "--table", "t"] };
+                let args = if drop_old {
+                    vec!["finish", "--table", "t", "--drop-old"]
+                } else {
+                    vec!["finish", "--table", "t"]
+                };
                 shadowswap(&database.url()).args(args)
             };
             if is_killed {
@@ -446,7 +482,11 @@ async fn finish_ends_the_guard_with_and_without_a_runner() {
             assert_eq!(traces(&mut conn).await, Vec::<String>::new(), "{what}");
             // Again, and then with the table that was kept.
             finish().run(SOON).await.expect_code(0);
-            shadowswap(&database.url()).args(["finish", "--table", "t", "--drop-old"]).run(SOON).await.expect_code(0);
+            shadowswap(&database.url())
+                .args(["finish", "--table", "t", "--drop-old"])
+                .run(SOON)
+                .await
+                .expect_code(0);
             assert_eq!(texts(&mut conn, "show tables").await, ["t"], "{what}");
         }
         // Another table by that name is not dropped.
@@ -454,7 +494,8 @@ async fn finish_ends_the_guard_with_and_without_a_runner() {
         tell(&database.url(), "finish", "t").await.expect_code(0);
         run.wait(LONG).await.expect_code(0);
         sql(&mut conn, "drop table _t_old; create table _t_old (precious int)").await;
-        let output = shadowswap(&database.url()).args(["finish", "--table", "t", "--drop-old"]).run(SOON).await;
+        let output =
+            shadowswap(&database.url()).args(["finish", "--table", "t", "--drop-old"]).run(SOON).await;
         assert_eq!(output.status.code(), Some(3), "{}", output.stderr);
         assert_eq!(texts(&mut conn, "show tables").await, ["_t_old", "t"]);
     }
@@ -479,7 +520,8 @@ async fn plan_says_what_going_back_would_lose() {
     for product in PRODUCTS {
         let database = shared(product).await.database().await;
         let mut conn = database.connect().await;
-        sql(&mut conn, "create table t (id int primary key, gone int not null, s varchar(9), d datetime)").await;
+        sql(&mut conn, "create table t (id int primary key, gone int not null, s varchar(9), d datetime)")
+            .await;
         let plan = async |alter: &str, more: &[&str]| {
             let args = ["plan", "--strategy", "shadow", "--table", "t", "--alter", alter];
             let output = shadowswap(&database.url()).args(args).args(more.iter().copied()).run(SOON).await;
@@ -488,7 +530,10 @@ async fn plan_says_what_going_back_would_lose() {
         let guard = ["--guard", "1h"];
         let mended = ["--guard", "1h", "--set-back", "gone=id * 2"];
         let (code, text) = plan("drop column gone", &[]).await;
-        assert!(code == Some(0) && text.contains("going back is not possible") && text.contains("--set-back"), "{text}");
+        assert!(
+            code == Some(0) && text.contains("going back is not possible") && text.contains("--set-back"),
+            "{text}"
+        );
         let (code, text) = plan("drop column gone", &guard).await;
         assert!(code == Some(3) && text.contains("column gone"), "{code:?} {text}");
         let (code, text) = plan("drop column gone", &mended).await;
@@ -517,7 +562,10 @@ async fn xa_transactions_on_the_guarded_table_end_the_guard() {
         sql(&mut conn, "create table other (id int primary key)").await;
         // Prepared before the swap, of another table, and decided after it.
         let mut client = server.connect("shop").await;
-        let mut run = run(&server.url("shop"), "t", "modify n bigint").args(PATIENT).args(["--cutover", "manual"]).spawn();
+        let mut run = run(&server.url("shop"), "t", "modify n bigint")
+            .args(PATIENT)
+            .args(["--cutover", "manual"])
+            .spawn();
         reached(&mut conn, &mut run, &["ready"]).await;
         sql(&mut client, "xa start 'a'; insert into other values (1); xa end 'a'; xa prepare 'a'").await;
         tell(&server.url("shop"), "cutover", "t").await.expect_code(0);
@@ -525,9 +573,17 @@ async fn xa_transactions_on_the_guarded_table_end_the_guard() {
         sql(&mut client, "xa commit 'a'").await;
         sql(&mut conn, "insert into t values (4, 4, 4)").await;
         follows(&mut conn, &mut run, guarded(product), "id = 4").await;
-        sql(&mut client, "xa start 'b'; insert into t values (5, 5, 5); xa end 'b'; xa prepare 'b'; xa commit 'b'").await;
+        sql(
+            &mut client,
+            "xa start 'b'; insert into t values (5, 5, 5); xa end 'b'; xa prepare 'b'; xa commit 'b'",
+        )
+        .await;
         let output = run.wait(LONG).await.expect_code(1);
-        assert!(output.stderr.contains("XA") && output.stderr.contains("finish"), "{product:?}: {}", output.stderr);
+        assert!(
+            output.stderr.contains("XA") && output.stderr.contains("finish"),
+            "{product:?}: {}",
+            output.stderr
+        );
         tell(&server.url("shop"), "finish", "t").await.expect_code(0);
         assert_eq!(texts(&mut conn, "select count(*) from t").await, ["5"]);
     }
@@ -548,7 +604,8 @@ async fn binlog_that_is_purged_ends_the_guard_clearly() {
         follows(&mut conn, &mut first, guarded(product), "id = 4").await;
         first.signal(Signal::SIGKILL);
         drop(first.wait(SOON).await);
-        sql(&mut conn, "insert into t values (5, 5, 5); flush binary logs; insert into t values (6, 6, 6)").await;
+        sql(&mut conn, "insert into t values (5, 5, 5); flush binary logs; insert into t values (6, 6, 6)")
+            .await;
         let files = texts(&mut conn, "show binary logs").await;
         let last = files.last().and_then(|f| f.split('|').next()).unwrap_or_default().to_string();
         let purged = format!("purge binary logs to '{last}'");
@@ -560,7 +617,11 @@ async fn binlog_that_is_purged_ends_the_guard_clearly() {
             tokio::time::sleep(POLL).await;
         }
         let output = start().wait(LONG).await.expect_code(1);
-        assert!(output.stderr.contains("purged") && output.stderr.contains("finish"), "{product:?}: {}", output.stderr);
+        assert!(
+            output.stderr.contains("purged") && output.stderr.contains("finish"),
+            "{product:?}: {}",
+            output.stderr
+        );
         tell(&server.url("shop"), "finish", "t").await.expect_code(0);
         assert_eq!(texts(&mut conn, "select id from t order by id").await, ["1", "2", "3", "4", "5", "6"]);
         assert_eq!(texts(&mut conn, "show tables").await, ["_t_old", "t"]);
@@ -574,15 +635,27 @@ async fn old_table_is_dropped_in_steps() {
         let server = Mysql::builder(product).setting("innodb_adaptive_hash_index", "ON").start().await;
         server.create_database("shop").await;
         let mut conn = server.connect("shop").await;
-        for (rest, counter) in [("", "Com_delete"), (" partition by hash (id) partitions 4", "Com_alter_table")] {
-            sql(&mut conn, &format!("create table t (id bigint, s varchar(20) default 'x', n int, primary key (id, s)){rest}")).await;
+        for (rest, counter) in
+            [("", "Com_delete"), (" partition by hash (id) partitions 4", "Com_alter_table")]
+        {
+            sql(
+                &mut conn,
+                &format!(
+                    "create table t (id bigint, s varchar(20) default 'x', n int, primary key (id, s)){rest}"
+                ),
+            )
+            .await;
             super::numbered(&mut conn, "t", 3_000).await;
             let count = format!("show global status like '{counter}'");
             let number = |found: Vec<String>| found[0].rsplit('|').next().unwrap().parse::<u32>().unwrap();
             let output = run(&server.url("shop"), "t", "modify n bigint").run(LONG).await;
             output.expect_code(0);
             let before = number(texts(&mut conn, &count).await);
-            shadowswap(&server.url("shop")).args(["finish", "--table", "t", "--drop-old"]).run(SOON).await.expect_code(0);
+            shadowswap(&server.url("shop"))
+                .args(["finish", "--table", "t", "--drop-old"])
+                .run(SOON)
+                .await
+                .expect_code(0);
             let after = number(texts(&mut conn, &count).await);
             assert!(after >= before + 4, "{product:?} {counter} {before} {after}");
             assert_eq!(texts(&mut conn, "show tables").await, ["t"]);

@@ -30,7 +30,8 @@ const RETENTION_MIN_S: f64 = 86_400.0;
 pub fn retention(facts: &Facts, guard_s: Option<u64>) -> Finding {
     const CHECK: &str = "binlog-retention";
     let number = |name: &str| facts.variable(name).parse::<f64>().ok().filter(|n| *n > 0.0);
-    let kept = number("binlog_expire_logs_seconds").or(number("expire_logs_days").map(|days| days * 86_400.0));
+    let kept =
+        number("binlog_expire_logs_seconds").or(number("expire_logs_days").map(|days| days * 86_400.0));
     let Some(kept) = kept else {
         return Finding::passed(CHECK, "the server keeps its binlog until it is told to purge it");
     };
@@ -41,7 +42,9 @@ pub fn retention(facts: &Facts, guard_s: Option<u64>) -> Finding {
     let what = if guard_s.is_some() { "a run or a guard" } else { "a run" };
     Finding::warning(
         CHECK,
-        format!("the server keeps its binlog for {hours:.1} hours: {what} that is interrupted for longer cannot go on"),
+        format!(
+            "the server keeps its binlog for {hours:.1} hours: {what} that is interrupted for longer cannot go on"
+        ),
         "SET GLOBAL binlog_expire_logs_seconds = 604800 until the end, also in the configuration file",
     )
 }

@@ -425,7 +425,10 @@ mod tests {
             assert_eq!(of(sql), Meaning::Ties, "{sql}");
         }
         assert_eq!(of("CREATE TEMPORARY TABLE child (a int references orders (id))"), Meaning::Other);
-        assert_eq!(of("CREATE TRIGGER tr BEFORE INSERT ON elsewhere FOR EACH ROW SET @a = 1"), Meaning::Other);
+        assert_eq!(
+            of("CREATE TRIGGER tr BEFORE INSERT ON elsewhere FOR EACH ROW SET @a = 1"),
+            Meaning::Other
+        );
     }
 
     #[test]

@@ -53,7 +53,10 @@ mod tests {
     #[test]
     fn only_the_very_swap_is_found() {
         let behind = |turn| Behind::new("shadowswap", 7, turn, Position::default());
-        let made = format!("rename table `s`.`t` to `s`.`_t_old`, `s`.`x` to `s`.`t` /* shadowswap */ {}", comment("Shadowswap", 7, 2));
+        let made = format!(
+            "rename table `s`.`t` to `s`.`_t_old`, `s`.`x` to `s`.`t` /* shadowswap */ {}",
+            comment("Shadowswap", 7, 2)
+        );
         let is = |sql: &str, turn| behind(turn).is_made_by(sql.as_bytes(), Dialect::default());
         assert!(is(&made, 2) && !is(&made, 1) && !is(&made, 3));
         for other in [comment("shadowswap", 8, 2), comment("other", 7, 2), comment("shadowswap", 7, 22)] {

@@ -350,7 +350,10 @@ fn everything_before_the_swap_is_left_out_and_nothing_after_it() {
     feed.give(33, &gtid(2)).expect("a GTID");
     feed.give(2, &query("alter table t add column x int")).expect("of the old table");
     let before = Position { gtids: "07070707-0707-0707-0707-070707070707:1-2".into(), ..Position::default() };
-    assert!(feed.assembly.position().is_none() && !feed.assembly.mark(&before, 1), "nothing is told before it");
+    assert!(
+        feed.assembly.position().is_none() && !feed.assembly.mark(&before, 1),
+        "nothing is told before it"
+    );
     swapped(&mut feed, 3, 1).expect("the swap");
     assert!(feed.assembly.position().expect("it begins").gtids.ends_with(":1-3"));
     one_row(&mut feed, 4, 2).expect("of the new table");

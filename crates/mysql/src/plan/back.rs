@@ -119,7 +119,8 @@ fn one(forward: &[Mapping], new: &Table, to: &Column, set: Option<&str>, all: &m
         }
         let there = forward.iter().find(|m| m.from.as_ref().is_some_and(|f| same_name(f, &to.name)));
         if there.and_then(|m| new.column(&m.column)).is_some_and(|c| !c.generated) {
-            let what = format!("column {} is generated in the old table: what is written to it is lost", to.name);
+            let what =
+                format!("column {} is generated in the old table: what is written to it is lost", to.name);
             all.loss(what, "nothing need be done if the application writes what would be generated");
         }
         return mapped;
@@ -134,7 +135,11 @@ fn one(forward: &[Mapping], new: &Table, to: &Column, set: Option<&str>, all: &m
             }
             Err(e) => {
                 let message = format!("--set-back {}: {}", to.name, e.message);
-                all.mistakes.push(Finding::refused(CHECK, message, "give one SQL expression over the changed row"));
+                all.mistakes.push(Finding::refused(
+                    CHECK,
+                    message,
+                    "give one SQL expression over the changed row",
+                ));
             }
         }
         return mapped;
@@ -210,7 +215,13 @@ fn without(to: &Column, all: &mut Back) {
         "column {} is dropped: rows written after the swap, or given another key, get its default; all others keep their value",
         to.name
     );
-    all.loss(what, format!("if that is not what they should have: --set-back '{}=expression over the changed row'", to.name));
+    all.loss(
+        what,
+        format!(
+            "if that is not what they should have: --set-back '{}=expression over the changed row'",
+            to.name
+        ),
+    );
 }
 
 /// A FLOAT cannot hold the digits of a DOUBLE, and the server does not say so.
@@ -230,7 +241,9 @@ fn unique(old: &Table, new: &Table, all: &mut Back) {
             index.parts.iter().map(|p| Some((origin(p.column.as_deref()?)?, p.prefix))).collect();
         let Some(columns) = columns else { return false };
         let has = |p: &crate::catalog::Part| {
-            columns.iter().any(|(name, prefix)| p.column.as_deref().is_some_and(|c| same_name(c, name)) && *prefix == p.prefix)
+            columns.iter().any(|(name, prefix)| {
+                p.column.as_deref().is_some_and(|c| same_name(c, name)) && *prefix == p.prefix
+            })
         };
         new.indexes.iter().any(|i| i.unique && i.parts.iter().all(has))
     };
@@ -288,15 +301,24 @@ mod tests {
     #[test]
     fn columns_are_taken_back_by_whatever_name_and_type_they_have() {
         let old = table(vec![column("id", "int"), column("name", "varchar(10)"), nullable("n", "int")]);
-        let new = table(vec![column("id", "bigint"), column("title", "varchar(20)"), nullable("n", "int"), column("x", "int")]);
-        let forward = [same("id"), mapping("title", Some("name"), Some("`name`")), same("n"), mapping("x", None, None)];
+        let new = table(vec![
+            column("id", "bigint"),
+            column("title", "varchar(20)"),
+            nullable("n", "int"),
+            column("x", "int"),
+        ]);
+        let forward =
+            [same("id"), mapping("title", Some("name"), Some("`name`")), same("n"), mapping("x", None, None)];
         let back = back(&forward, &old, &new, &[]);
         assert!(back.is_possible());
         assert_eq!(expression(&back, "id"), Some("`id`"));
         assert_eq!(expression(&back, "name"), Some("`title`"));
         assert_eq!(expression(&back, "n"), Some("`n`"));
         let told = back.findings(false).into_iter().map(|f| f.message).collect::<Vec<_>>().join("\n");
-        assert!(told.contains("column id") && told.contains("column name") && !told.contains("column n:"), "{told}");
+        assert!(
+            told.contains("column id") && told.contains("column name") && !told.contains("column n:"),
+            "{told}"
+        );
         assert!(back.uncompared.is_empty());
     }
 
@@ -314,10 +336,16 @@ mod tests {
         let new = table(vec![column("id", "int")]);
         let without = back(&[same("id")], &old, &new, &[]);
         assert!(!without.is_possible() && without.obstacles.len() == 1 && without.losses.len() == 1);
-        assert!(without.obstacles[0].0.contains("column b") && without.obstacles[0].1.contains("--set-back 'b="));
+        assert!(
+            without.obstacles[0].0.contains("column b") && without.obstacles[0].1.contains("--set-back 'b=")
+        );
         assert_eq!(expression(&without, "a"), None);
-        assert!(without.findings(true).iter().any(|f| f.severity == shadowswap_core::plan::Severity::Refused));
-        assert!(without.findings(false).iter().all(|f| f.severity == shadowswap_core::plan::Severity::Warning));
+        assert!(
+            without.findings(true).iter().any(|f| f.severity == shadowswap_core::plan::Severity::Refused)
+        );
+        assert!(
+            without.findings(false).iter().all(|f| f.severity == shadowswap_core::plan::Severity::Warning)
+        );
         let sets = [("b".to_string(), "id * 2".to_string())];
         let with = back(&[same("id")], &old, &new, &sets);
         assert!(with.is_possible() && with.uncompared == ["b"]);

@@ -164,7 +164,9 @@ pub fn fits(from: &Column, to: &Column) -> bool {
             let known = members(to);
             fits_charset(from, to) && members(from).iter().all(|m| known.contains(m))
         }
-        (G::Text, G::Text) => fits_charset(from, to) && capacity(to) >= capacity(from) && to.data_type != "char",
+        (G::Text, G::Text) => {
+            fits_charset(from, to) && capacity(to) >= capacity(from) && to.data_type != "char"
+        }
         (G::Integer, G::Text) => capacity(to) >= 20,
         _ => keeps_apart(from, to),
     }
@@ -178,7 +180,8 @@ fn fits_charset(from: &Column, to: &Column) -> bool {
 
 /// The members of an ENUM or a SET, as they are written.
 fn members(column: &Column) -> Vec<String> {
-    let inner = column.column_type.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
+    let inner =
+        column.column_type.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
     let mut members = vec![String::new()];
     let mut is_quoted = false;
     for c in inner.chars() {
@@ -365,7 +368,9 @@ pub(crate) mod tests {
             c.charset = Some(name.to_string());
             c
         };
-        assert!(fits(&charset("latin1"), &charset("utf8mb4")) && !fits(&charset("utf8mb4"), &charset("utf8mb3")));
+        assert!(
+            fits(&charset("latin1"), &charset("utf8mb4")) && !fits(&charset("utf8mb4"), &charset("utf8mb3"))
+        );
     }
 
     #[test]

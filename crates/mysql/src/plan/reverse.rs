@@ -85,7 +85,8 @@ pub fn forward_again(plan: &Plan) -> Result<Plan> {
     for m in &plan.link.columns {
         let is_new = m.note == "new" && m.expression.is_some();
         // What the application wrote to it while it used the new table may be anything.
-        let is_own = is_new || m.note == "computed" || m.from.as_ref().is_some_and(|f| back.uncompared.contains(f));
+        let is_own =
+            is_new || m.note == "computed" || m.from.as_ref().is_some_and(|f| back.uncompared.contains(f));
         if is_new {
             detail.insert_only.push(m.column.clone());
         }

@@ -46,12 +46,16 @@ impl Session {
         );
         match self.culprit(batch).await {
             Ok(Some((key, why))) => Error {
-                message: format!("the row of {from} with the key ({key}) cannot be carried over to {to}: {}", why.message),
+                message: format!(
+                    "the row of {from} with the key ({key}) cannot be carried over to {to}: {}",
+                    why.message
+                ),
                 ..why
             },
-            Ok(None) | Err(_) => {
-                Error { message: format!("a row of {from} cannot be carried over to {to}: {}", error.message), ..error }
-            }
+            Ok(None) | Err(_) => Error {
+                message: format!("a row of {from} cannot be carried over to {to}: {}", error.message),
+                ..error
+            },
         }
         .next(next)
     }
