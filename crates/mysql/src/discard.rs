@@ -18,7 +18,7 @@ use crate::{
     statements::beyond,
 };
 use mysql_async::{Conn, Row, prelude::Queryable};
-use shadowswap_core::{Error, Result, name::TableName};
+use shadowswap_core::{Result, name::TableName};
 use std::time::{Duration, Instant};
 
 /// DROP waits for readers of the table for this long, in seconds; so do those who come after it.
