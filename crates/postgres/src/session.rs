@@ -16,8 +16,8 @@ use crate::{
     statements::{FLOOR, Statements, checkpoint_text, fence_text, turn_text},
 };
 use shadowswap_core::{
-    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried, batch::Batch,
-    engine::Session as CoreSession, plan::Plan,
+    Apply, Bound, Change, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried,
+    batch::Batch, engine::Session as CoreSession, plan::Plan,
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{
@@ -345,7 +345,9 @@ impl Apply<crate::Postgres> for Session {
     async fn apply(&mut self, batch: &Batch, checkpoint: Option<&crate::Lsn>) -> Result<u64> {
         let checkpoint = checkpoint.map(ToString::to_string);
         let mut care = self.care;
+        let mut again: Option<Batch> = None;
         loop {
+            let batch = again.as_ref().unwrap_or(batch);
             let result = self.apply_inner(batch, checkpoint.as_deref(), care).await;
             // What was given back is set aside again, or was never set aside.
             self.has_aside |= result.is_err() && self.statements.kept.is_some();
@@ -371,6 +373,11 @@ impl Apply<crate::Postgres> for Session {
                 }
                 Err(e) if !self.is_plain && has_code(&e, &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {
                     (self.care, self.is_plain, care) = (Care::DeletesFirst, true, Care::DeletesFirst);
+                }
+                // After the swap a row that does not fit does not end everything, and may have been mended since: it counts as it is now.
+                Err(e) if e.kind == Kind::Unfit && self.statements.is_later && has_images(batch) => {
+                    again = Some(to_read_again(batch));
+                    care = Care::DeletesFirst;
                 }
                 Err(e) => {
                     let explained = self.explained::<u64>(Err(e)).await;
@@ -475,6 +482,20 @@ impl CoreSession<crate::Postgres> for Session {
         }
         Ok(still)
     }
+}
+
+fn has_images(batch: &Batch) -> bool {
+    batch.iter().any(|(_, op)| matches!(op, Op::Upsert(_)))
+}
+
+/// The same keys, whose rows are read from the source.
+fn to_read_again(batch: &Batch) -> Batch {
+    let mut again = Batch::new();
+    for (key, op) in batch.iter() {
+        let op = if matches!(op, Op::Upsert(_)) { Op::Reread } else { op.clone() };
+        again.push(Change { key: key.clone(), op });
+    }
+    again
 }
 
 fn first_line(text: &str) -> &str {

@@ -44,6 +44,8 @@ pub struct Statements {
     /// The source's columns over the shadow's rows, under the alias that those expressions know: where a row that was not written in this
     /// turn is equal the other way round, it is as the other turn left it.
     opposite: Vec<Mapping>,
+    /// A swap came before.
+    pub is_later: bool,
     /// Columns whose values stay where rows are deleted and written again.
     pub kept: Option<Kept>,
 }
@@ -68,6 +70,7 @@ impl Statements {
             .collect();
         let later = detail.later.as_ref().filter(|later| !later.is_exact);
         Statements {
+            is_later: plan.turn > 0,
             kept: Kept::of(plan, &written, control, migration),
             opposite: later.map(|later| later.opposite.clone()).unwrap_or_default(),
             first_only,

@@ -14,9 +14,9 @@ use crate::operator::{
 
 /// One change of each kind that can go back, all at once.
 const ALTERS: [&str; 5] = [
+    "alter column status type integer using status::integer",
     "add column more integer default 7, drop column gone",
     "alter column n type bigint",
-    "alter column status type integer using status::integer",
     "add column domain text",
     "rename column former to renamed",
 ];
@@ -151,14 +151,19 @@ async fn sequences(version: Version, key: &str) {
     .await;
     let next =
         || async { texts(&site.client, "insert into k (n) values (0) returning id::text").await.remove(0) };
-    let before = facts(&site.client, "public.k").await;
+    let facts = async || {
+        let mut all = facts(&site.client, "public.k").await;
+        all.retain(|fact| !fact.starts_with("published by"));
+        all
+    };
+    let before = facts().await;
     let mut guard = run(&site.url, "k", ALTER).args(["--guard", "1h"]).args(PATIENT).spawn();
     turned(&site, &mut guard, 1).await;
     assert_eq!([next().await, next().await], ["11", "12"], "{key}");
     shadowswap(&site.url).args(["rollback", "--yes"]).run(LONG).await.expect_code(0);
     turned(&site, &mut guard, 2).await;
     assert_eq!(next().await, "13", "{key}");
-    assert_eq!(difference(&facts(&site.client, "public.k").await, &before), None, "{key}");
+    assert_eq!(difference(&facts().await, &before), None, "{key}");
     tell(&site.url, "cutover", "k").await.expect_code(0);
     turned(&site, &mut guard, 3).await;
     assert_eq!(next().await, "14", "{key}");
@@ -257,7 +262,7 @@ async fn row_that_cannot_be_carried_back_stops_the_guard_and_nobody_else() {
             "the row is still there"
         );
         sql(&site.client, "update t set n = 5 where id = 1000001").await;
-        // The large value is in the stream before the small one, and in one batch with it.
+        // The large value is still in the stream before the small one.
         again = simple(&site).spawn();
         seen(&site.client, &mut again, "exists (select from _t_old where id = 1000001 and n = 5)").await;
         unmark(&site).await;

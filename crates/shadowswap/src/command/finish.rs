@@ -39,7 +39,12 @@ pub async fn execute<E: Engine>(engine: &E, args: &FinishArgs, output: Output) -
         }
     }
     let who = who::operator();
-    let message = if status.runner.is_some() && !status.phase.is_over() {
+    let message = if status.phase == Phase::RolledBack {
+        format!(
+            "nothing is left to do: {} is the original table again, and the new one is kept beside it",
+            status.table
+        )
+    } else if status.runner.is_some() && !status.phase.is_over() {
         let control = engine.control(false).await?;
         control.command(status.id, &who, &Command::Finish { drop_old: args.drop_old }).await?;
         wait::<E>(&control, &status, args.drop_old).await?
