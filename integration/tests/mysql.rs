@@ -4,7 +4,6 @@ mod cases;
 mod catalog;
 mod connect;
 mod cutover;
-mod dropping;
 mod guard;
 mod large;
 mod lifecycle;

@@ -160,7 +160,7 @@ impl Rate {
     }
 }
 
-async fn work<E: Engine>(mut steward: Steward<E>) -> Result<()> {
+async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
     let started = Instant::now();
     let earlier = steward.progress.borrow().clone();
     let rows = steward.counters.rows.load(Ordering::Relaxed);
@@ -178,6 +178,7 @@ async fn work<E: Engine>(mut steward: Steward<E>) -> Result<()> {
         &mut readers,
     );
     let mut lag = Lag::new(steward.applied.clone(), Arc::clone(&steward.counters));
+    let mut dismissed = steward.stop.clone();
     let mut hold = Hold::new(&steward);
     let mut trend = Trend::default();
     let mut tick = tokio::time::interval(TICK);
@@ -187,7 +188,7 @@ async fn work<E: Engine>(mut steward: Steward<E>) -> Result<()> {
         tokio::select! {
             _ = tick.tick() => {}
             () = steward.control.nudged() => {}
-            Ok(_) = steward.stop.wait_for(|stop| *stop) => return Ok(()),
+            Ok(_) = dismissed.wait_for(|is_dismissed| *is_dismissed) => return Ok(()),
         }
         let applied = steward.applied.borrow().clone();
         let load = match loads.0.borrow().as_ref() {

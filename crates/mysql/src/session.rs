@@ -7,6 +7,7 @@
 mod blame;
 mod collisions;
 mod compare;
+mod write;
 
 pub use collisions::Collisions;
 
@@ -15,11 +16,11 @@ use crate::{
     control::note_session,
     error::{DUPLICATE, code, server, superseded},
     flavor::Server,
-    statements::{KEPT, Statements, literals},
+    statements::{Statements, literals},
 };
 use mysql_async::{Conn, Row, prelude::*};
 use shadowswap_core::{
-    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Kind, Op, Result, Suspect, Tried, batch::Batch,
+    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Kind, Result, Suspect, Tried, batch::Batch,
     engine::Session as CoreSession,
 };
 use std::sync::Arc;
@@ -355,108 +356,6 @@ impl Session {
         Ok(batch.changes())
     }
 
-    /// Whether the row is read again from the source rather than sent. An image that the server would not take in one statement is: a row
-    /// may be longer than a packet, and an image is longer than its row.
-    fn is_read_again(&self, op: &Op) -> bool {
-        match op {
-            Op::Upsert(row) => row.len() > self.packet_bytes - self.packet_bytes / TEXT_SHARE,
-            Op::Reread => true,
-            Op::Delete => false,
-        }
-    }
-
-    /// Deletes first, for all keys, and only then writes: two rows may have swapped a unique value.
-    async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
-        let statements = Arc::clone(&self.statements);
-        let keeps = statements.keeps();
-        let (mut rows, mut gone, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        // Rows of two times may own the same value; of one time they do not.
-        let all_again = care == Care::GivesWay && batch.iter().any(|(_, op)| self.is_read_again(op));
-        for (key, op) in batch.iter() {
-            let is_again = self.is_read_again(op) || (all_again && !matches!(op, Op::Delete));
-            match op {
-                Op::Upsert(_) | Op::Reread if is_again => again.push(key.0.as_slice()),
-                Op::Upsert(row) => rows.push(row.as_slice()),
-                Op::Reread | Op::Delete => {}
-            }
-            // A row that is read again may be gone by then.
-            if care >= Care::DeletesFirst || (is_again && !keeps) || matches!(op, Op::Delete) {
-                gone.push(key.0.as_slice());
-            }
-        }
-        let sets_aside = keeps && care >= Care::DeletesFirst && !gone.is_empty();
-        if !gone.is_empty() {
-            match statements.delete_listed().filter(|_| !sets_aside) {
-                Some((head, tail)) => self.listed(&head, &gone, ("", ""), &tail, "deleting rows").await?,
-                None => {
-                    self.stage_keys("_gone", &gone).await?;
-                    if sets_aside {
-                        self.then(&statements.empty(KEPT));
-                        self.run(statements.set_aside(), "setting values aside").await?;
-                    }
-                    self.write_then(statements.delete_staged().as_bytes(), "deleting rows").await?;
-                }
-            }
-        }
-        if !again.is_empty() {
-            self.write_again(&again, care).await?;
-        }
-        if !rows.is_empty() {
-            self.write_rows(&rows, care).await?;
-        }
-        if sets_aside {
-            self.run(statements.put_back(), "putting values back").await?;
-        }
-        Ok(())
-    }
-
-    /// Writes rows as they are in the source by now. Of those that nothing deleted before, the source may have none any more.
-    async fn write_again(&mut self, keys: &[&[u8]], care: Care) -> Result<()> {
-        let statements = Arc::clone(&self.statements);
-        self.stage_keys("_again", keys).await?;
-        if statements.keeps() && care < Care::DeletesFirst {
-            self.then(&statements.empty("_gone"));
-            self.run(statements.stage_gone(), "looking for rows that are gone").await?;
-            self.run(statements.delete_staged(), "deleting rows").await?;
-        }
-        if self.gives_way(care) {
-            for text in statements.give_way() {
-                self.run(text, "removing rows that must give way").await?;
-            }
-        }
-        self.speak_text(true);
-        self.keeps_applied(statements.unfaithful_again(ROWS_NAMED)).await?;
-        let overwrites = care < Care::Bare;
-        let text = statements.write_again(overwrites);
-        self.write_then(text.as_bytes(), "writing rows that were read again").await
-    }
-
-    /// Writes images.
-    async fn write_rows(&mut self, rows: &[&[u8]], care: Care) -> Result<()> {
-        let statements = Arc::clone(&self.statements);
-        // A key that was just deleted may be brought back by a chunk that commits at this moment.
-        let overwrites = care < Care::Bare;
-        if care < Care::GivesWay
-            && let Some((head, tail)) = statements.straight(overwrites)
-        {
-            return self.listed(&head, rows, ("(", ")"), &tail, "writing rows").await;
-        }
-        self.then(&statements.empty("_row"));
-        self.listed(&statements.stage_rows(), rows, ("(", ")"), "", "sending rows to a staging table")
-            .await?;
-        if self.gives_way(care) {
-            self.give_way_to_staged().await?;
-        }
-        self.speak_text(true);
-        self.keeps_applied(statements.unfaithful_staged(ROWS_NAMED)).await?;
-        self.write_then(statements.write_staged(overwrites).as_bytes(), "writing rows").await
-    }
-
-    /// Rows that keep values of their own would lose them.
-    fn gives_way(&self, care: Care) -> bool {
-        care >= Care::GivesWay && !self.statements.keeps()
-    }
-
     /// A chunk met a unique value of another key, after it made way for itself.
     fn collision(&self, e: Error) -> Error {
         match self.statements.added_while_copying() {
@@ -473,54 +372,6 @@ impl Session {
         }
     }
 
-    async fn give_way_to_staged(&mut self) -> Result<()> {
-        for text in self.statements.give_way_to_staged() {
-            let rows = self.run(text, "removing rows that must give way").await?;
-            tracing::debug!(rows, "rows of another time gave way");
-        }
-        Ok(())
-    }
-
-    async fn stage_keys(&mut self, name: &str, keys: &[&[u8]]) -> Result<()> {
-        let empty = self.statements.empty(name);
-        self.then(&empty);
-        let head = self.statements.stage_keys(name);
-        self.listed(&head, keys, ("(", ")"), "", "sending keys to a staging table").await
-    }
-
-    /// Statements with as many items as fit.
-    async fn listed(
-        &mut self,
-        head: &str,
-        items: &[&[u8]],
-        around: (&str, &str),
-        tail: &str,
-        what: &str,
-    ) -> Result<()> {
-        self.speak_text(false);
-        let most = self.statement_bytes();
-        let mut text: Vec<u8> = Vec::with_capacity(STATEMENT_BYTES.min(items.len() * 64) + 1024);
-        for item in items {
-            if text.len() + item.len() > most && !text.is_empty() {
-                text.extend_from_slice(tail.as_bytes());
-                self.write_then(&std::mem::take(&mut text), what).await?;
-            }
-            if text.is_empty() {
-                text.extend_from_slice(head.as_bytes());
-            } else {
-                text.push(b',');
-            }
-            text.extend_from_slice(around.0.as_bytes());
-            text.extend_from_slice(item);
-            text.extend_from_slice(around.1.as_bytes());
-        }
-        if text.is_empty() {
-            return Ok(());
-        }
-        text.extend_from_slice(tail.as_bytes());
-        self.write_then(&text, what).await
-    }
-
     /// A value that the server would round or cut without a word is an error, with the rows named.
     async fn keeps_values(&mut self, chunk: &Chunk) -> Result<()> {
         let text = self.statements.unfaithful(chunk.lower.as_ref(), chunk.upper.as_ref(), ROWS_NAMED)?;
@@ -529,14 +380,6 @@ impl Session {
         found.map_err(|e| e.next(
             "nothing was swapped, and what was made is removed; if that is wanted, say so by --set 'column=expression', for example round(column)",
         ))
-    }
-
-    /// The same of rows that are about to be written.
-    async fn keeps_applied(&mut self, text: Option<String>) -> Result<()> {
-        match text {
-            Some(text) => self.unfaithful(text, "the type in the other table").await,
-            None => Ok(()),
-        }
     }
 
     async fn unfaithful(&mut self, text: String, what: &str) -> Result<()> {
