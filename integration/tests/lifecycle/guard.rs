@@ -107,7 +107,8 @@ async fn every_kind_of_change_goes_back_and_forth_under_writers_and_loses_nothin
         shadowswap(&site.url).args(["rollback", "--yes", "--table", "t"]).run(LONG).await.expect_code(0);
         turned(&site, &mut guard, 2).await;
         assert!(is_true(&site.client, "(select status = '5' and former = 'now 1000001' and gone = 'never said' from t where id = 1000001)").await);
-        let lost = "exists (select from t where id <> 1000001 and gone is distinct from 'kept ' || id and gone <> 'never said')";
+        let lost = "exists (select from t where gone is null)
+            or exists (select from t where gone <> 'never said' group by gone having count(*) > 1)";
         assert!(!is_true(&site.client, lost).await, "a row has another row's value");
         assert!(is_true(&site.client, "(select count(*) from t where gone = 'kept ' || id) > 500").await);
         let rights = texts(&site.client, "select concat_ws(' ', has_column_privilege('reader', 't', 'body', 'update'),
