@@ -7,7 +7,7 @@
 use super::Run;
 use crate::{
     config::Config,
-    control::{Command, Control, Migration},
+    control::{Control, Migration},
     engine::{Engine, Outcome},
     error::{Error, Kind, Result, Tried},
     phase::Phase,
