@@ -9,7 +9,7 @@ use crate::{
     error::server,
     plan::Detail,
     shadow::index::IndexStep,
-    sql::{qualified, quote, run, table},
+    sql::{literal, qualified, quote, run, table},
 };
 use shadowswap_core::{Error, Kind, Result, name::TableName, plan::Plan};
 use std::{
@@ -331,6 +331,12 @@ pub async fn clean_up(
 ) -> Result<()> {
     drop_stream(client, migration).await?;
     if plan.turn > 0 && !plan.is_turned() {
+        // It is nobody's shadow any more.
+        if !crate::shadow::abort_statements(client, plan, migration).await?.is_empty() {
+            let text =
+                literal(&format!("made by shadowswap, migration {migration}; kept after it was rolled back"));
+            run(client, &format!("comment on table {} is {text}", table(&plan.shadow))).await?;
+        }
         if let Some(statement) = &detail.restore_identity {
             with_short_lock(client, statement).await?;
         }

@@ -28,7 +28,11 @@ pub fn steps(plan: &Plan, detail: &Detail) -> Vec<Step> {
         add("prepare", statement.clone());
     }
     add("prepare", format!("create publication … for table only {source}"));
-    add("prepare", "select pg_create_logical_replication_slot(…, 'pgoutput')".to_string());
+    let slot = "select pg_create_logical_replication_slot(…, 'pgoutput')".to_string();
+    let has_guard = plan.request.guard_s.is_some();
+    if !has_guard {
+        add("prepare", slot.clone());
+    }
     add(
         "prepare",
         format!(
@@ -37,6 +41,14 @@ pub fn steps(plan: &Plan, detail: &Detail) -> Vec<Step> {
     );
     for body in &plan.request.alters {
         add("prepare", format!("alter table {shadow} {body}"));
+    }
+    if has_guard {
+        add(
+            "prepare",
+            format!("alter table {shadow} replica identity using index {}", quote(&detail.shadow_key.name)),
+        );
+        add("prepare", format!("create publication …_back for table only {shadow}"));
+        add("prepare", slot);
     }
     let (columns, values) = columns_text(&plan.link);
     let key = crate::sql::quoted_list(plan.link.key.iter().map(|k| k.to.as_str()));
