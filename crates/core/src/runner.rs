@@ -100,6 +100,8 @@ struct Tally {
     /// How the guard ended.
     guard: Option<String>,
     drops_old: bool,
+    /// Commands that came when the former turn was over.
+    left_over: Vec<Command>,
 }
 
 impl Tally {
@@ -113,6 +115,7 @@ impl Tally {
             rollback,
             guard: None,
             drops_old: false,
+            left_over: Vec::new(),
         }
     }
 }
@@ -131,7 +134,7 @@ async fn once<E: Engine>(
     // Once for each turn. The lock is held all the time.
     loop {
         let mut migration = control.take(plan, &config.who).await?;
-        if migration.resumed && std::mem::take(&mut is_first) {
+        if std::mem::take(&mut is_first) && migration.resumed {
             control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
         }
         let opened = guard::open(engine, &*control, &mut migration, config, tally.rollback).await;
@@ -147,6 +150,9 @@ async fn once<E: Engine>(
                     tally,
                 );
                 let ended = run.phases().await;
+                if run.is_turned {
+                    run.keep_commands().await;
+                }
                 run.tasks.shutdown().await;
                 folder::remove(&run.log_directory());
                 match ended {
@@ -220,6 +226,8 @@ struct Run<'a, E: Engine> {
     tasks: JoinSet<()>,
     failures: (mpsc::Sender<Error>, mpsc::Receiver<Error>),
     commands: mpsc::Receiver<Command>,
+    /// Ends the steward.
+    dismiss: watch::Sender<bool>,
     applying: Option<Applying<E>>,
     frontier: Option<Frontier<E::TxId, E::Floor>>,
     cutover_now: bool,
@@ -257,7 +265,11 @@ impl<'a, E: Engine> Run<'a, E> {
         let (tell, commands) = mpsc::channel(16);
         let failures = mpsc::channel(16);
         let desk = Desk::new(migration.phase);
+        if tally.left_over.contains(&Command::Verify) {
+            desk.ask_verify();
+        }
         let mut tasks = JoinSet::new();
+        let dismiss = watch::Sender::new(false);
         steward::start(
             steward::Steward {
                 opener: opener.clone(),
@@ -270,6 +282,7 @@ impl<'a, E: Engine> Run<'a, E> {
                 progress: progress.clone(),
                 commands: tell,
                 failures: failures.0.clone(),
+                stop: dismiss.subscribe(),
             },
             &mut tasks,
         );
@@ -288,11 +301,15 @@ impl<'a, E: Engine> Run<'a, E> {
             tasks,
             failures,
             commands,
+            dismiss,
             applying: None,
             frontier: None,
-            cutover_now: false,
-            rollback_now: tally.rollback,
-            finish_now: None,
+            cutover_now: tally.left_over.contains(&Command::Cutover),
+            rollback_now: tally.rollback || tally.left_over.contains(&Command::Rollback),
+            finish_now: tally.left_over.iter().find_map(|command| match command {
+                Command::Finish { drop_old } => Some(*drop_old),
+                _ => None,
+            }),
             in_step,
             is_turned: false,
             tally,

@@ -101,6 +101,8 @@ pub struct Steward<E: Engine> {
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) failures: mpsc::Sender<Error>,
+    /// True: it ends, but not between taking commands and handing them on.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// Starts it. A failing control connection ends the run: without it the migration's lock is gone too.
@@ -136,7 +138,7 @@ impl Rate {
     }
 }
 
-async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
+async fn work<E: Engine>(mut steward: Steward<E>) -> Result<()> {
     let started = Instant::now();
     let earlier = steward.progress.borrow().clone();
     let rows = steward.counters.rows.load(Ordering::Relaxed);
@@ -146,7 +148,10 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => {}
+            Ok(_) = steward.stop.wait_for(|stop| *stop) => return Ok(()),
+        }
         if ticks.is_multiple_of(LOAD_EVERY) {
             let reading = steward.opener.engine.load(&steward.opener.plan, steward.opener.migration);
             load = match tokio::time::timeout(Duration::from_secs(5), reading).await {

@@ -24,7 +24,11 @@ const EXAMPLES: &str = r"  # What would happen? Changes nothing.
   # Copy by night, swap when told to.
   shadowswap run -f 0042.toml --copy-window 'daily 22:00-05:00 Europe/Berlin' --cutover manual
   shadowswap status
-  shadowswap cutover --table orders";
+  shadowswap cutover --table orders
+
+  # Keep the old table in step for a day after the swap; go back without losing a write.
+  shadowswap run -f 0042.toml --guard 24h
+  shadowswap rollback --table orders";
 const CONNECTING: &str = r"  --url, else SHADOWSWAP_URL, else libpq's own ways: PGHOST, PGUSER, PGDATABASE, PGSERVICE and so on.
   mysql://user@host/database for MySQL and MariaDB; what it leaves out comes from MYSQL_HOST, MYSQL_PWD and so on,
   and from option files (~/.my.cnf, or the one named by --defaults-file).
@@ -178,9 +182,6 @@ pub struct Choices {
     /// Keep the old table in step for so long after the swap: until then, `shadowswap rollback` loses nothing
     #[arg(long, value_name = "TIME", help_heading = "What to change")]
     pub guard: Option<String>,
-    /// The guard ends when the server keeps more of its change stream for it than this [default: 16GiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Resources")]
-    pub guard_retention: Option<String>,
 
     /// auto: when in step; manual: on `shadowswap cutover`; or windows like 'Sun 03:00-05:00 UTC' [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = "When to swap")]
@@ -233,6 +234,9 @@ pub struct Choices {
     /// Disk for changes that wait [default: 64GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Resources")]
     pub log_disk: Option<String>,
+    /// The guard ends when the server keeps more of its change stream for it than this [default: 16GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources")]
+    pub guard_retention: Option<String>,
     /// Schema of the control tables [default: shadowswap]
     #[arg(long, value_name = "SCHEMA", help_heading = "Resources")]
     pub control_schema: Option<String>,

@@ -7,7 +7,7 @@
 use super::Run;
 use crate::{
     config::Config,
-    control::{Control, Migration},
+    control::{Command, Control, Migration},
     engine::{Engine, Outcome},
     error::{Error, Kind, Result, Tried},
     phase::Phase,
@@ -22,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 /// The server may keep more than the budget for this long: it gives up what it keeps in steps, seconds apart.
 const OVER_FOR: Duration = Duration::from_secs(20);
+/// The steward answers several times a second.
+const DISMISSED_WITHIN: Duration = Duration::from_secs(10);
 /// A guard without a length of its own: only where a plan was stored with a guard and without its length.
 const LENGTH: Duration = Duration::from_secs(3600);
 
@@ -157,6 +159,21 @@ impl<E: Engine> Run<'_, E> {
             self.desk.detail("keeping the old table in step");
             self.wait(TICK).await?;
         }
+    }
+
+    /// Dismisses the steward, and keeps for the next turn what it was told since the swap.
+    pub(super) async fn keep_commands(&mut self) {
+        self.dismiss.send_replace(true);
+        let mut left = Vec::new();
+        let all = async {
+            while let Some(command) = self.commands.recv().await {
+                left.push(command);
+            }
+        };
+        if tokio::time::timeout(DISMISSED_WITHIN, all).await.is_err() {
+            warn!("a command may have been lost at the swap");
+        }
+        self.tally.left_over = left;
     }
 
     /// Nothing is kept in step any more: only the end is left.

@@ -144,20 +144,21 @@ fn carried(mapped: &mut Mapped, old: &Column, new: &Column, back: &mut Back) {
     let name = quote(&new.name);
     let is_same = (old.type_oid, old.typmod) == (new.type_oid, new.typmod);
     let say = format!("say --set-back '{}=expression over the new row' that makes such values fit", old.name);
-    mapped.is_plain = is_same || keeps_apart(new, old);
+    mapped.is_plain = is_same || holds_all(old, new);
     if is_same {
         mapped.mapping.note = if old.name == new.name { "same" } else { "renamed" }.to_string();
         mapped.mapping.expression = Some(name);
     } else if mapped.is_plain {
         mapped.mapping.note = "type".to_string();
         mapped.mapping.expression = Some(name);
-        back.losses.push((
-            format!(
-                "column {}: {} was narrowed to {}: rows written after the swap bring back what {} holds",
+        if !keeps_apart(old, new) {
+            let message = format!(
+                "column {}: {} becomes {}: rows written after the swap bring back what {} holds",
                 old.name, old.type_name, new.type_name, new.type_name
-            ),
-            "nothing, if that is enough; rows that are not written keep what they had".to_string(),
-        ));
+            );
+            let next = "nothing, if that is enough; rows that are not written keep what they had";
+            back.losses.push((message, next.to_string()));
+        }
     } else {
         mapped.mapping.note = "type".to_string();
         mapped.mapping.expression = Some(checked(old, new));
@@ -173,6 +174,16 @@ fn carried(mapped: &mut Mapped, old: &Column, new: &Column, back: &mut Back) {
         let message =
             format!("column {}: NULL is allowed after the change: a NULL stops the guard", new.name);
         back.losses.push((message, say));
+    }
+}
+
+/// Whether the old type has every value of the new one.
+fn holds_all(old: &Column, new: &Column) -> bool {
+    let rank = |c: &Column| ["smallint", "integer", "bigint"].iter().position(|t| *t == c.base);
+    match (rank(old), rank(new)) {
+        (Some(old), Some(new)) => old >= new,
+        (None, None) => keeps_apart(new, old),
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 

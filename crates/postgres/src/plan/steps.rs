@@ -28,6 +28,9 @@ pub fn steps(plan: &Plan, detail: &Detail) -> Vec<Step> {
         add("prepare", statement.clone());
     }
     add("prepare", format!("create publication … for table only {source}"));
+    if plan.request.guard_s.is_some() {
+        add("prepare", format!("create publication …_back for table only {shadow}"));
+    }
     add("prepare", "select pg_create_logical_replication_slot(…, 'pgoutput')".to_string());
     add(
         "prepare",

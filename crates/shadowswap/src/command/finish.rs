@@ -16,6 +16,8 @@ use shadowswap_core::{
 use std::time::Duration;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A runner that lost its connection over it is told again.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// A runner answers within a second; dropping a large table in small steps takes longer, and is reported all the time.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -78,6 +80,7 @@ async fn newest<E: Engine>(engine: &E, table: Option<&str>) -> Result<Status, Fa
 async fn wait<E: Engine>(control: &E::Control, status: &Status, drop_old: bool) -> Result<String> {
     let table = &status.table;
     let (mut heard, mut last_report) = (tokio::time::Instant::now(), String::new());
+    let mut told = tokio::time::Instant::now();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let all = control.status(Some(table)).await?;
@@ -95,6 +98,11 @@ async fn wait<E: Engine>(control: &E::Control, status: &Status, drop_old: bool) 
                 return Ok(format!("{table} is the original table again; the new one is kept beside it"));
             }
             _ => {}
+        }
+        let detail = now.progress.as_ref().and_then(|p| p.detail.as_deref());
+        if detail.is_some_and(|d| d.contains("in step")) && told.elapsed() > TELL_EVERY {
+            told = tokio::time::Instant::now();
+            control.command(status.id, &who::operator(), &Command::Finish { drop_old }).await?;
         }
         if now.updated_at != last_report {
             (last_report, heard) = (now.updated_at, tokio::time::Instant::now());

@@ -17,6 +17,9 @@ use shadowswap_core::{
 use std::time::Duration;
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What a runner says that has not heard of it.
+const IDLE: &str = "keeping the old table in step";
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// A runner reports several times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -108,6 +111,7 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
     let table = &status.table;
     output.say(&format!("told {} to roll {table} back …", status.runner.as_deref().unwrap_or("the runner")));
     let (mut heard, mut last_report, mut said) = (tokio::time::Instant::now(), String::new(), String::new());
+    let mut told = tokio::time::Instant::now();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let all = control.status(Some(table)).await?;
@@ -132,6 +136,11 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
         let detail = now.progress.and_then(|p| p.detail).unwrap_or_default();
         if detail != said && detail.starts_with("attempt") {
             output.say(&detail);
+        }
+        // Whoever took the word over from another runner, or lost its connection over it, is told again.
+        if detail.starts_with(IDLE) && told.elapsed() > TELL_EVERY {
+            told = tokio::time::Instant::now();
+            control.command(status.id, &who::operator(), &Command::Rollback).await?;
         }
         said = detail;
         if now.updated_at != last_report {

@@ -4,7 +4,8 @@ use shadowswap_core::plan::Severity;
 
 fn column(number: i16, name: &str, data_type: &str, not_null: bool, default: Option<&str>) -> Column {
     serde_json::from_value(json!({
-        "number": number, "name": name, "type_name": data_type, "type_oid": data_type.len(), "typmod": -1, "base": data_type,
+        "number": number, "name": name, "type_name": data_type, "type_oid": data_type.len(),
+        "typmod": data_type.bytes().map(i32::from).sum::<i32>(), "base": data_type,
         "not_null": not_null, "default": default, "generation": null, "generated": "", "identity": "", "missing": null,
         "collation": null, "deterministic": true, "target": null, "options": [], "comment": null
     }))
@@ -71,7 +72,17 @@ fn widened_type_is_checked_and_narrowed_one_is_told() {
     assert!(widened.is_exact(&small, &large), "rows that are not written come back as they were");
     let narrowed = project(&large, &small, &[taken("n", "n")], &[]);
     assert_eq!(narrowed.columns[0].mapping.expression.as_deref(), Some("\"n\""));
-    assert!(!narrowed.is_exact(&large, &small), "what the change has cut off is still in the old table");
+    assert_eq!(
+        severities(&narrowed, true),
+        [Severity::Passed],
+        "no value was cut off, or the change was refused"
+    );
+    let text =
+        |length: &str| table(vec![column(1, "n", &format!("character varying({length})"), true, None)]);
+    let cut = project(&text("50"), &text("20"), &[taken("n", "n")], &[]);
+    assert_eq!(cut.columns[0].mapping.expression.as_deref(), Some("\"n\""));
+    assert_eq!(severities(&cut, true), [Severity::Warning]);
+    assert!(!cut.is_exact(&text("50"), &text("20")), "what the change has cut off is still in the old table");
 }
 
 #[test]
