@@ -186,9 +186,6 @@ pub struct Choices {
     /// Keep the old table in step for so long after the swap: until then, `shadowswap rollback` loses nothing
     #[arg(long, value_name = "TIME", help_heading = "What to change")]
     pub guard: Option<String>,
-    /// The guard ends when the server keeps more of its change stream for it than this [default: 16GiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Resources")]
-    pub guard_retention: Option<String>,
 
     /// auto: when in step; manual: on `shadowswap cutover`; or windows like 'Sun 03:00-05:00 UTC' [default: auto]
     #[arg(long, value_name = "WHEN", help_heading = "When to swap")]
@@ -279,6 +276,9 @@ pub struct Choices {
     /// Disk for changes that wait [default: 64GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Resources")]
     pub log_disk: Option<String>,
+    /// The guard ends when the server keeps more of its change stream for it than this [default: 16GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources")]
+    pub guard_retention: Option<String>,
     /// Schema of the control tables [default: shadowswap]
     #[arg(long, value_name = "SCHEMA", help_heading = "Resources")]
     pub control_schema: Option<String>,

@@ -158,12 +158,6 @@ pub fn intent(flags: Choices, file: Choices) -> Result<Intent> {
     Ok(intent)
 }
 
-/// What the contract names and this version does not have.
-pub fn later(what: &str) -> Error {
-    Error::usage(format!("{what} is not available in this version"))
-        .next("nothing was changed; see `shadowswap --help` for what there is")
-}
-
 fn strategy(text: &str) -> Result<Strategy> {
     match text {
         "auto" => Ok(Strategy::Auto),
