@@ -18,14 +18,16 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 /// # Errors
 /// Whatever keeps the control tables from being read.
 pub async fn execute<E: Engine>(engine: &E, table: Option<&str>, watch: bool, output: Output) -> Ended {
-    while watch {
-        if !output.json && output.style.has_color {
+    loop {
+        if watch && !output.json && output.style.has_color {
             output::out(CLEAR);
         }
-        once(engine, table, output).await?;
+        let ended = once(engine, table, output).await?;
+        if !watch {
+            return Ok(ended);
+        }
         tokio::time::sleep(WATCH_EVERY).await;
     }
-    once(engine, table, output).await
 }
 
 async fn once<E: Engine>(engine: &E, table: Option<&str>, output: Output) -> Ended {
