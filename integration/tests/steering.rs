@@ -3,6 +3,7 @@
 
 mod commands;
 mod signals;
+mod watches;
 mod windows;
 
 use std::time::{Duration, Instant};
