@@ -71,11 +71,7 @@ async fn plan_tells_all_and_changes_nothing() {
 #[tokio::test]
 async fn what_only_mysql_has_is_wrong_usage_here() {
     let change = ["plan", "--table", "t", "--alter", "alter column n type bigint"];
-    for words in [
-        &["--indexes", "early"] as &[&str],
-        &["--defaults-file", "/etc/my.cnf"],
-        &["--max-replica-lag", "5s", "--replica", "db2"],
-    ] {
+    for words in [&["--indexes", "early"], &["--defaults-file", "/etc/my.cnf"]] {
         // Nothing listens there: nothing is asked.
         let plan = shadowswap("postgres://127.0.0.1:1/shop").args(change).args(words.iter().copied());
         let output = plan.run(SOON).await.expect_code(2);

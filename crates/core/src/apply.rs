@@ -249,9 +249,11 @@ impl<E: Engine> Applier<E> {
         if self.batch.is_empty() && self.end.is_none() {
             return Ok(false);
         }
-        let is_due = self.end.is_some() && self.saved.elapsed() >= SAVE_EVERY;
+        // Once a swap is under way, a position may lie beyond it: the next turn begins at the swap, and would begin too late.
+        let end = self.end.as_ref().filter(|_| !self.applied.borrow().is_held);
+        let is_due = end.is_some() && self.saved.elapsed() >= SAVE_EVERY;
         if !self.batch.is_empty() || is_due {
-            let apply = target.apply(&self.batch, self.end.as_ref());
+            let apply = target.apply(&self.batch, end);
             let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
             applied?;
             read?;

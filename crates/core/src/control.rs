@@ -193,7 +193,7 @@ pub trait Control<E: Engine>: Send + Sync + 'static {
         epoch: i64,
         length: Duration,
     ) -> impl Future<Output = Result<Duration>> + Send;
-    /// The guard's time is up from now on, whatever was left of it. Does nothing where it has not begun.
+    /// The guard's time is up from now on, whatever was left of it, also where it had not begun to run.
     fn end_guard(&self, migration: i64, epoch: i64) -> impl Future<Output = Result<()>> + Send;
     /// Saves the copy's end, once.
     fn begin_copy(

@@ -95,7 +95,12 @@ pub async fn attempt<E: Engine>(
     // confirmed until now lies before it.
     applied.send_modify(|applied| applied.is_held = true);
     let swapped = swap(opener, locked, (since, budget), steps, applier).await;
-    if matches!(swapped, Ok(Attempt::Missed(..))) {
+    let may_be_swapped = match &swapped {
+        Ok(Attempt::Swapped(..)) => true,
+        Ok(Attempt::Missed(..)) => false,
+        Err(e) => e.kind == Kind::Ambiguous,
+    };
+    if !may_be_swapped {
         applied.send_modify(|applied| applied.is_held = false);
     }
     swapped

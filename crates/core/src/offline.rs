@@ -21,7 +21,12 @@ pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &
         return Err(Error::refused(format!("the migration of {table} is already swapped"))
             .next("run it again to finish it"));
     }
+    // What an older version wrote is brought to this one before it is changed.
+    let control = engine.control(true).await?;
     let mut migration = control.take(&plan, who).await?;
+    if !migration.resumed {
+        return Err(ended_meanwhile(&control, &migration).await);
+    }
     if migration.phase == Phase::Cutover {
         crate::runner::settle(engine, &control, &mut migration).await?;
     }
@@ -44,6 +49,9 @@ pub async fn finish<E: Engine>(
         return finish_done(engine, &control, table, who, drop_old).await;
     };
     let mut migration = control.take(&plan, who).await?;
+    if !migration.resumed {
+        return Err(ended_meanwhile(&control, &migration).await);
+    }
     if matches!(migration.phase, Phase::Cutover | Phase::Guard) {
         crate::runner::settle(engine, &control, &mut migration).await?;
     }
@@ -109,6 +117,17 @@ pub async fn check_done<E: Engine>(engine: &E, table: &crate::name::TableName) -
         ),
     )
     .next("somebody changed the table afterwards; plan the change again"))
+}
+
+/// Somebody else ended the migration between our looking for it and our taking it: what was taken is a new one that nobody asked for.
+pub(crate) async fn ended_meanwhile<E: Engine>(control: &E::Control, migration: &Migration<E>) -> Error {
+    let table = &migration.plan.source;
+    let error = Error::refused(format!("the migration of {table} has just been ended by somebody else"))
+        .next("nothing was changed; `shadowswap status` shows how it ended");
+    match control.save_phase(migration.id, migration.epoch, Phase::Aborted).await {
+        Ok(()) => error,
+        Err(e) => e.while_trying("forgetting a migration that nobody asked for"),
+    }
 }
 
 /// Removes everything that was made, and notes it.

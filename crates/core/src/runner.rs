@@ -137,6 +137,8 @@ struct Tally {
     /// How the guard ended.
     guard: Option<String>,
     drops_old: bool,
+    /// The old table stays, whatever was asked for: somebody is to look at why the guard ended.
+    keeps_old: bool,
     /// Commands that came when the former turn was over.
     left_over: Vec<Command>,
 }
@@ -152,6 +154,7 @@ impl Tally {
             rollback,
             guard: None,
             drops_old: false,
+            keeps_old: false,
             left_over: Vec::new(),
         }
     }
@@ -172,6 +175,9 @@ async fn once<E: Engine>(
     loop {
         let mut migration = control.take(plan, &config.who).await?;
         hooks.of(migration.id);
+        if config.rollback && !migration.resumed {
+            return Err(crate::offline::ended_meanwhile(&*control, &migration).await);
+        }
         if std::mem::take(&mut is_first) && migration.resumed {
             control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
         }
@@ -294,6 +300,8 @@ impl<'a, E: Engine> Run<'a, E> {
         plan: Option<Plan>,
         tally: &'a mut Tally,
     ) -> Run<'a, E> {
+        // Once: what was wished for at the swap is not wished for again at each reconnect.
+        let left_over = std::mem::take(&mut tally.left_over);
         let in_step = plan.is_some();
         let opener = Opener {
             engine: engine.clone(),
@@ -310,7 +318,7 @@ impl<'a, E: Engine> Run<'a, E> {
         let (tell, commands) = mpsc::channel(16);
         let failures = mpsc::channel(16);
         let desk = Desk::new(migration.phase);
-        if tally.left_over.contains(&Command::Verify) {
+        if left_over.contains(&Command::Verify) {
             desk.ask_verify();
         }
         let mut tasks = JoinSet::new();
@@ -352,9 +360,9 @@ impl<'a, E: Engine> Run<'a, E> {
             dismiss,
             applying: None,
             frontier: None,
-            cutover_now: tally.left_over.contains(&Command::Cutover),
-            rollback_now: tally.rollback || tally.left_over.contains(&Command::Rollback),
-            finish_now: tally.left_over.iter().find_map(|command| match command {
+            cutover_now: left_over.contains(&Command::Cutover),
+            rollback_now: tally.rollback || left_over.contains(&Command::Rollback),
+            finish_now: left_over.iter().find_map(|command| match command {
                 Command::Finish { drop_old } => Some(*drop_old),
                 _ => None,
             }),

@@ -183,7 +183,7 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
     let mut trend = Trend::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut paused = false;
+    let (mut paused, mut retained) = (false, 0);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -198,6 +198,9 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         let lag = lag.now(Instant::now());
         let verdict = hold.judge(&board, paused);
         let mut progress = collect(&steward, &applied, load.as_ref(), lag);
+        // A reading that failed says nothing of what is kept.
+        retained = load.as_ref().map_or(retained, |load| load.retained_bytes);
+        progress.retained_bytes = retained;
         progress.rows_per_second = copied.observe(progress.rows_copied);
         progress.changes_per_second = changed.observe(applied.changes);
         let verify_rate = verified.observe(progress.rows_verified);
@@ -208,7 +211,10 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         trend.observe(&steward, &mut progress, load.as_ref());
         steward.progress.send_replace(progress.clone());
         hold.watch(&board).await?;
-        let critical = verdict.critical.or(hold.overload(lag, &progress, paused).await?);
+        // What keeps in step or swaps puts no load on the server that stopping would take away; and what is kept for it would grow unseen.
+        let works = matches!(progress.phase, Phase::Copy | Phase::Index | Phase::Verify);
+        let critical = verdict.critical.filter(|_| works);
+        let critical = critical.or(hold.overload(lag, &progress, paused).await?);
         if let Some(why) = critical {
             stop(&steward, why).await;
             return Ok(());

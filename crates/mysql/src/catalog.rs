@@ -111,6 +111,11 @@ impl Column {
     pub fn is_auto_increment(&self) -> bool {
         self.extra.to_ascii_lowercase().contains("auto_increment")
     }
+
+    /// The server sets it to the present time in every update that does not assign it.
+    pub fn is_stamped(&self) -> bool {
+        self.extra.to_ascii_lowercase().contains("on update")
+    }
 }
 
 impl Index {

@@ -448,7 +448,7 @@ impl control::Control<MySql> for Control {
 
     async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
         let text = format!(
-            "update {}.migration set guard_until = utc_timestamp(3) where id = ? and epoch = ? and guard_until > utc_timestamp(3)",
+            "update {}.migration set guard_until = utc_timestamp(3) where id = ? and epoch = ? and (guard_until is null or guard_until > utc_timestamp(3))",
             self.schema
         );
         self.run(text, (migration, epoch), "ending the guard").await.map(drop)

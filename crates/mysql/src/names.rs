@@ -11,6 +11,7 @@
 use crate::{
     cutover::{SENTRY, behind, exists, run, sentry},
     flavor::Server,
+    plan::Detail,
     prepare::{is_noted, note},
     sql::{NAME_BYTES_MAX, table},
 };
@@ -62,7 +63,9 @@ async fn find(
     migration: i64,
 ) -> Result<Found> {
     let (mine, next) = followers(plan, product);
-    let is_waiting = exists(conn, &sentry(&plan.source)).await?.is_some_and(|comment| comment != SENTRY);
+    // Where one session swaps, that name is not ours.
+    let is_waiting = !product.renames_under_lock()
+        && exists(conn, &sentry(&plan.source)).await?.is_some_and(|comment| comment != SENTRY);
     let is_settled = is_noted(conn, control, migration, &settled(&mine, plan.turn)).await?;
     Ok(if exists(conn, &mine).await?.is_some() {
         if is_waiting { Found::Twice } else { Found::InPlace }
@@ -90,6 +93,25 @@ pub async fn has_new(
 ) -> Result<bool> {
     let is_swapped = find(conn, plan, product, control, migration).await? == Found::Swapped;
     Ok(plan.is_turned() != is_swapped)
+}
+
+/// Whether these are the columns that the source had when the plan was made.
+pub fn is_old(plan: &Plan, columns: &[crate::catalog::Column]) -> bool {
+    Detail::of(plan).is_ok_and(|detail| crate::turn::is_same(columns, &detail.source.columns))
+}
+
+/// Whether the table that follows in this turn is nowhere any more. `plan` is the one that was made, with its turn.
+///
+/// # Errors
+/// The server's.
+pub async fn is_gone(
+    conn: &mut Conn,
+    plan: &Plan,
+    product: &Server,
+    control: &str,
+    migration: i64,
+) -> Result<bool> {
+    Ok(find(conn, plan, product, control, migration).await? == Found::Gone)
 }
 
 /// Finds the table that follows in this turn, and gives it its name. `plan` is the one that was made, with its turn.
@@ -156,6 +178,11 @@ pub async fn old_table(
     let Some(kept) = kept(conn, plan, product, control, migration).await? else {
         return Ok(has_old.then(|| plan.old.clone()));
     };
+    let now = crate::catalog::table(conn, &kept).await?;
+    if now.is_none_or(|t| !is_old(plan, &t.columns)) {
+        // Somebody else's: it is left alone.
+        return Ok(has_old.then(|| plan.old.clone()));
+    }
     if has_old {
         return Err(Error::refused(format!(
             "the tables are swapped, but a table {} was made during the run: the old one is kept as {kept}",
@@ -177,7 +204,8 @@ async fn kept(
     migration: i64,
 ) -> Result<Option<TableName>> {
     let waiting = sentry(&plan.source);
-    if exists(conn, &waiting).await?.is_some_and(|comment| comment != SENTRY) {
+    if !product.renames_under_lock() && exists(conn, &waiting).await?.is_some_and(|comment| comment != SENTRY)
+    {
         return Ok(Some(waiting));
     }
     let guarded = guarded(plan, product);

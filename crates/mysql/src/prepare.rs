@@ -300,6 +300,9 @@ async fn duplicates(
     if step.iter().any(|l| l.existed_on_source) { Error { kind: Kind::Early, ..error } } else { error }
 }
 
+/// What is noted before the old table is dropped.
+pub const DROPPING: &str = "dropping the old table";
+
 /// Removes what is not needed any more and, if asked, the old table.
 ///
 /// # Errors
@@ -317,21 +320,20 @@ pub async fn clean_up(
         let old = names::old_table(conn, plan, &product, control, migration).await?;
         if let Some(old) = old.filter(|_| drop_old) {
             let now = crate::catalog::table(conn, &old).await?;
-            if now.is_some_and(|t| {
-                !crate::turn::is_same(
-                    &t.columns,
-                    &Detail::of(plan).map(|d| d.source.columns).unwrap_or_default(),
-                )
-            }) {
+            if now.is_some_and(|t| !names::is_old(plan, &t.columns)) {
                 return Err(Error::refused(format!(
                     "{old} is not the table that {} was before the swap: it is not dropped",
                     plan.source
                 ))
                 .next("look at it, and drop it by hand if nobody needs it"));
             }
+            // It may be emptied in steps: from here on there is no swapping back to it.
+            if !is_noted(conn, control, migration, DROPPING).await? {
+                note(conn, control, migration, DROPPING).await?;
+            }
             crate::discard::discard(conn, &old).await?;
         }
-    } else {
+    } else if !names::is_gone(conn, plan, &product, control, migration).await? {
         names::settle(conn, plan, &product, control, migration).await?;
     }
     forget(conn, control, migration).await
@@ -351,11 +353,15 @@ pub async fn abort(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) 
             .next("`shadowswap rollback` swaps back; `shadowswap finish` ends the guard"));
     }
     if is_noted(conn, control, migration, MAKING).await? {
-        if plan.turn > 0 {
-            let product = crate::catalog::server(conn).await?;
+        let product = crate::catalog::server(conn).await?;
+        if plan.turn > 0 && !names::is_gone(conn, plan, &product, control, migration).await? {
             names::settle(conn, plan, &product, control, migration).await?;
         }
-        cutover::remove_sentry(conn, plan).await?;
+        if product.renames_under_lock() {
+            cutover::remove_sentry_of_ours(conn, plan).await?;
+        } else {
+            cutover::remove_sentry(conn, plan).await?;
+        }
         crate::discard::discard(conn, &plan.shadow).await?;
     }
     forget(conn, control, migration).await

@@ -159,11 +159,16 @@ impl Session {
     /// that fails. Sends those before by themselves where together they would be too long.
     async fn write_then(&mut self, text: &[u8], what: &str) -> Result<()> {
         if !self.before.is_empty() && self.before.len() + text.len() > self.statement_bytes() {
-            self.run(Vec::new(), what).await?;
+            self.flush(what).await?;
         }
         self.before.extend_from_slice(text);
         self.before.extend_from_slice(b";\n");
         Ok(())
+    }
+
+    /// Sends what is waiting for a next statement.
+    async fn flush(&mut self, what: &str) -> Result<()> {
+        if self.before.is_empty() { Ok(()) } else { self.run(Vec::new(), what).await.map(drop) }
     }
 
     fn statement_bytes(&self) -> usize {

@@ -47,6 +47,8 @@ pub struct Statements {
     insert_only: Vec<String>,
     /// Columns of the shadow that hold values of their own: what is written over a row leaves them, and nothing deletes a row that stays.
     kept: Vec<String>,
+    /// Filled columns that the server sets to the present time in every update that does not assign them.
+    stamped: Vec<String>,
     /// Rounded values are looked for in what is applied.
     watches: bool,
     /// SQL that gives the key of a source row as literals, one for each column.
@@ -119,6 +121,7 @@ impl Statements {
             uncompared: detail.uncompared.clone(),
             insert_only: detail.insert_only.clone(),
             kept: Vec::new(),
+            stamped: Vec::new(),
             watches: false,
             kept_unique: unique::kept(&link, detail),
             link,
@@ -191,7 +194,10 @@ impl Statements {
             self.filled.iter().filter(|(name, ..)| !is_key(name) && !self.insert_only.contains(name));
         let others =
             others.map(|(name, ..)| format!("{}.{} = values({})", self.shadow, quote(name), quote(name)));
-        let all = std::iter::once(self.guard()).chain(others).collect::<Vec<_>>().join(",\n");
+        // What is kept is assigned, too: a column that the server sets to the present time would be.
+        let kept = self.kept.iter().filter(|name| !is_key(name));
+        let kept = kept.map(|name| format!("{0}.{1} = {0}.{1}", self.shadow, quote(name)));
+        let all = std::iter::once(self.guard()).chain(others).chain(kept).collect::<Vec<_>>().join(",\n");
         format!("\non duplicate key update {all}")
     }
 

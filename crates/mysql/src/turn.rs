@@ -8,6 +8,7 @@ use crate::{
     error::server,
     names,
     plan::{Detail, Other, forward_again, turned},
+    prepare::{DROPPING, is_noted},
 };
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_core::{Error, Kind, Result, plan::Plan};
@@ -17,6 +18,13 @@ use shadowswap_core::{Error, Kind, Result, plan::Plan};
 /// # Errors
 /// `Refused` if it cannot be kept in step.
 pub async fn plan(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<Plan> {
+    if plan.is_turned() && is_noted(conn, control, migration, DROPPING).await? {
+        return Err(Error::refused(format!(
+            "dropping the old table of {} has begun: rows may be missing from it, and there is no swapping back",
+            plan.source
+        ))
+        .next("`shadowswap finish --drop-old` goes on with it; the application's table is not touched"));
+    }
     let product = catalog::server(conn).await?;
     let name = names::settle(conn, plan, &product, control, migration).await?;
     if !plan.is_turned() {

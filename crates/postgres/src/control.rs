@@ -395,7 +395,7 @@ impl control::Control<Postgres> for Control {
 
     async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
         let text = format!(
-            "update {}.migration set guard_until = clock_timestamp() where id = $1 and epoch = $2 and guard_until > clock_timestamp()",
+            "update {}.migration set guard_until = clock_timestamp() where id = $1 and epoch = $2 and (guard_until is null or guard_until > clock_timestamp())",
             self.schema
         );
         self.run(&text, &[&migration, &epoch], "ending the guard").await.map(drop)

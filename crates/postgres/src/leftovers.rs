@@ -42,7 +42,14 @@ pub async fn find(client: &Client, control: &str) -> Result<Vec<Leftover>> {
                 where database = current_database() and slot_type = 'logical' and slot_name like 'shadowswap\\_%'";
     let slots = client.query(text, &[]).await.map_err(|e| server(e, "looking at the replication slots"))?;
     let mut found = Vec::new();
-    for row in &slots {
+    // Every control schema counts its migrations from 1: what looks like ours may be in use by another's.
+    let is_alone = !has_others(client, control).await?;
+    if !is_alone {
+        tracing::warn!(
+            "other schemas of this database have control tables, too: slots, publications and shadows that may be theirs are left alone"
+        );
+    }
+    for row in slots.iter().filter(|_| is_alone) {
         let (name, active, bytes): (String, bool, i64) = (row.get(0), row.get(1), row.get(2));
         let oid: u32 = row.get(3);
         let Some(id) = name.strip_prefix(&format!("shadowswap_{oid}_")).and_then(|id| id.parse::<i64>().ok())
@@ -56,7 +63,8 @@ pub async fn find(client: &Client, control: &str) -> Result<Vec<Leftover>> {
         found.push(leftover(LeftoverKind::Slot, name, why(id, migration), Some(bytes), id, migration));
     }
     let text = "select pubname from pg_publication where pubname ~ '^shadowswap_[0-9]+(_back)?$'";
-    for row in client.query(text, &[]).await.map_err(|e| server(e, "looking at the publications"))? {
+    let publications = client.query(text, &[]).await.map_err(|e| server(e, "looking at the publications"))?;
+    for row in publications.iter().filter(|_| is_alone) {
         let name: String = row.get(0);
         let number = name.trim_start_matches("shadowswap_").trim_end_matches("_back").parse::<i64>();
         let Ok(id) = number else { continue };
@@ -65,7 +73,7 @@ pub async fn find(client: &Client, control: &str) -> Result<Vec<Leftover>> {
             found.push(leftover(LeftoverKind::Publication, name, why(id, migration), None, id, migration));
         }
     }
-    for m in known.iter().filter(|m| m.phase == "aborted") {
+    for m in known.iter().filter(|m| is_alone && m.phase == "aborted") {
         // Of another version, or of a plan that never got so far.
         let Ok(plan) = serde_json::from_str::<Plan>(&m.plan) else { continue };
         let Ok(statements) = shadow::abort_statements(client, &plan, m.id).await else { continue };
@@ -143,6 +151,16 @@ fn why(id: i64, migration: Option<&Known>) -> String {
         Some(m) => format!("migration {id} of {} is over ({})", m.table, m.phase),
         None => format!("no migration {id} is known"),
     }
+}
+
+/// Whether other schemas of this database have control tables, too.
+async fn has_others(client: &Client, control: &str) -> Result<bool> {
+    let text = "select exists (select from pg_namespace n where n.nspname <> $1 and 6 = (\n\
+                select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind = 'r'\n\
+                and c.relname in ('version', 'migration', 'checkpoint', 'chunk', 'event', 'command')))";
+    let unquoted = control.trim_matches('"').replace("\"\"", "\"");
+    let row = client.query_one(text, &[&unquoted]).await;
+    Ok(row.map_err(|e| server(e, "looking for other control schemas"))?.get(0))
 }
 
 async fn known(client: &Client, control: &str) -> Result<Vec<Known>> {

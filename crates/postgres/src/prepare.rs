@@ -90,10 +90,21 @@ pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migratio
 async fn publish(client: &Client, publication: &str, name: &TableName) -> Result<()> {
     if !is_there(client, PUBLICATION_EXISTS, publication).await? {
         let (publication, name) = (quote(publication), table(name));
-        run(client, &format!("create publication {publication} for table only {name} with (publish = 'insert, update, delete, truncate')"))
-            .await?;
+        return run(client, &format!("create publication {publication} for table only {name} with (publish = 'insert, update, delete, truncate')"))
+            .await;
     }
-    Ok(())
+    // Another control schema counts its migrations from 1, too.
+    let text = "select coalesce(bool_and(r.prrelid = $2::text::regclass) and count(*) = 1, false)\n\
+                from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1";
+    let row = client.query_one(text, &[&publication, &table(name)]).await;
+    if row.map_err(|e| server(e, format_args!("looking at the publication {publication}")))?.get(0) {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "there is a publication {publication} already, and it is not of {name}: it belongs to a migration in another control schema of \
+         this database, or was left behind by one"
+    ))
+    .next("nothing was copied. End that migration (`shadowswap finish` or `abort` with its --control-schema), or drop the publication and its slot by hand if nobody uses them; then run again"))
 }
 
 /// Waits until every transaction that was running is over for new readers too.
@@ -205,10 +216,17 @@ pub async fn turn_begins(
             "the replication slot {slot} was moved beyond the swap at {position}: changes since then may be missing"
         )));
     }
-    let text = format!("update {control}.checkpoint set turn = $2 where migration = $1 and turn < $2");
+    if !is_first {
+        return Ok(applied.copied().map_or(position, |applied| position.max(applied)));
+    }
+    // Whatever the former turn applied, this one begins at the swap.
+    let text = format!(
+        "update {control}.checkpoint c set turn = $2, position = m.swap_position\n\
+         from {control}.migration m where m.id = c.migration and c.migration = $1 and c.turn < $2"
+    );
     let noted = client.execute(&text, &[&migration, &turn]).await;
     noted.map_err(|e| server(e, "noting where the change stream goes on"))?;
-    Ok(applied.copied().map_or(position, |applied| position.max(applied)))
+    Ok(position)
 }
 
 /// Builds what the shadow still lacks, and everything that needs no lock.

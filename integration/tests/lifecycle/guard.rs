@@ -450,7 +450,8 @@ async fn control_tables_of_version_1_are_read_and_upgraded() {
         SOON,
     )
     .await;
-    let older = "alter table shadowswap.migration drop column turn, drop column swap_position, drop column guard_until;
+    let older = "drop view shadowswap.state;
+        alter table shadowswap.migration drop column turn, drop column swap_position, drop column guard_until;
         alter table shadowswap.checkpoint drop column turn;
         drop index shadowswap.migration_unfinished;
         create unique index migration_unfinished on shadowswap.migration (table_schema, table_name) where phase not in ('done', 'aborted');

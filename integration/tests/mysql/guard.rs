@@ -226,6 +226,26 @@ async fn values_that_only_the_old_table_has_are_kept() {
     }
 }
 
+/// Putting kept values back is an update, in which the server would set such columns to the present time.
+#[tokio::test]
+async fn times_that_the_server_sets_are_those_of_the_application() {
+    for product in PRODUCTS {
+        let create = "create table t (id int primary key, u int unique, kept int default 7, at datetime(3) default current_timestamp(3) on update current_timestamp(3));\n\
+                      insert into t values (1, 10, 100, '2020-01-01'), (2, 20, 200, '2020-01-02'), (3, 30, 300, '2020-01-03')";
+        let (database, mut conn, mut run) = in_guard(product, create, "drop column kept", &[]).await;
+        sql(&mut conn, "start transaction; update t set u = null, at = '2021-01-01' where id = 1; update t set u = 10, at = '2021-01-02' where id = 2; update t set u = 20, at = '2021-01-01' where id = 1; commit").await;
+        sql(&mut conn, "update t set u = 31, at = '2021-01-03' where id = 3").await;
+        follows(&mut conn, &mut run, guarded(product), "id = 3 and u = 31").await;
+        tell(&database.url(), "rollback", "t").await.expect_code(0);
+        turned(&mut conn, &mut run, 2).await;
+        let rows = texts(&mut conn, "select id, u, kept, date(at) from t order by id").await;
+        let expected = ["1|20|100|2021-01-01", "2|10|200|2021-01-02", "3|31|300|2021-01-03"];
+        assert_eq!(rows, expected, "{product:?}");
+        tell(&database.url(), "finish", "t").await.expect_code(0);
+        run.wait(LONG).await.expect_code(6);
+    }
+}
+
 /// What the application wrote to a new column while it used the new table is there when it uses it again.
 #[tokio::test]
 async fn values_that_only_the_new_table_has_are_kept() {

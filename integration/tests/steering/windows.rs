@@ -71,7 +71,9 @@ async fn cutover_that_does_not_fit_before_its_windows_end_is_not_begun() {
             .env("SHADOWSWAP_CLOCK", "2026-01-10T03:59:30Z")
             .spawn();
         let ready = site
-            .shows(&mut run, "ready", |s| s["phase"] == "ready" && !s["progress"]["detail"].is_null())
+            .shows(&mut run, "ready", |s| {
+                s["progress"]["phase"] == "ready" && !s["progress"]["detail"].is_null()
+            })
             .await;
         let detail = ready["progress"]["detail"].as_str().unwrap();
         assert!(detail.contains("waiting for the cutover window at 2026-01-17T02:00:00Z"), "{detail}");

@@ -146,7 +146,8 @@ impl<E: Engine> Run<'_, E> {
     /// The old table is kept in step with the new one, until the time is up, somebody ends it or swaps back, or it costs too much.
     pub(super) async fn guard(&mut self) -> Result<Option<Phase>> {
         if self.is_over() {
-            return self.finish(self.config.drop_old).await.map(Some);
+            let drop_old = self.config.drop_old && !self.tally.keeps_old;
+            return self.finish(drop_old).await.map(Some);
         }
         let mut watch = Watch::default();
         let mut alarmed = false;
@@ -239,7 +240,10 @@ impl<E: Engine> Run<'_, E> {
         let drop_old = match ending {
             Ending::TimeUp => self.config.drop_old,
             Ending::Asked { drop_old } => drop_old || self.config.drop_old,
-            Ending::Costs { .. } => false,
+            Ending::Costs { .. } => {
+                self.tally.keeps_old = true;
+                false
+            }
         };
         self.tally.guard = Some(text);
         self.control.end_guard(self.migration.id, self.migration.epoch).await?;
@@ -256,7 +260,6 @@ impl<E: Engine> Run<'_, E> {
         let why = match self.attempts().await {
             Ok(None) => return Ok(true),
             Ok(Some(why)) => why,
-            Err(e) if matches!(e.kind, Kind::Unfit | Kind::Refused) => e,
             Err(e) => return Err(e),
         };
         let e = why.while_trying(format_args!("could not roll back {}", self.migration.plan.source));

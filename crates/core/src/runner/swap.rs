@@ -122,14 +122,21 @@ impl<E: Engine> Run<'_, E> {
         }
         while tried < self.live.with(|c| c.cutover_attempts) {
             self.catch_up().await?;
-            if !self.cutover_now && self.cutover_calendar().is_some() && !self.is_cutover_time() {
+            // Windows are for the first swap. Whoever swaps back has reasons not to wait.
+            let is_bound = !self.cutover_now && self.migration.turn == 0 && self.cutover_calendar().is_some();
+            if is_bound && !self.is_cutover_time() {
                 let why = "the cutover window has ended; waiting for the next";
                 return Ok(Some(Error::new(Kind::Early, why)));
             }
             let opener = self.opener.clone();
+            // What a task that died says ends the turn; what is said here of the tables themselves only ends the attempts.
             let obstacles = self
-                .guarded(async move { opener.engine.obstacles(&opener.plan, opener.migration).await })
+                .guarded(async move { Ok(opener.engine.obstacles(&opener.plan, opener.migration).await) })
                 .await?;
+            let obstacles = match obstacles {
+                Err(e) if self.migration.turn > 0 && is_final(&e) => return Ok(Some(e)),
+                obstacles => obstacles?,
+            };
             tried += 1;
             self.tally.attempts += 1;
             self.desk.attempts(self.tally.attempts);
@@ -141,7 +148,14 @@ impl<E: Engine> Run<'_, E> {
                 let budget = self.live.with(|c| c.stall_budget);
                 let attempt =
                     cutover::attempt(&self.opener, &mut self.applying, &self.markers, &self.applied, budget);
-                match attempt.await? {
+                let attempt = match attempt.await {
+                    // Without an applier nothing is kept in step any more.
+                    Err(e) if self.migration.turn > 0 && is_final(&e) && self.applying.is_some() => {
+                        return Ok(Some(e));
+                    }
+                    attempt => attempt?,
+                };
+                match attempt {
                     Attempt::Swapped(stall, locked) => {
                         self.swapped(stall, locked).await?;
                         return Ok(None);
@@ -205,4 +219,9 @@ impl<E: Engine> Run<'_, E> {
             Phase::Done
         })
     }
+}
+
+/// Trying again would meet the same.
+fn is_final(e: &Error) -> bool {
+    matches!(e.kind, Kind::Unfit | Kind::Refused)
 }

@@ -87,7 +87,10 @@ impl Session {
 
     async fn fails(&mut self, batch: &Batch) -> Result<Option<Error>> {
         self.run("start transaction", "beginning a transaction").await?;
-        let written = self.write(batch, Care::Bare).await;
+        let written = match self.write(batch, Care::Bare).await {
+            Ok(()) => self.flush("writing rows").await,
+            Err(e) => Err(e),
+        };
         self.before.clear();
         self.is_text = None;
         self.run("rollback", "rolling back").await?;

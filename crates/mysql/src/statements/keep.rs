@@ -20,6 +20,8 @@ impl Statements {
         };
         let columns = detail.shadow.columns.iter().filter(|c| !c.generated && !is_filled(&c.name));
         self.kept = columns.map(|c| c.name.clone()).collect();
+        let stamped = detail.shadow.columns.iter().filter(|c| !c.generated && c.is_stamped());
+        self.stamped = stamped.map(|c| c.name.clone()).filter(|name| !self.kept.contains(name)).collect();
         self
     }
 
@@ -54,6 +56,9 @@ impl Statements {
     pub fn put_back(&self) -> String {
         let set = self.kept.iter().enumerate();
         let set = set.map(|(n, c)| format!("{}.{} = `_c{}`", self.shadow, quote(c), n + 1));
+        // What is assigned, the server does not set to the present time.
+        let same = self.stamped.iter().map(|c| format!("{0}.{1} = {0}.{1}", self.shadow, quote(c)));
+        let set = set.chain(same);
         format!(
             "update {}.`{KEPT}` straight_join {} on {}\nset {}",
             self.control,
