@@ -4,7 +4,6 @@
 //! one run on one server: what is compared stood side by side. Only the built binary is measured, never the crates behind it.
 
 mod apply;
-mod back;
 mod client;
 mod demo;
 mod figure;
@@ -57,8 +56,6 @@ enum Bench {
     Apply,
     /// What clients feel while a table of a million rows is changed
     Load,
-    /// How long clients wait around 20 roll backs
-    Back,
     /// Memory of the process while one transaction changes every row
     Memory,
     /// The demo
@@ -120,7 +117,6 @@ async fn measure(bench: Bench, setting: &Setting) -> Record {
         Bench::Total => total::measure(setting).await,
         Bench::Apply => apply::measure(setting).await,
         Bench::Load => load::measure(setting).await,
-        Bench::Back => back::measure(setting).await,
         Bench::Memory => memory::measure(setting).await,
         Bench::Demo => unreachable!("the demo is no bench"),
     }
@@ -138,7 +134,7 @@ async fn main() -> ExitCode {
             }
         };
     }
-    let all = vec![Bench::Stall, Bench::Total, Bench::Apply, Bench::Load, Bench::Back, Bench::Memory];
+    let all = vec![Bench::Stall, Bench::Total, Bench::Apply, Bench::Load, Bench::Memory];
     let benches = if cli.names.is_empty() { all } else { cli.names };
     let mut are_met = true;
     for kind in cli.server.kinds() {
