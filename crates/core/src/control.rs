@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Bound, Chunk, Engine},
-    error::Result,
+    error::{Error, Result},
     name::TableName,
     phase::Phase,
     plan::Plan,
@@ -161,6 +161,33 @@ pub struct LoggedEvent {
     pub who: String,
     /// What.
     pub what: String,
+}
+
+/// A phase as the control tables have it.
+///
+/// # Errors
+/// `Corrupt` if there is none of this name.
+pub fn stored_phase(name: &str) -> Result<Phase> {
+    name.parse().map_err(|e: String| Error::corrupt(format!("the control tables hold a wrong phase: {e}")))
+}
+
+/// A plan as the control tables have it.
+///
+/// # Errors
+/// `Corrupt` if it cannot be read.
+pub fn stored_plan(text: &str) -> Result<Plan> {
+    serde_json::from_str(text).map_err(|e| {
+        Error::corrupt("the stored plan cannot be read; it was written by another version of this program")
+            .because(e)
+    })
+}
+
+/// Tables of this version have no place for settings.
+pub fn too_old_for_settings(version: i32) -> Error {
+    Error::refused(format!(
+        "the control tables have version {version}, and settings can be changed from version {SCHEMA_VERSION} on"
+    ))
+    .next("run the migration with this program once: it brings the tables up to date")
 }
 
 /// The control tables of one database. All methods take `&self`: statements of one connection queue up behind each other.

@@ -6,15 +6,16 @@
 
 mod guard;
 mod swap;
+mod tally;
 
 pub(crate) use guard::settle;
+use tally::Tally;
 
 use crate::{
     apply::{Applied, Applier, Applying, Ledger, Manner, Opener},
     config::{Config, Live},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
-    cutover::Stall,
     engine::{Apply, Engine, Session},
     error::{Error, Kind, Result, Tried},
     feed, folder,
@@ -121,41 +122,6 @@ async fn carry<E: Engine>(
                 }
             }
             ended => return ended,
-        }
-    }
-}
-
-/// What all turns and attempts of this process amounted to.
-struct Tally {
-    started: Instant,
-    phases: Vec<(String, f64)>,
-    stall: Stall,
-    swapped_at: String,
-    attempts: u32,
-    /// Swapping back is what this process is for, and has not been done yet.
-    rollback: bool,
-    /// How the guard ended.
-    guard: Option<String>,
-    drops_old: bool,
-    /// The old table stays, whatever was asked for: somebody is to look at why the guard ended.
-    keeps_old: bool,
-    /// Commands that came when the former turn was over.
-    left_over: Vec<Command>,
-}
-
-impl Tally {
-    fn new(rollback: bool) -> Tally {
-        Tally {
-            started: Instant::now(),
-            phases: Vec::new(),
-            stall: Stall::default(),
-            swapped_at: String::new(),
-            attempts: 0,
-            rollback,
-            guard: None,
-            drops_old: false,
-            keeps_old: false,
-            left_over: Vec::new(),
         }
     }
 }
@@ -614,29 +580,6 @@ impl<'a, E: Engine> Run<'a, E> {
         };
         let workers = self.live.with(|c| c.copy_workers);
         self.guarded(verify::run(verifying, workers)).await
-    }
-
-    fn report(&self) -> Report {
-        let (plan, tally) = (&self.migration.plan, &*self.tally);
-        Report {
-            migration: self.migration.id,
-            plan_id: plan.id.clone(),
-            table: plan.source.to_string(),
-            strategy: "shadow".to_string(),
-            old_table: (!tally.drops_old).then(|| plan.old.to_string()),
-            shadow_table: plan.shadow.to_string(),
-            rows_copied: self.counters.rows.load(Ordering::Relaxed),
-            changes_applied: self.applied.borrow().changes.max(self.progress.borrow().changes),
-            rows_verified: self.counters.verified.load(Ordering::Relaxed),
-            chunks_verified: self.counters.verified_chunks.load(Ordering::Relaxed),
-            stall_ms: ms(tally.stall.whole),
-            stall_steps: tally.stall.steps.iter().map(|(name, took)| (name.to_string(), ms(*took))).collect(),
-            swapped_at: tally.swapped_at.clone(),
-            attempts: tally.attempts,
-            guard: tally.guard.clone(),
-            elapsed_s: tally.started.elapsed().as_secs_f64(),
-            phases: tally.phases.clone(),
-        }
     }
 }
 

@@ -1,17 +1,14 @@
 //! The control tables in MySQL and MariaDB.
 
+mod lock;
 mod version;
 
-use crate::{
-    MySql, Position,
-    error::{server, superseded},
-    keeper::Keeper,
-    sql::quote,
-};
+pub use lock::{lock_name, note_session};
+
+use crate::{MySql, Position, error::superseded, keeper::Keeper, sql::quote};
 use mysql_async::{Conn, Params, Row, prelude::*};
-use sha2::{Digest, Sha256};
 use shadowswap_core::{
-    Bound, Chunk, Error, Kind, Phase, Result,
+    Bound, Chunk, Error, Phase, Result,
     control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, SCHEMA_VERSION_MIN, Status},
     name::TableName,
     plan::Plan,
@@ -30,40 +27,8 @@ pub struct Control {
     version: i32,
 }
 
-/// How long another runner's connection may take to end, in seconds.
-const LOCK_SECONDS: u32 = 1;
 /// Events shown by `status`.
 const EVENTS_SHOWN: u32 = 10;
-/// How long the sessions of a dead runner may take to end after they were told to.
-const ORPHANS_END_WITHIN: Duration = Duration::from_secs(30);
-
-/// The name of the lock that a runner of this table holds; the server allows 64 characters.
-pub fn lock_name(control: &str, table: &TableName) -> String {
-    format!("shadowswap:{}", digest(&format!("{control}\0{}\0{}", table.schema, table.name)))
-}
-
-/// The name of the lock that one of our sessions holds as a sign of life.
-fn session_lock(control: &str, connection: u32) -> String {
-    format!("shadowswap:{}:{connection}", &digest(control)[..16])
-}
-
-/// Notes a session, so that whoever takes over can end it. `control` is the quoted name of the control database.
-///
-/// # Errors
-/// The server's.
-pub async fn note_session(conn: &mut Conn, name: &str, control: &str, migration: i64) -> Result<()> {
-    let id = conn.id();
-    let lock = session_lock(name, id);
-    let text = format!(
-        "do get_lock('{lock}', 0);\nreplace into {control}.session (connection, migration) values ({id}, {migration})"
-    );
-    conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))
-}
-
-fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(20).map(|b| format!("{b:02x}")).collect()
-}
-
 impl Control {
     /// Opens the tables, making them where `create` is set.
     pub async fn open(mut conn: Conn, name: &str, create: bool) -> Result<Control> {
@@ -120,64 +85,6 @@ impl Control {
     async fn run(&self, text: String, params: impl Into<Params> + Send, what: &str) -> Result<u64> {
         let params = params.into();
         self.keeper.ask(move |conn| Box::pin(changed(conn, text, params)), what).await
-    }
-
-    /// Takes the named lock, or says who has it.
-    async fn lock(&self, table: &TableName) -> Result<()> {
-        let name = lock_name(&self.name, table);
-        let got = self
-            .rows("select get_lock(?, ?)".into(), (&name, LOCK_SECONDS), "taking the migration's lock")
-            .await?;
-        if got.first().and_then(|r| r.get::<Option<i64>, _>(0)).flatten() == Some(1) {
-            return Ok(());
-        }
-        let holder = self
-            .rows("select is_used_lock(?)".into(), (&name,), "finding out who holds the migration")
-            .await?;
-        let holder = holder.first().and_then(|r| r.get::<Option<u64>, _>(0)).flatten();
-        let text = format!(
-            "select runner from {}.migration where table_schema = ? and table_name = ? order by id desc limit 1",
-            self.schema
-        );
-        let runner =
-            self.rows(text, (&table.schema, &table.name), "finding out who runs the migration").await?;
-        let runner = runner.first().and_then(|r| r.get::<Option<String>, _>(0)).flatten();
-        let who = holder.map_or_else(String::new, |id| format!(", connection {id}"));
-        Err(Error::new(
-            Kind::Held,
-            format!(
-                "another runner holds the migration of {table}: {}{who}",
-                runner.unwrap_or_else(|| "unknown".into())
-            ),
-        )
-        .next("let it finish, or stop it first; `shadowswap status` shows what it does"))
-    }
-
-    /// Ends the sessions that a former runner of this migration left behind, and waits until they are gone.
-    async fn end_orphans(&self, migration: i64) -> Result<()> {
-        let text = format!("select connection from {}.session where migration = ?", self.schema);
-        let left = self.rows(text, (migration,), "looking for sessions of a former runner").await?;
-        let deadline = tokio::time::Instant::now() + ORPHANS_END_WITHIN;
-        for row in left {
-            let id: u32 = get(&row, 0)?;
-            let name = session_lock(&self.name, id);
-            loop {
-                let used =
-                    self.rows("select is_used_lock(?)".into(), (&name,), "looking for orphans").await?;
-                if used.first().and_then(|r| r.get::<Option<u32>, _>(0)).flatten() != Some(id) {
-                    break;
-                }
-                // Fails where it is gone by now.
-                drop(self.run(format!("kill {id}"), (), "ending an orphan").await);
-                if tokio::time::Instant::now() > deadline {
-                    return Err(Error::transient("sessions of a former runner did not end within 30 s"));
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            let text = format!("delete from {}.session where connection = ?", self.schema);
-            self.run(text, (id,), "forgetting an orphan").await?;
-        }
-        Ok(())
     }
 
     async fn create_or_resume(&self, plan: &Plan, who: &str) -> Result<(i64, bool)> {
@@ -254,9 +161,9 @@ impl Control {
         Ok(Migration {
             id,
             epoch: get(row, 0)?,
-            phase: phase(&get::<String>(row, 1)?)?,
+            phase: control::stored_phase(&get::<String>(row, 1)?)?,
             turn,
-            plan: Plan { turn, ..plan(&get::<String>(row, 2)?)? },
+            plan: Plan { turn, ..control::stored_plan(&get::<String>(row, 2)?)? },
             applied: applied
                 .map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))?,
             copy: CopyState {
@@ -324,27 +231,9 @@ fn get<T: FromValue>(row: &Row, place: usize) -> Result<T> {
     }
 }
 
-fn older(version: i32) -> Error {
-    Error::refused(format!(
-        "the control tables have version {version}, and settings can be changed from version {SCHEMA_VERSION} on"
-    ))
-    .next("run the migration with this program once: it brings the tables up to date")
-}
-
 /// A time as RFC 3339 text.
 fn at(column: &str) -> String {
     format!("date_format({column}, '%Y-%m-%dT%H:%i:%s.%fZ')")
-}
-
-fn phase(name: &str) -> Result<Phase> {
-    name.parse().map_err(|e: String| Error::corrupt(format!("the control tables hold a wrong phase: {e}")))
-}
-
-fn plan(text: &str) -> Result<Plan> {
-    serde_json::from_str(text).map_err(|e| {
-        Error::corrupt("the stored plan cannot be read; it was written by another version of this program")
-            .because(e)
-    })
 }
 
 impl control::Control<MySql> for Control {
@@ -355,7 +244,13 @@ impl control::Control<MySql> for Control {
         );
         let rows =
             self.rows(text, (&table.schema, &table.name), "looking for an unfinished migration").await?;
-        let read = |r: &Row| Ok((get(r, 0)?, phase(&get::<String>(r, 1)?)?, plan(&get::<String>(r, 2)?)?));
+        let read = |r: &Row| {
+            Ok((
+                get(r, 0)?,
+                control::stored_phase(&get::<String>(r, 1)?)?,
+                control::stored_plan(&get::<String>(r, 2)?)?,
+            ))
+        };
         rows.first().map(read).transpose()
     }
 
@@ -366,7 +261,9 @@ impl control::Control<MySql> for Control {
             self.schema
         );
         let rows = self.rows(text, (&table.schema, &table.name), "looking for a finished migration").await?;
-        rows.first().map(|r| Ok((get(r, 0)?, plan(&get::<String>(r, 1)?)?, get(r, 2)?))).transpose()
+        rows.first()
+            .map(|r| Ok((get(r, 0)?, control::stored_plan(&get::<String>(r, 1)?)?, get(r, 2)?)))
+            .transpose()
     }
 
     async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<MySql>> {
@@ -564,7 +461,7 @@ impl control::Control<MySql> for Control {
 
     async fn set(&self, migration: i64, who: &str, name: &str, value: &str) -> Result<bool> {
         if self.version < 2 {
-            return Err(older(self.version));
+            return Err(control::too_old_for_settings(self.version));
         }
         let text = format!(
             "insert into {}.setting (migration, name, value, who, at) values (?, ?, ?, ?, utc_timestamp(6))\n\
@@ -627,7 +524,7 @@ impl control::Control<MySql> for Control {
         let mut found = Vec::with_capacity(rows.len());
         for r in &rows {
             let table = TableName::new(get::<String>(r, 1)?, get::<String>(r, 2)?);
-            let phase = phase(&get::<String>(r, 3)?)?;
+            let phase = control::stored_phase(&get::<String>(r, 3)?)?;
             let is_held = !phase.is_over() && self.is_held(&table).await?;
             let id = get(r, 0)?;
             found.push(Status {
@@ -637,7 +534,7 @@ impl control::Control<MySql> for Control {
                 turn: get(r, 13)?,
                 guard_left_s: get::<Option<f64>>(r, 14)?.filter(|_| !phase.is_over()),
                 plan_id: get(r, 4)?,
-                alters: plan(&get::<String>(r, 5)?)?.request.alters,
+                alters: control::stored_plan(&get::<String>(r, 5)?)?.request.alters,
                 paused: get(r, 6)?,
                 started_at: get(r, 7)?,
                 updated_at: get(r, 8)?,

@@ -9,7 +9,7 @@ use crate::{
 };
 use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
-    control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, Status},
+    control::{self, Command, CopyState, LoggedEvent, Migration, Status},
     name::TableName,
     plan::Plan,
     progress::Progress,
@@ -224,9 +224,9 @@ impl Control {
         Ok(Migration {
             id,
             epoch: row.get(0),
-            phase: phase(row.get(1))?,
+            phase: control::stored_phase(row.get(1))?,
             turn,
-            plan: Plan { turn, ..plan(row.get(2))? },
+            plan: Plan { turn, ..control::stored_plan(row.get(2))? },
             applied: applied
                 .map_err(|e| Error::corrupt(format!("the checkpoint's position cannot be read: {e}")))?,
             copy: CopyState {
@@ -274,26 +274,8 @@ fn channel(migration: i64) -> String {
     format!("shadowswap_{migration}")
 }
 
-fn older(version: i32) -> Error {
-    Error::refused(format!(
-        "the control tables have version {version}, and settings can be changed from version {SCHEMA_VERSION} on"
-    ))
-    .next("run the migration with this program once: it brings the tables up to date")
-}
-
 /// A time as RFC 3339 text.
 const AT: &str = "to_char(at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
-
-fn phase(name: &str) -> Result<Phase> {
-    name.parse().map_err(|e: String| Error::corrupt(format!("the control tables hold a wrong phase: {e}")))
-}
-
-fn plan(text: &str) -> Result<Plan> {
-    serde_json::from_str(text).map_err(|e| {
-        Error::corrupt("the stored plan cannot be read; it was written by another version of this program")
-            .because(e)
-    })
-}
 
 impl control::Control<Postgres> for Control {
     async fn find(&self, table: &TableName) -> Result<Option<(i64, Phase, Plan)>> {
@@ -307,7 +289,9 @@ impl control::Control<Postgres> for Control {
                 "looking for an unfinished migration",
             )
             .await?;
-        rows.first().map(|r| Ok((r.get(0), phase(r.get(1))?, plan(r.get(2))?))).transpose()
+        rows.first()
+            .map(|r| Ok((r.get(0), control::stored_phase(r.get(1))?, control::stored_plan(r.get(2))?)))
+            .transpose()
     }
 
     async fn finished(&self, table: &TableName) -> Result<Option<(i64, Plan, String)>> {
@@ -322,7 +306,7 @@ impl control::Control<Postgres> for Control {
                 "looking for a finished migration",
             )
             .await?;
-        rows.first().map(|r| Ok((r.get(0), plan(r.get(1))?, r.get(2)))).transpose()
+        rows.first().map(|r| Ok((r.get(0), control::stored_plan(r.get(1))?, r.get(2)))).transpose()
     }
 
     async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<Postgres>> {
@@ -507,7 +491,7 @@ impl control::Control<Postgres> for Control {
 
     async fn set(&self, migration: i64, who: &str, name: &str, value: &str) -> Result<bool> {
         if self.version < 2 {
-            return Err(older(self.version));
+            return Err(control::too_old_for_settings(self.version));
         }
         let text = format!(
             "with stored as (insert into {0}.setting (migration, name, value, who) values ($1, $2, $3, $4)\n\
@@ -575,7 +559,7 @@ impl control::Control<Postgres> for Control {
         for r in &rows {
             let is_held: bool = r.get(13);
             let progress: Option<String> = r.get(10);
-            let (id, phase) = (r.get(0), phase(r.get(3))?);
+            let (id, phase) = (r.get(0), control::stored_phase(r.get(3))?);
             found.push(Status {
                 id,
                 table: TableName::new(r.get::<_, String>(1), r.get::<_, String>(2)),
@@ -583,7 +567,7 @@ impl control::Control<Postgres> for Control {
                 turn: r.get(14),
                 guard_left_s: r.get::<_, Option<f64>>(15).filter(|_| !phase.is_over()),
                 plan_id: r.get(4),
-                alters: plan(r.get(5))?.request.alters,
+                alters: control::stored_plan(r.get(5))?.request.alters,
                 paused: r.get(6),
                 started_at: r.get(7),
                 updated_at: r.get(8),

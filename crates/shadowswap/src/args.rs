@@ -465,12 +465,5 @@ pub struct FinishArgs {
     pub yes: bool,
 }
 
-/// Whatever a later version will understand.
-#[derive(Args)]
-pub struct LaterArgs {
-    #[arg(hide = true, num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true)]
-    pub rest: Vec<String>,
-}
-
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ mod abort;
 mod cleanup;
 mod find;
 mod finish;
+mod hear;
 mod history;
 mod papers;
 mod plan;
@@ -25,12 +26,30 @@ use crate::{
     config::{self, Intent},
     exit::{DONE, Failure},
     file,
-    output::Output,
+    output::{self, Output, json},
     url,
 };
-use shadowswap_core::{Engine, Error, control, plan::Indexes};
+use serde_json::{Value, json};
+use shadowswap_core::{
+    Engine, Error,
+    control::{self, Status},
+    plan::Indexes,
+};
 use shadowswap_mysql::MySql;
 use shadowswap_postgres::Postgres;
+
+/// Says what became of a command about a migration. `shown` is for people; `more` is what this command's JSON alone has.
+fn tell(output: Output, status: &Status, command: &str, message: &str, shown: &str, more: Value) {
+    if !output.json {
+        output::out(shown);
+        return;
+    }
+    let mut told = json!({ "migration": status.id, "table": status.table.to_string(), "command": command, "message": message });
+    if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
+        told.extend(more);
+    }
+    output::out(&json::named("told", &told));
+}
 
 /// A command's exit code, or what went wrong.
 pub type Ended = Result<u8, Failure>;

@@ -1,13 +1,13 @@
 //! `abort`: gives up a migration and removes everything that was made for it.
 
-use super::{Ended, find};
+use super::{Ended, find, tell};
 use crate::{
     args::AbortArgs,
     exit::{DONE, Failure},
-    output::{self, Output, json, text},
+    output::{Output, text},
     who,
 };
-use serde_json::json;
+use serde_json::Value;
 use shadowswap_core::{
     Engine, Error, Kind, Phase, Result,
     control::{Command, Control as _, Status},
@@ -48,12 +48,7 @@ pub async fn execute<E: Engine>(engine: &E, args: &AbortArgs, output: Output) ->
         "{} is as it was; everything that was made for migration {} is removed",
         status.table, status.id
     );
-    if output.json {
-        let told = json!({ "migration": status.id, "table": status.table.to_string(), "command": "abort", "message": message });
-        output::out(&json::named("told", &told));
-    } else {
-        output::out(&message);
-    }
+    tell(output, &status, "abort", &message, &message, Value::Null);
     Ok(DONE)
 }
 

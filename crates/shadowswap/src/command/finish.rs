@@ -1,13 +1,13 @@
 //! `finish`: ends the guard, and drops the old table if that is said.
 
-use super::{Ended, find};
+use super::{Ended, find, hear::Hearing, tell};
 use crate::{
     args::FinishArgs,
     exit::{DONE, Failure},
-    output::{self, Output, json, text},
+    output::{Output, text},
     who,
 };
-use serde_json::json;
+use serde_json::Value;
 use shadowswap_core::{
     Engine, Error, Kind, Phase, Result,
     control::{Command, Control as _, Status},
@@ -15,9 +15,8 @@ use shadowswap_core::{
 };
 use std::time::Duration;
 
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A runner that lost its connection over it is told again.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+/// The runner's last words may come before the phase.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A runner answers within a second; dropping a large table in small steps takes longer, and is reported all the time.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -53,12 +52,8 @@ pub async fn execute<E: Engine>(engine: &E, args: &FinishArgs, output: Output) -
     } else {
         Box::pin(offline::finish(engine, &status.table, &who, args.drop_old)).await?
     };
-    if output.json {
-        let told = json!({ "migration": status.id, "table": status.table.to_string(), "command": "finish", "message": message });
-        output::out(&json::named("told", &told));
-    } else {
-        output::out(&format!("{} {message}", output.style.passed()));
-    }
+    let shown = format!("{} {message}", output.style.passed());
+    tell(output, &status, "finish", &message, &shown, Value::Null);
     Ok(DONE)
 }
 
@@ -79,14 +74,9 @@ async fn newest<E: Engine>(engine: &E, table: Option<&str>) -> Result<Status, Fa
 /// Waits until the runner has done it.
 async fn wait<E: Engine>(control: &E::Control, status: &Status, drop_old: bool) -> Result<String> {
     let table = &status.table;
-    let (mut heard, mut last_report) = (tokio::time::Instant::now(), String::new());
-    let mut told = tokio::time::Instant::now();
+    let mut hearing = Hearing::<E>::new(control, status, Command::Finish { drop_old });
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let all = control.status(Some(table)).await?;
-        let Some(now) = all.into_iter().find(|s| s.id == status.id) else {
-            return Err(Error::refused(format!("the migration of {table} is gone")));
-        };
+        let now = hearing.next().await?;
         match now.phase {
             Phase::Done if drop_old => {
                 return Ok(format!("{table} is changed; the guard is over, the old table dropped"));
@@ -100,16 +90,11 @@ async fn wait<E: Engine>(control: &E::Control, status: &Status, drop_old: bool) 
             _ => {}
         }
         let detail = now.progress.as_ref().and_then(|p| p.detail.as_deref());
-        if detail.is_some_and(|d| d.contains("in step")) && told.elapsed() > TELL_EVERY {
-            told = tokio::time::Instant::now();
-            control.command(status.id, &who::operator(), &Command::Finish { drop_old }).await?;
+        if detail.is_some_and(|d| d.contains("in step")) {
+            hearing.remind().await?;
         }
-        if now.updated_at != last_report {
-            (last_report, heard) = (now.updated_at, tokio::time::Instant::now());
-        }
-        // The runner's last words may come before the phase.
-        if heard.elapsed() > SILENCE_MAX || (now.runner.is_none() && heard.elapsed() > Duration::from_secs(5))
-        {
+        let silence = hearing.silence();
+        if silence > SILENCE_MAX || (now.runner.is_none() && silence > LAST_WORDS) {
             let why = now.error.map_or_else(String::new, |e| format!(": {e}"));
             let e = Error::new(Kind::Transient, format!("the runner of {table} no longer reports{why}"));
             return Err(

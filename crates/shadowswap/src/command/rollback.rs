@@ -1,14 +1,14 @@
 //! `rollback`: swaps back with every write since, through the runner if there is one, else as the runner.
 
-use super::{Ended, find, run};
+use super::{Ended, find, hear::Hearing, run, tell};
 use crate::{
     args::RollbackArgs,
     exit::{DONE, Failure},
-    output::{self, Output, json, text},
+    output::{Output, text},
     units::duration,
     who,
 };
-use serde_json::json;
+use serde_json::Value;
 use shadowswap_core::{
     Config, Engine, Error, Kind, Result,
     control::{Command, Control as _, LoggedEvent, Status},
@@ -16,10 +16,8 @@ use shadowswap_core::{
 };
 use std::time::Duration;
 
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What a runner says that has not heard of it.
 const IDLE: &str = "keeping the old table in step";
-const TELL_EVERY: Duration = Duration::from_secs(5);
 /// A runner reports several times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -47,12 +45,8 @@ pub async fn execute<E: Engine>(engine: &E, args: &RollbackArgs, output: Output)
         return alone(engine, plan, args, output).await;
     }
     let message = ask::<E>(&control, &status, output).await?;
-    if output.json {
-        let told = json!({ "migration": status.id, "table": status.table.to_string(), "command": "rollback", "message": message });
-        output::out(&json::named("told", &told));
-    } else {
-        output::out(&format!("{} {message}", output.style.passed()));
-    }
+    let shown = format!("{} {message}", output.style.passed());
+    tell(output, &status, "rollback", &message, &shown, Value::Null);
     Ok(DONE)
 }
 
@@ -110,14 +104,9 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
     control.command(status.id, &who::operator(), &Command::Rollback).await?;
     let table = &status.table;
     output.say(&format!("told {} to roll {table} back …", status.runner.as_deref().unwrap_or("the runner")));
-    let (mut heard, mut last_report, mut said) = (tokio::time::Instant::now(), String::new(), String::new());
-    let mut told = tokio::time::Instant::now();
+    let (mut hearing, mut said) = (Hearing::<E>::new(control, status, Command::Rollback), String::new());
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let all = control.status(Some(table)).await?;
-        let Some(now) = all.into_iter().find(|s| s.id == status.id) else {
-            return Err(Error::refused(format!("the migration of {table} is gone")));
-        };
+        let now = hearing.next().await?;
         if now.turn > status.turn {
             let stall = now
                 .stall_ms
@@ -137,16 +126,11 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
         if detail != said && detail.starts_with("attempt") {
             output.say(&detail);
         }
-        // Whoever took the word over from another runner, or lost its connection over it, is told again.
-        if detail.starts_with(IDLE) && told.elapsed() > TELL_EVERY {
-            told = tokio::time::Instant::now();
-            control.command(status.id, &who::operator(), &Command::Rollback).await?;
+        if detail.starts_with(IDLE) {
+            hearing.remind().await?;
         }
         said = detail;
-        if now.updated_at != last_report {
-            (last_report, heard) = (now.updated_at, tokio::time::Instant::now());
-        }
-        if heard.elapsed() > SILENCE_MAX || now.runner.is_none() {
+        if hearing.silence() > SILENCE_MAX || now.runner.is_none() {
             let e = Error::transient(format!(
                 "the runner of {table} no longer reports, and {table} is not rolled back"
             ));

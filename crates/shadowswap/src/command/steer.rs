@@ -1,10 +1,10 @@
 //! `pause`, `resume` and `cutover`: a word to whoever runs the migration.
 
-use super::{Ended, find};
+use super::{Ended, find, tell};
 use crate::{
     args::Target,
     exit::{DONE, Failure},
-    output::{self, Output, json},
+    output::Output,
     who,
 };
 use serde_json::json;
@@ -29,13 +29,8 @@ pub async fn execute<E: Engine>(engine: &E, target: &Target, command: Command, o
     }
     let is_held = control.command(status.id, &who::operator(), &command).await?;
     let text = told(&status, &command, is_held);
-    if output.json {
-        let told = json!({ "migration": status.id, "table": status.table.to_string(), "command": command.name(),
-            "runner": status.runner.filter(|_| is_held), "message": text });
-        output::out(&json::named("told", &told));
-    } else {
-        output::out(&text);
-    }
+    let more = json!({ "runner": status.runner.as_ref().filter(|_| is_held) });
+    tell(output, &status, command.name(), &text, &text, more);
     Ok(DONE)
 }
 

@@ -1,10 +1,10 @@
 //! `throttle`: changes settings of a migration while it runs.
 
-use super::{Ended, find};
+use super::{Ended, find, tell};
 use crate::{
     args::ThrottleArgs,
     exit::{DONE, Failure},
-    output::{self, Output, json},
+    output::Output,
     who,
 };
 use serde_json::json;
@@ -35,14 +35,11 @@ pub async fn execute<E: Engine>(engine: &E, args: &ThrottleArgs, output: Output)
             status.phase
         )
     };
-    if output.json {
-        let told = json!({ "migration": status.id, "table": table.to_string(), "command": "throttle",
-            "settings": settings.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
-            "runner": status.runner.filter(|_| is_held), "message": message });
-        output::out(&json::named("told", &told));
-    } else {
-        output::out(&message);
-    }
+    let more = json!({
+        "settings": settings.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        "runner": status.runner.as_ref().filter(|_| is_held),
+    });
+    tell(output, &status, "throttle", &message, &message, more);
     Ok(DONE)
 }
 

@@ -1,0 +1,65 @@
+//! What a run amounted to, over all its attempts and turns.
+
+use super::{Run, ms};
+use crate::{control::Command, cutover::Stall, engine::Engine, progress::Report};
+use std::{sync::atomic::Ordering, time::Instant};
+
+/// What all turns and attempts of this process amounted to.
+pub(super) struct Tally {
+    pub(super) started: Instant,
+    pub(super) phases: Vec<(String, f64)>,
+    pub(super) stall: Stall,
+    pub(super) swapped_at: String,
+    pub(super) attempts: u32,
+    /// Swapping back is what this process is for, and has not been done yet.
+    pub(super) rollback: bool,
+    /// How the guard ended.
+    pub(super) guard: Option<String>,
+    pub(super) drops_old: bool,
+    /// The old table stays, whatever was asked for: somebody is to look at why the guard ended.
+    pub(super) keeps_old: bool,
+    /// Commands that came when the former turn was over.
+    pub(super) left_over: Vec<Command>,
+}
+
+impl Tally {
+    pub(super) fn new(rollback: bool) -> Tally {
+        Tally {
+            started: Instant::now(),
+            phases: Vec::new(),
+            stall: Stall::default(),
+            swapped_at: String::new(),
+            attempts: 0,
+            rollback,
+            guard: None,
+            drops_old: false,
+            keeps_old: false,
+            left_over: Vec::new(),
+        }
+    }
+}
+
+impl<E: Engine> Run<'_, E> {
+    pub(super) fn report(&self) -> Report {
+        let (plan, tally) = (&self.migration.plan, &*self.tally);
+        Report {
+            migration: self.migration.id,
+            plan_id: plan.id.clone(),
+            table: plan.source.to_string(),
+            strategy: "shadow".to_string(),
+            old_table: (!tally.drops_old).then(|| plan.old.to_string()),
+            shadow_table: plan.shadow.to_string(),
+            rows_copied: self.counters.rows.load(Ordering::Relaxed),
+            changes_applied: self.applied.borrow().changes.max(self.progress.borrow().changes),
+            rows_verified: self.counters.verified.load(Ordering::Relaxed),
+            chunks_verified: self.counters.verified_chunks.load(Ordering::Relaxed),
+            stall_ms: ms(tally.stall.whole),
+            stall_steps: tally.stall.steps.iter().map(|(name, took)| (name.to_string(), ms(*took))).collect(),
+            swapped_at: tally.swapped_at.clone(),
+            attempts: tally.attempts,
+            guard: tally.guard.clone(),
+            elapsed_s: tally.started.elapsed().as_secs_f64(),
+            phases: tally.phases.clone(),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Who runs a migration, and what an earlier runner left running.
+
+use super::{Control, get};
+use crate::error::server;
+use mysql_async::{Conn, prelude::Queryable};
+use sha2::{Digest, Sha256};
+use shadowswap_core::{Error, Kind, Result, name::TableName};
+use std::time::Duration;
+
+/// How long another runner's connection may take to end, in seconds.
+const LOCK_SECONDS: u32 = 1;
+/// How long the sessions of a dead runner may take to end after they were told to.
+const ORPHANS_END_WITHIN: Duration = Duration::from_secs(30);
+
+/// The name of the lock that a runner of this table holds; the server allows 64 characters.
+pub fn lock_name(control: &str, table: &TableName) -> String {
+    format!("shadowswap:{}", digest(&format!("{control}\0{}\0{}", table.schema, table.name)))
+}
+
+/// The name of the lock that one of our sessions holds as a sign of life.
+fn session_lock(control: &str, connection: u32) -> String {
+    format!("shadowswap:{}:{connection}", &digest(control)[..16])
+}
+
+/// Notes a session, so that whoever takes over can end it. `control` is the quoted name of the control database.
+///
+/// # Errors
+/// The server's.
+pub async fn note_session(conn: &mut Conn, name: &str, control: &str, migration: i64) -> Result<()> {
+    let id = conn.id();
+    let lock = session_lock(name, id);
+    let text = format!(
+        "do get_lock('{lock}', 0);\nreplace into {control}.session (connection, migration) values ({id}, {migration})"
+    );
+    conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(20).map(|b| format!("{b:02x}")).collect()
+}
+
+impl Control {
+    /// Takes the named lock, or says who has it.
+    pub(super) async fn lock(&self, table: &TableName) -> Result<()> {
+        let name = lock_name(&self.name, table);
+        let got = self
+            .rows("select get_lock(?, ?)".into(), (&name, LOCK_SECONDS), "taking the migration's lock")
+            .await?;
+        if got.first().and_then(|r| r.get::<Option<i64>, _>(0)).flatten() == Some(1) {
+            return Ok(());
+        }
+        let holder = self
+            .rows("select is_used_lock(?)".into(), (&name,), "finding out who holds the migration")
+            .await?;
+        let holder = holder.first().and_then(|r| r.get::<Option<u64>, _>(0)).flatten();
+        let text = format!(
+            "select runner from {}.migration where table_schema = ? and table_name = ? order by id desc limit 1",
+            self.schema
+        );
+        let runner =
+            self.rows(text, (&table.schema, &table.name), "finding out who runs the migration").await?;
+        let runner = runner.first().and_then(|r| r.get::<Option<String>, _>(0)).flatten();
+        let who = holder.map_or_else(String::new, |id| format!(", connection {id}"));
+        Err(Error::new(
+            Kind::Held,
+            format!(
+                "another runner holds the migration of {table}: {}{who}",
+                runner.unwrap_or_else(|| "unknown".into())
+            ),
+        )
+        .next("let it finish, or stop it first; `shadowswap status` shows what it does"))
+    }
+
+    /// Ends the sessions that a former runner of this migration left behind, and waits until they are gone.
+    pub(super) async fn end_orphans(&self, migration: i64) -> Result<()> {
+        let text = format!("select connection from {}.session where migration = ?", self.schema);
+        let left = self.rows(text, (migration,), "looking for sessions of a former runner").await?;
+        let deadline = tokio::time::Instant::now() + ORPHANS_END_WITHIN;
+        for row in left {
+            let id: u32 = get(&row, 0)?;
+            let name = session_lock(&self.name, id);
+            loop {
+                let used =
+                    self.rows("select is_used_lock(?)".into(), (&name,), "looking for orphans").await?;
+                if used.first().and_then(|r| r.get::<Option<u32>, _>(0)).flatten() != Some(id) {
+                    break;
+                }
+                // Fails where it is gone by now.
+                drop(self.run(format!("kill {id}"), (), "ending an orphan").await);
+                if tokio::time::Instant::now() > deadline {
+                    return Err(Error::transient("sessions of a former runner did not end within 30 s"));
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let text = format!("delete from {}.session where connection = ?", self.schema);
+            self.run(text, (id,), "forgetting an orphan").await?;
+        }
+        Ok(())
+    }
+}
