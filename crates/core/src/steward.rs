@@ -3,7 +3,7 @@
 use crate::{
     apply::{Applied, Opener},
     clock,
-    config::Live,
+    config::{Config, Live},
     control::{Command, Control},
     copy::Counters,
     engine::{Engine, Load},
@@ -237,22 +237,32 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
 
 /// Applies the settings that were stored with the migration. What cannot be applied is noted, where there is somebody to note it.
 async fn settle<E: Engine>(steward: &Steward<E>, who: Option<&str>) -> Result<()> {
-    let migration = steward.opener.migration;
-    let mut config = steward.live.now();
-    for (name, value) in steward.control.settings(migration).await? {
+    let config = steward.live.now();
+    let config = settled::<E>(&*steward.control, steward.opener.migration, config, who).await?;
+    steward.live.change(config);
+    Ok(())
+}
+
+/// These choices, with the settings applied that were stored with the migration.
+pub(crate) async fn settled<E: Engine>(
+    control: &E::Control,
+    migration: i64,
+    mut config: Config,
+    who: Option<&str>,
+) -> Result<Config> {
+    for (name, value) in control.settings(migration).await? {
         match setting::apply(&config, &name, &value) {
             Ok(changed) => config = changed,
             Err(why) => {
                 warn!(setting = name, error = %why, "a setting cannot be applied");
                 if let Some(who) = who {
                     let note = format!("setting {name}={value} cannot be applied: {why}");
-                    steward.control.note(migration, who, &note).await?;
+                    control.note(migration, who, &note).await?;
                 }
             }
         }
     }
-    steward.live.change(config);
-    Ok(())
+    Ok(config)
 }
 
 /// Lets every copier come to its chunk's edge, then ends the run.

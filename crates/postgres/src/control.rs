@@ -356,21 +356,34 @@ impl control::Control<Postgres> for Control {
         }
     }
 
-    async fn guard_left(&self, migration: i64, epoch: i64, length: Duration) -> Result<Duration> {
-        let look =
-            format!("select {} from {}.migration m where id = $1", self.guard_left_text(), self.schema);
-        let row = self.one(&look, &[&migration], "looking what is left of the guard").await?;
-        let left = match row.get::<_, Option<f64>>(0) {
-            Some(left) => left,
-            None => {
+    async fn guard_left(
+        &self,
+        migration: i64,
+        epoch: i64,
+        length: Duration,
+        is_set: bool,
+    ) -> Result<Duration> {
+        let look = format!(
+            "select {}, $2 and guard_until is distinct from guard_from + $3 * interval '1 second' and guard_from is not null\n\
+             from {}.migration m where id = $1",
+            self.guard_left_text(),
+            self.schema
+        );
+        let seconds = length.as_secs_f64();
+        let row =
+            self.one(&look, &[&migration, &is_set, &seconds], "looking what is left of the guard").await?;
+        let left = match (row.get::<_, Option<f64>>(0), row.get::<_, bool>(1)) {
+            (Some(left), false) => left,
+            (None, _) | (Some(_), true) => {
                 let begin = format!(
-                    "update {0}.migration m set guard_until = clock_timestamp() + $3 * interval '1 second' where id = $1 and epoch = $2\n\
-                     returning {1}",
+                    "update {0}.migration m set guard_from = case when guard_until is null then now() else guard_from end,\n\
+                     guard_until = case when guard_until is null then now() else guard_from end + $3 * interval '1 second'\n\
+                     where id = $1 and epoch = $2\nreturning {1}",
                     self.schema,
                     self.guard_left_text()
                 );
-                let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &length.as_secs_f64()];
-                let rows = self.all(&begin, params, "beginning the guard").await?;
+                let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &seconds];
+                let rows = self.all(&begin, params, "giving the guard its length").await?;
                 rows.first().ok_or_else(superseded)?.get(0)
             }
         };
@@ -379,7 +392,7 @@ impl control::Control<Postgres> for Control {
 
     async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
         let text = format!(
-            "update {}.migration set guard_until = clock_timestamp() where id = $1 and epoch = $2 and (guard_until is null or guard_until > clock_timestamp())",
+            "update {}.migration set guard_from = null, guard_until = least(guard_until, clock_timestamp()) where id = $1 and epoch = $2",
             self.schema
         );
         self.run(&text, &[&migration, &epoch], "ending the guard").await.map(drop)

@@ -346,8 +346,10 @@ fn throttle_help() -> String {
     let settings = shadowswap_core::setting::NAMES.join(", ");
     format!(
         "Settings have the names of the flags of `run`: {settings}.\n\n{}\n\n\
-         `none` takes a limit away. What is set holds until it is set again, for later runs of the migration too, and goes before their flags.\n\n\
-         Examples:\n  shadowswap throttle --table orders copy-workers=1 chunk-time=50ms\n  shadowswap throttle --table orders 'cutover=Sat 02:00-04:00 Europe/Berlin'",
+         `watch.NAME=LIMIT` is the limit of what is watched during the guard; `guard=DURATION` counts from the guard's beginning: less than what has passed ends it.\n\
+          `none` takes a limit away. What is set holds until it is set again, for later runs of the migration too, and goes before their flags.\n\n\
+         Examples:\n  shadowswap throttle --table orders copy-workers=1 chunk-time=50ms\n  shadowswap throttle --table orders 'cutover=Sat 02:00-04:00 Europe/Berlin'\n  \
+         shadowswap throttle --table orders guard=48h watch.errors=20",
         signals_help()
     )
 }

@@ -283,7 +283,7 @@ impl Control<Fake> for Fake {
         absent()
     }
 
-    async fn guard_left(&self, _: i64, _: i64, _: Duration) -> Result<Duration> {
+    async fn guard_left(&self, _: i64, _: i64, _: Duration, _: bool) -> Result<Duration> {
         absent()
     }
 
