@@ -8,6 +8,7 @@ mod guard;
 mod swap;
 mod tally;
 
+pub use guard::REFUSED;
 pub(crate) use guard::settle;
 use tally::Tally;
 

@@ -272,7 +272,15 @@ mod tests {
         assert_eq!(parse("watch.errors=5..2"), Ok(("watch.errors".into(), "5..2".into())));
         let said = apply(&Config::default(), "watch.errors", "5").unwrap_err();
         assert!(said.contains("nothing that this run watches"), "{said}");
-        for text in ["guard=0s", "guard=900d", "guard=none", "guard-retention=1KiB", "watch.=1", "watch.a b=1", "drop-old=perhaps"] {
+        for text in [
+            "guard=0s",
+            "guard=900d",
+            "guard=none",
+            "guard-retention=1KiB",
+            "watch.=1",
+            "watch.a b=1",
+            "drop-old=perhaps",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -1,11 +1,12 @@
 //! The guard is changed while it runs.
 
 use super::{EACH, Site};
-use crate::operator::{LONG, SOON, shadowswap};
+use crate::operator::{LONG, SOON, run, shadowswap};
 use shadowswap_testkit::Signal;
 
 fn is_left(status: &serde_json::Value, from: f64, to: f64) -> bool {
-    status["phase"] == "guard" && status["guard_left_s"].as_f64().is_some_and(|left| left > from && left <= to)
+    status["phase"] == "guard"
+        && status["guard_left_s"].as_f64().is_some_and(|left| left > from && left <= to)
 }
 
 #[tokio::test]
@@ -27,8 +28,15 @@ async fn guard_gets_another_length_and_other_limits_while_it_runs() {
         site.throttle("guard=2h").await;
         let mut second = start();
         site.shows(&mut second, "shorter", |s| is_left(s, 7_000.0, 7_200.0)).await;
-        site.command(&["throttle", "--table", "t", "watch-for=1s", "watch.errors=10", "guard-retention=4GiB"])
-            .await;
+        site.command(&[
+            "throttle",
+            "--table",
+            "t",
+            "watch-for=1s",
+            "watch.errors=10",
+            "guard-retention=4GiB",
+        ])
+        .await;
         site.shows(&mut second, "the new limit is broken", |s| {
             s["events"].to_string().contains("errors is 50 and has been over its limit of 10 for 1 s")
         })
@@ -45,7 +53,32 @@ async fn guard_gets_another_length_and_other_limits_while_it_runs() {
     let site = Site::new(None, 10).await;
     let mut run = site.run().args(["--cutover", "manual"]).spawn();
     site.shows(&mut run, "ready", |s| s["phase"] == "ready").await;
-    let call = shadowswap(&site.url).args(["throttle", "--table", "t", "guard=1h", "max-lag=7s"]).run(SOON).await;
+    let call =
+        shadowswap(&site.url).args(["throttle", "--table", "t", "guard=1h", "max-lag=7s"]).run(SOON).await;
     assert!(call.expect_code(3).stderr.contains("began without --guard"));
     assert!(site.texts("select name from shadowswap.setting").await.is_empty());
+}
+
+/// What the new table no longer has, the old one keeps for its rows, and for its rows alone.
+#[tokio::test]
+async fn row_that_is_deleted_and_inserted_again_has_nothing_of_the_former_one() {
+    for product in EACH {
+        let site = Site::new(product, 3).await;
+        site.sql("update t set body = 'mine'").await;
+        let mut run =
+            run(&site.url, "t", "drop column body").args(["--guard", "1h", "--stall-budget", "1s"]).spawn();
+        site.shows(&mut run, "guard", |s| s["phase"] == "guard").await;
+        site.sql("begin; delete from t where id = 1; insert into t (id, n) values (1, 7); update t set n = 7 where id = 2; commit").await;
+        let old = "select table_name from information_schema.tables where table_schema in ('public', 'shop') and (table_name like '%\\_old' or table_name like '%\\_guarded')";
+        let old = site.texts(old).await.remove(0);
+        let applied = format!("select body from {old} where n = 7 order by id");
+        crate::operator::until("it is applied", SOON, || async {
+            (site.texts(&applied).await.len() == 2).then_some(())
+        })
+        .await;
+        let bodies = site.texts(&applied).await;
+        assert_eq!(bodies, ["some text that takes a little room", "mine"], "{product:?}");
+        shadowswap(&site.url).args(["finish", "--table", "t"]).run(LONG).await.expect_code(0);
+        run.wait(LONG).await.expect_code(0);
+    }
 }

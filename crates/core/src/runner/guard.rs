@@ -28,6 +28,9 @@ const DISMISSED_WITHIN: Duration = Duration::from_secs(10);
 /// A guard without a length of its own: only where a plan was stored with a guard and without its length.
 const LENGTH: Duration = Duration::from_secs(3600);
 
+/// What the runner notes where it is asked to swap back, and trying again would meet the same. Whoever asked looks for it.
+pub const REFUSED: &str = "roll back refused:";
+
 /// Why keeping in step ends.
 #[derive(Debug, PartialEq)]
 pub(super) enum Ending {
@@ -274,9 +277,12 @@ impl<E: Engine> Run<'_, E> {
             );
         }
         warn!(error = %e, "the guard goes on");
-        self.control
-            .note(self.migration.id, &self.config.who, &format!("no roll back: {}", e.message))
-            .await?;
+        let text = match (super::swap::is_final(&e), &e.next) {
+            (true, Some(next)) => format!("{REFUSED} {}: {next}", e.message),
+            (true, None) => format!("{REFUSED} {}", e.message),
+            (false, _) => format!("no roll back: {}", e.message),
+        };
+        self.control.note(self.migration.id, &self.config.who, &text).await?;
         Ok(false)
     }
 

@@ -228,6 +228,10 @@ impl Engine for Fake {
         absent()
     }
 
+    async fn drop_old(&self, _: &Plan, _: i64) -> Result<bool> {
+        absent()
+    }
+
     async fn clean_up(&self, _: &Plan, _: i64, _: bool) -> Result<()> {
         absent()
     }

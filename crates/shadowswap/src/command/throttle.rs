@@ -27,7 +27,9 @@ pub async fn execute<E: Engine>(engine: &E, args: &ThrottleArgs, output: Output)
                 "the migration of {} began without --guard: nothing is prepared for going back",
                 status.table
             ));
-            return Err(e.next("nothing was changed; `shadowswap abort` and begin again with --guard").into());
+            return Err(e
+                .next("nothing was changed; `shadowswap abort` and begin again with --guard")
+                .into());
         }
     }
     let who = who::operator();
