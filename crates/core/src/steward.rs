@@ -198,8 +198,7 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         let lag = lag.now(Instant::now());
         let verdict = hold.judge(&board, paused);
         let mut progress = collect(&steward, &applied, load.as_ref(), lag);
-        // A reading that failed says nothing of what is kept.
-        retained = load.as_ref().map_or(retained, |load| load.retained_bytes);
+        retained = kept(retained, load.as_ref());
         progress.retained_bytes = retained;
         progress.rows_per_second = copied.observe(progress.rows_copied);
         progress.changes_per_second = changed.observe(applied.changes);
@@ -233,6 +232,11 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
             drop(steward.commands.send(command).await);
         }
     }
+}
+
+/// What the server keeps for us. A reading that failed says nothing of it: a budget that was used up still is.
+fn kept(before: u64, load: Option<&Load>) -> u64 {
+    load.map_or(before, |load| load.retained_bytes)
 }
 
 /// Applies the settings that were stored with the migration. What cannot be applied is noted, where there is somebody to note it.
@@ -473,4 +477,15 @@ fn eta(progress: &Progress, verify_rate: f64) -> Option<f64> {
         }
     };
     (rate > 0.0 && progress.throttled.is_none()).then(|| left as f64 / rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_not_forgotten_where_it_cannot_be_read() {
+        let load = Load { retained_bytes: 7, ..Load::default() };
+        assert_eq!((kept(0, Some(&load)), kept(7, None)), (7, 7));
+    }
 }

@@ -82,3 +82,50 @@ async fn row_that_is_deleted_and_inserted_again_has_nothing_of_the_former_one() 
         run.wait(LONG).await.expect_code(0);
     }
 }
+
+#[tokio::test]
+async fn cleanup_goes_on_past_what_is_swapped_and_roll_back_says_what_is_in_the_way() {
+    for product in EACH {
+        let site = Site::new(product, 20).await;
+        site.sql("create table u (id int primary key, n int)").await;
+        let mut swapped = site.run().args(["--guard", "1h"]).spawn();
+        site.shows(&mut swapped, "guard", |s| s["phase"] == "guard").await;
+        let mut other = run(&site.url, "u", site.alter()).args(["--cutover", "manual"]).spawn();
+        site.shows(&mut other, "ready", |s| s["phase"] == "ready").await;
+        for run in [&swapped, &other] {
+            run.signal(Signal::SIGKILL);
+        }
+        drop((swapped.wait(SOON).await, other.wait(SOON).await));
+        let output = shadowswap(&site.url).args(["cleanup", "--yes", "--unfinished"]).run(LONG).await;
+        let said = output.expect_code(3).stderr;
+        assert!(said.contains("not removed: migration 1 of") && said.contains("already swapped"), "{said}");
+        assert!(said.contains("removed: migration 2 of"), "{product:?} {said}");
+
+        let mut again = site.run().args(["--guard", "1h"]).spawn();
+        site.shows(&mut again, "guard", |s| s["phase"] == "guard" && !s["runner"].is_null()).await;
+        site.sql("update t set n = 5 where id = 3").await;
+        match product {
+            None => {
+                let make = "create function f() returns trigger language plpgsql as $$ begin return new; end $$; create trigger theirs before insert on t for each row execute function f()";
+                site.sql(make).await;
+            }
+            Some(_) => {
+                site.sql("create trigger theirs before insert on t for each row set new.n = new.n").await
+            }
+        }
+        let refused =
+            shadowswap(&site.url).args(["rollback", "--yes", "--table", "t"]).run(LONG).await.expect_code(3);
+        assert!(
+            refused.stderr.contains("theirs") && !refused.stderr.contains("what was made"),
+            "{}",
+            refused.stderr
+        );
+        site.sql(if product.is_none() { "drop trigger theirs on t" } else { "drop trigger theirs" }).await;
+        shadowswap(&site.url).args(["rollback", "--yes", "--table", "t"]).run(LONG).await.expect_code(0);
+        shadowswap(&site.url).args(["finish", "--table", "t"]).run(LONG).await.expect_code(0);
+        again.wait(LONG).await.expect_code(6);
+        // A timer that comes by does not begin it anew.
+        let once = site.run().args(["--guard", "1h", "--once"]).run(LONG).await.expect_code(6);
+        assert!(once.stderr.contains("was rolled back"), "{}", once.stderr);
+    }
+}

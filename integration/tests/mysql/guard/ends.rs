@@ -279,3 +279,65 @@ async fn runner_that_is_killed_while_it_swaps_back_leaves_the_guard_as_it_was() 
         second.wait(LONG).await.expect_code(6);
     }
 }
+
+/// Rows may be missing from it by then.
+#[tokio::test]
+async fn old_table_whose_dropping_has_begun_is_not_swapped_back_to() {
+    for product in PRODUCTS {
+        let (database, mut conn, run_) = in_guard(product, TWO, "modify n bigint", &[]).await;
+        run_.signal(Signal::SIGKILL);
+        drop(run_.wait(SOON).await);
+        // Somebody reads it, so that it cannot be dropped yet.
+        let old = texts(&mut conn, "show tables").await.into_iter().find(|t| t != "t").unwrap();
+        let mut reader = database.connect().await;
+        sql(&mut reader, &format!("set autocommit = 0; select * from {old}")).await;
+        let finish = || shadowswap(&database.url()).args(["finish", "--table", "t", "--drop-old"]);
+        let dropping = finish().spawn();
+        until_found(
+            &mut conn,
+            "select 1 from shadowswap.event e join shadowswap.migration m on m.id = e.migration where m.table_schema = database() and what = 'dropping the old table'",
+            SOON,
+        )
+        .await;
+        dropping.signal(Signal::SIGKILL);
+        drop(dropping.wait(SOON).await);
+        let output = shadowswap(&database.url()).args(["rollback", "--yes", "--table", "t"]).run(LONG).await;
+        assert!(
+            output.code() == Some(3) && output.stderr.contains("dropping the old table of"),
+            "{product:?} {:?} {}",
+            output.code(),
+            output.stderr
+        );
+        sql(&mut reader, "rollback").await;
+        finish().run(LONG).await.expect_code(0);
+        assert_eq!(texts(&mut conn, "show tables").await, ["t"], "{product:?}");
+        assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+    }
+}
+
+/// Where one session swaps, no such name is needed; elsewhere it is, and that is said before anything is done.
+#[tokio::test]
+async fn table_of_somebody_elses_by_the_name_of_the_sentry_stays() {
+    for product in PRODUCTS {
+        let database = shared(product).await.database().await;
+        let mut conn = database.connect().await;
+        sql(&mut conn, TWO).await;
+        sql(&mut conn, "create table t_swapped (precious int); insert into t_swapped values (1)").await;
+        let start = || run(&database.url(), "t", "modify n bigint").args(PATIENT);
+        if product == shadowswap_testkit::mysql::Product::MariaDb {
+            let output = start().run(LONG).await;
+            assert!(output.code() == Some(3) && output.stderr.contains("t_swapped"), "{}", output.stderr);
+            assert_eq!(texts(&mut conn, "show tables").await, ["t", "t_swapped"]);
+        } else {
+            let mut guard = start().spawn();
+            turned(&mut conn, &mut guard, 1).await;
+            sql(&mut conn, "insert into t values (4, 4, 4)").await;
+            follows(&mut conn, &mut guard, guarded(product), "id = 4").await;
+            tell(&database.url(), "rollback", "t").await.expect_code(0);
+            turned(&mut conn, &mut guard, 2).await;
+            tell(&database.url(), "finish", "t").await.expect_code(0);
+            guard.wait(LONG).await.expect_code(6);
+        }
+        assert_eq!(texts(&mut conn, "select precious from t_swapped").await, ["1"], "{product:?}");
+    }
+}
