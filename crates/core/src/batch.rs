@@ -83,6 +83,16 @@ impl Batch {
         self.fresh.contains(key)
     }
 
+    /// The same keys, whose rows are read from the source instead.
+    #[must_use]
+    pub fn to_read_again(&self) -> Batch {
+        let read = |op: &Op| if matches!(op, Op::Delete) { Op::Delete } else { Op::Reread };
+        let mut again = Batch::new();
+        again.last.extend(self.last.iter().map(|(key, op)| (key.clone(), read(op))));
+        (again.fresh, again.changes) = (self.fresh.clone(), self.changes);
+        again
+    }
+
     /// Empties it, keeping its memory.
     pub fn clear(&mut self) {
         self.last.clear();
@@ -126,7 +136,14 @@ mod tests {
         assert!(fresh(&[row(1), gone.clone(), row(2), gone.clone(), row(3)]));
         assert!(!fresh(&[row(1), row(2)]));
         assert!(!fresh(&[gone.clone(), row(1), gone.clone()]));
-        assert!(!fresh(&[gone]));
+        assert!(!fresh(&[gone.clone()]));
+        let mut batch = Batch::new();
+        for (n, op) in [(1, gone), (1, row(1)), (2, row(1))] {
+            batch.push(Change { key: key(n), op });
+        }
+        let again = batch.to_read_again();
+        assert!(again.is_fresh(&key(1)) && !again.is_fresh(&key(2)) && again.keys() == 2);
+        assert!(again.iter().all(|(_, op)| *op == Op::Reread));
     }
 
     proptest! {

@@ -16,8 +16,8 @@ use crate::{
     statements::{FLOOR, Statements, checkpoint_text, fence_text, turn_text},
 };
 use shadowswap_core::{
-    Apply, Bound, Change, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried,
-    batch::Batch, engine::Session as CoreSession, plan::Plan,
+    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried, batch::Batch,
+    engine::Session as CoreSession, plan::Plan,
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{
@@ -379,7 +379,7 @@ impl Apply<crate::Postgres> for Session {
                 }
                 // After the swap a row that does not fit does not end everything, and may have been mended since: it counts as it is now.
                 Err(e) if e.kind == Kind::Unfit && self.statements.is_later && has_images(batch) => {
-                    again = Some(to_read_again(batch));
+                    again = Some(batch.to_read_again());
                     care = Care::DeletesFirst;
                 }
                 Err(e) => {
@@ -489,19 +489,6 @@ impl CoreSession<crate::Postgres> for Session {
 
 fn has_images(batch: &Batch) -> bool {
     batch.iter().any(|(_, op)| matches!(op, Op::Upsert(_)))
-}
-
-/// The same keys, whose rows are read from the source.
-fn to_read_again(batch: &Batch) -> Batch {
-    let mut again = Batch::new();
-    for (key, op) in batch.iter() {
-        let op = if matches!(op, Op::Upsert(_)) { Op::Reread } else { op.clone() };
-        if batch.is_fresh(key) {
-            again.push(Change { key: key.clone(), op: Op::Delete });
-        }
-        again.push(Change { key: key.clone(), op });
-    }
-    again
 }
 
 fn first_line(text: &str) -> &str {

@@ -284,8 +284,9 @@ async fn replica_identity_by_index_is_given_in_one_statement() {
     let client = database.connect().await;
     run(&client, ROLES).await;
     run(&client, "create table app.t (id int not null unique, n int); alter table app.t replica identity using index t_id_key").await;
-    let plan =
-        plan::plan(&client, &request("app.t", &["alter n type bigint"], &[], Strategy::Shadow)).await.unwrap();
+    let plan = plan::plan(&client, &request("app.t", &["alter n type bigint"], &[], Strategy::Shadow))
+        .await
+        .unwrap();
     let all = before_swap_statements(&client, &plan).await.unwrap();
     let about: Vec<_> = all.iter().filter(|s| is_about_identity(s)).collect();
     assert!(about.len() == 1 && about[0].contains("using index"), "{about:?}");
