@@ -89,6 +89,7 @@ async fn migrations_of_two_control_schemas_do_not_get_in_each_others_way() {
     .await;
     dead.signal(Signal::SIGKILL);
     dead.wait(SOON).await;
+    until_true(&site.client, "not exists (select from pg_replication_slots where active)", SOON).await;
     sql(&site.client, "update \"Night \"\"shift\"\"\".migration set phase = 'aborted' where id = 2").await;
     let removed =
         shadowswap(&site.url).args(["cleanup", "--yes"]).args(OTHER).run(SOON).await.expect_code(0).stderr;
@@ -116,6 +117,12 @@ async fn migration_that_was_begun_with_plain_names_goes_on_with_them() {
     sql(&site.client, renamed).await;
     sql(&site.client, "select pg_copy_logical_replication_slot(slot_name, regexp_replace(slot_name, 'c[0-9a-f]{7}_', '')) from pg_replication_slots").await;
     sql(&site.client, "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name ~ 'c[0-9a-f]{7}_'").await;
+    // What was decoded before would ask for the publication by its former name.
+    sql(
+        &site.client,
+        "select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots",
+    )
+    .await;
     sql(&site.client, "update u set n = 9 where id = 9").await;
     let mut second = other(&site).spawn();
     others_reach(&site, &mut second, "guard").await;

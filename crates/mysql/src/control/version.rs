@@ -84,7 +84,7 @@ pub async fn upgrade(conn: &mut Conn, name: &str) -> Result<()> {
         statements.push(format!("alter table {schema}.migration add column guard_from datetime(3)"));
         // Before version 3 a guard did not know when it had begun, only when it ends.
         statements.push(format!(
-            "update {schema}.migration set guard_from = guard_until - interval json_extract(plan, '$.request.guard_s') second\n\
+            "update {schema}.migration set guard_from = guard_until - interval cast(json_extract(plan, '$.request.guard_s') as unsigned) second\n\
              where guard_until > utc_timestamp(3)"
         ));
     }
