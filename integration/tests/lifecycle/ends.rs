@@ -25,13 +25,19 @@ async fn nothing_is_confirmed_beyond_the_swap_before_the_guard_reads() {
     let told = "exists (select from shadowswap.migration m, pg_replication_slots where confirmed_flush_lsn > swap_position::pg_lsn)";
     // Positions are confirmed each second, and others move on.
     for i in 0..30 {
-        sql(&site.client, &format!("insert into noise values ({i}); update t set n = {i} where id = 3"))
-            .await;
+        sql(
+            &site.client,
+            &format!(
+                "insert into noise values ({i}); update t set n = {i} where id = (select min(id) from t)"
+            ),
+        )
+        .await;
         assert!(!is_true(&site.client, told).await, "confirmed beyond the swap");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     sql(&site.client, "select pg_advisory_unlock(4712)").await;
-    seen(&site.client, &mut run, "exists (select from _t_old where id = 3 and n = 29)").await;
+    seen(&site.client, &mut run, "exists (select from _t_old where id = (select min(id) from t) and n = 29)")
+        .await;
     tell(&site.url, "finish", "t").await.expect_code(0);
     run.wait(LONG).await.expect_code(0);
     assert_eq!(traces(&site.client).await, Vec::<String>::new());
