@@ -303,7 +303,8 @@ pub struct Approval {
     /// Run without a question if the plan is still the one with this id
     #[arg(long, value_name = "ID")]
     pub plan_id: Option<String>,
-    /// Do nothing, and exit with 0, if the table's newest migration made this very change: for timers that run it night by night
+    /// Do nothing, and exit with 0, if the table's newest migration made this very change (with 6 if it was rolled back): for timers that
+    /// run it night by night
     #[arg(long)]
     pub once: bool,
     /// The same as `shadowswap plan`
