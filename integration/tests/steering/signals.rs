@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use shadowswap_testkit::mysql::Product;
-use shadowswap_testkit::{Postgres, Version};
+use shadowswap_testkit::{Postgres, Signal, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -126,6 +126,52 @@ async fn sessions_at_work_hold_the_copy() {
             site.is_changed(run, ROWS).await;
         };
         tokio::join!(naps, awake);
+    }
+}
+
+#[tokio::test]
+async fn others_at_work_are_spared_and_an_idle_server_is_not() {
+    let courtesy = |status: &serde_json::Value| {
+        let signals = status["progress"]["signals"].as_array().cloned().unwrap_or_default();
+        signals.into_iter().find(|signal| signal["name"] == "courtesy")
+    };
+    for product in EACH {
+        let site = Site::new(product, 30_000).await;
+        let mut run = site.run().args(["--max-load", "auto", "--cutover", "manual"]).spawn();
+        let ready = site.shows(&mut run, "ready on an idle server", |s| s["phase"] == "ready").await;
+        assert_eq!(ready["progress"]["ease"], 1.0, "{product:?}");
+        run.signal(Signal::SIGTERM);
+        run.wait(LONG).await.expect_code(1);
+        site.command(&["abort", "--table", "t", "--yes"]).await;
+        let nap = async {
+            match &site.server {
+                Server::Postgres(server) => {
+                    drop(server.connect("shop").await.batch_execute("select pg_sleep(100)").await);
+                }
+                Server::Mysql(server) => {
+                    use mysql_async::prelude::Queryable;
+                    drop(server.connect("shop").await.query_drop("do sleep(100)").await);
+                }
+            }
+        };
+        let awake = async {
+            let mut run = site.run().args(["--max-load", "auto"]).spawn();
+            let what = "slower than it could be, with what was measured";
+            let now = site
+                .shows(&mut run, what, |s| {
+                    courtesy(s).is_some_and(|signal| signal["value"].to_string().contains("while copying"))
+                })
+                .await;
+            let ease = now["progress"]["ease"].as_f64().unwrap();
+            assert!(ease < 0.5, "{product:?}: {now:#}");
+            site.throttle("max-load=off").await;
+            site.shows(&mut run, "at full speed, as it was told", |s| courtesy(s).is_none()).await;
+            site.is_changed(run, 30_000).await;
+        };
+        tokio::select! {
+            () = nap => panic!("{product:?}: the nap ended early"),
+            () = awake => {}
+        }
     }
 }
 
