@@ -62,7 +62,12 @@ async fn migrations_of_two_control_schemas_do_not_get_in_each_others_way() {
     // What is dead is found and removed; what lives beside it under the same number is not.
     two.signal(Signal::SIGKILL);
     two.wait(SOON).await;
-    shadowswap(&site.url).args(["finish", "--table", "u"]).args(OTHER).run(SOON).await.expect_code(0);
+    shadowswap(&site.url)
+        .args(["finish", "--drop-old", "--table", "u"])
+        .args(OTHER)
+        .run(SOON)
+        .await
+        .expect_code(0);
     let slot = "select pg_create_logical_replication_slot(slot_name || '0', 'pgoutput') from (select 'shadowswap_' || d.oid || '_' as slot_name from pg_database d where datname = current_database()) s";
     sql(&site.client, &slot.replace("|| '0'", "|| 'c0000000_1'")).await;
     let ours = shadowswap(&site.url)
@@ -132,7 +137,12 @@ async fn migration_that_was_begun_with_plain_names_goes_on_with_them() {
     others_reach(&site, &mut second, "guard").await;
     sql(&site.client, "update u set n = 10 where id = 10").await;
     seen(&site.client, &mut second, "exists (select from _u_old where id = 10 and n = 10)").await;
-    shadowswap(&site.url).args(["finish", "--table", "u"]).args(OTHER).run(SOON).await.expect_code(0);
+    shadowswap(&site.url)
+        .args(["finish", "--drop-old", "--table", "u"])
+        .args(OTHER)
+        .run(SOON)
+        .await
+        .expect_code(0);
     second.wait(LONG).await.expect_code(0);
     assert!(is_true(&site.client, "(select n = 9 from u where id = 9)").await);
     assert_eq!(traces(&site.client).await, Vec::<String>::new());
