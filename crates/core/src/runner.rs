@@ -13,6 +13,7 @@ use tally::Tally;
 
 use crate::{
     apply::{Applied, Applier, Applying, Ledger, Manner, Opener},
+    clock,
     config::{Config, Live},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
@@ -32,11 +33,12 @@ use crate::{
 use std::{
     future::Future,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tracing::{Instrument, info, info_span, warn};
 
@@ -70,7 +72,7 @@ pub async fn run<E: Engine>(
     };
     hooks.tell(hook::Event {
         event,
-        at: jiff::Timestamp::now().to_string(),
+        at: clock::real().to_string(),
         migration,
         table: plan.source.to_string(),
         phase: if ended.is_ok() { Phase::Done } else { shown.borrow().phase }.name().to_string(),

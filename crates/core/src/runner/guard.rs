@@ -14,7 +14,8 @@ use crate::{
     plan::Plan,
     throttle::Throttle,
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// What is left of the guard is asked for this often.

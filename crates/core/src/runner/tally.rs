@@ -2,7 +2,8 @@
 
 use super::{Run, ms};
 use crate::{control::Command, cutover::Stall, engine::Engine, progress::Report};
-use std::{sync::atomic::Ordering, time::Instant};
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 /// What all turns and attempts of this process amounted to.
 pub(super) struct Tally {

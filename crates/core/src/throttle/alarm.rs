@@ -6,8 +6,9 @@
 use super::{board::Board, limit::Limit};
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Remembers since when each limit is broken.
 #[derive(Clone, Debug, Default)]

@@ -26,9 +26,9 @@ use crate::{
 };
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 /// The server's load is read this often.
 const LOAD_EVERY: Duration = Duration::from_secs(1);

@@ -7,9 +7,9 @@ use std::{
     future::Future,
     pin::Pin,
     str::FromStr,
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// A reading under way. Dropping it must be harmless.
 pub type Sampling<'a> = Pin<Box<dyn Future<Output = Read> + Send + 'a>>;
