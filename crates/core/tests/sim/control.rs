@@ -4,7 +4,7 @@ use crate::{
     engine::Model,
     server::{Link, Server},
     session::{bound, number},
-    world::{Checkpoint, ChunkRow, Lock, MigrationRow, World, superseded},
+    world::{Checkpoint, ChunkRow, Lock, MigrationRow, World, lost, superseded},
 };
 use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
@@ -40,10 +40,13 @@ impl Control {
         statement: impl FnOnce(&mut World) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let mut link = self.0.lock().await;
-        let server = link.server.clone();
+        let (server, id) = (link.server.clone(), link.id);
         let work = async move {
             server.step().await;
-            let done = server.with(statement);
+            let done = server.with(|w| match w.connections.contains_key(&id) {
+                true => statement(w),
+                false => Err(lost()),
+            });
             server.tell();
             done
         };
@@ -115,16 +118,17 @@ async fn each(server: &Server, connection: u64, lock: Lock, update: impl FnOnce(
 async fn take(server: Server, connection: u64, plan: Plan) -> Result<Migration<Model>> {
     let held = server.until(Instant::now() + HELD_WAIT, |w| {
         let is_free = w.holder.is_none_or(|holder| holder == connection);
-        if is_free {
+        let is_there = w.connections.contains_key(&connection);
+        if is_free && is_there {
             w.holder = Some(connection);
         }
-        is_free.then_some(())
+        (is_free || !is_there).then_some(())
     });
     held.await.ok_or_else(|| Error::new(Kind::Held, "another runner holds the migration"))?;
     server.step().await;
     let is_new = server.with(|w| {
         if !w.connections.contains_key(&connection) {
-            return Err(crate::world::lost());
+            return Err(lost());
         }
         if w.is_over() {
             // The plan would be made anew, and refused.
@@ -157,7 +161,7 @@ async fn take(server: Server, connection: u64, plan: Plan) -> Result<Migration<M
         let is_held = w.holder == Some(connection);
         match &w.migration {
             Some(migration) if is_held => Ok(load(migration, !is_new)),
-            Some(_) | None => Err(crate::world::lost()),
+            Some(_) | None => Err(lost()),
         }
     })
 }

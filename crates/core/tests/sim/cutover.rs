@@ -4,7 +4,7 @@ use crate::{
     engine::{Model, direction},
     server::{Link, Server},
     session::Session,
-    world::{Lock, Place, Snapshot, TableLock, superseded},
+    world::{Lock, Place, Snapshot, TableLock, lost, superseded},
 };
 use shadowswap_core::{
     Apply, Error, Kind, Locked as CoreLocked, Result, batch::Batch, mutations::Mutation, plan::Plan,
@@ -52,6 +52,9 @@ async fn take(server: Server, group: Vec<u64>, from: usize, wait: Duration) -> R
     let deadline = Instant::now() + wait;
     let lock = TableLock { table: from, group: group.clone(), is_granted: false };
     server.with(|w| {
+        if !group.iter().all(|id| w.connections.contains_key(id)) {
+            return Err(lost());
+        }
         if w.table_lock.is_some() {
             return Err(late("another session has the lock, which was not to be had"));
         }
@@ -62,7 +65,7 @@ async fn take(server: Server, group: Vec<u64>, from: usize, wait: Duration) -> R
         let keeps_all_out = w.flavor.drains_through_lock;
         let is_ours = |w: &crate::world::World| w.table_lock.as_ref().is_some_and(|l| l.group == group);
         if !is_ours(w) {
-            return Some(Err(crate::world::lost()));
+            return Some(Err(lost()));
         }
         let is_used = w.running.values().any(|tx| tx.client_of == Some(from));
         if is_used || (keeps_all_out && w.is_touched(1 - from, &group)) {
@@ -129,7 +132,7 @@ async fn swap(server: Server, tx: u64, group: Vec<u64>, (from, epoch): (usize, i
                 return Err(superseded());
             }
             if !w.table_lock.as_ref().is_some_and(|l| l.group == group && l.is_granted) {
-                return Err(crate::world::lost());
+                return Err(lost());
             }
             w.swap();
             w.table_lock = None;

@@ -6,7 +6,7 @@ use crate::{
     server::{Link, Server},
     session::Session,
     stream::Stream,
-    world::{Lock, Number, Place, Snapshot, Table},
+    world::{Lock, Number, Place, Snapshot, Table, lost},
 };
 use shadowswap_core::{
     Caps, Engine, Error, Kind, Load, Obstacle, Outcome, Result,
@@ -148,6 +148,9 @@ impl Engine for Model {
         let work = async move {
             server.step().await;
             server.with(|w| {
+                if !w.connections.contains_key(&id) {
+                    return Err(lost());
+                }
                 let migration = w.migration.as_ref().ok_or_else(|| Error::corrupt("no migration"))?;
                 let (swapped_at, is_first) = (migration.swapped_at, migration.checkpoint.turn < turn);
                 let one_reader = w.flavor.one_reader;
@@ -257,7 +260,9 @@ impl Engine for Model {
             server.step().await;
             server.with(|w| {
                 w.slot = None;
-                w.tables[1] = Table::default();
+                if w.app == 0 {
+                    w.tables[1] = Table::default();
+                }
             });
             Ok(())
         };

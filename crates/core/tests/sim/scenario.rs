@@ -7,17 +7,18 @@ use crate::{
     oracle,
     server::Server,
     weather::Weather,
-    world::{Flavor, World},
+    world::{Flavor, Row, World},
 };
 use shadowswap_core::{
-    Config, Kind, Phase, Result,
+    Config, Error, Kind, Phase, Result,
     control::Command,
     mutations::{self, Mutation, Sizes},
+    offline,
     progress::{Progress, Report},
     runner,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,6 +35,10 @@ const LOOK: Duration = Duration::from_millis(500);
 const ENDS_WITHIN: Duration = Duration::from_secs(1800);
 /// A command that seems to be lost is given again after this long.
 const AGAIN: Duration = Duration::from_secs(20);
+/// A key above those that clients use.
+const HOT: u32 = 50;
+/// More runners than any run needs.
+const RUNNERS_MAX: u32 = 300;
 /// The guard's length.
 const GUARD_S: u64 = 45;
 
@@ -43,7 +48,7 @@ pub struct Choices {
     pub mutation: Option<Mutation>,
     /// Whether rows are compared; if not said, chance decides.
     pub verify: Option<bool>,
-    /// What is applied is written wrongly: comparing has to find it.
+    /// A row that is changed all the time is always written wrongly to the shadow: comparing has to find it.
     pub spoils: bool,
 }
 
@@ -60,6 +65,23 @@ pub struct Ended {
     pub calls: u64,
     /// How its runners ended.
     pub ends: Vec<String>,
+    /// Of many runs: how often runners ended in which way.
+    pub kinds: BTreeMap<String, u64>,
+}
+
+impl Ended {
+    /// Adds the numbers of another run.
+    pub fn add(&mut self, other: &Ended) {
+        self.swaps += other.swaps;
+        self.commits += other.commits;
+        self.runners += other.runners;
+        self.virtual_s += other.virtual_s;
+        self.calls += other.calls;
+        for end in &other.ends {
+            let kind = end.split(':').next().unwrap_or_default();
+            *self.kinds.entry(kind.to_string()).or_default() += 1;
+        }
+    }
 }
 
 /// What the operator wants.
@@ -113,7 +135,7 @@ async fn whole(seed: u64, choices: Choices, folder: &Path) -> Ended {
         rereads: chance.pick(&[0, 0, 6]),
         one_reader: chance.coin(),
     };
-    let weather = Weather::draw(&mut chance);
+    let weather = if choices.spoils { Weather::calm() } else { Weather::draw(&mut chance) };
     let wish = chance.pick(&[
         Wish::Done,
         Wish::Done,
@@ -124,15 +146,24 @@ async fn whole(seed: u64, choices: Choices, folder: &Path) -> Ended {
         Wish::RollForward,
         Wish::Abort,
     ]);
+    let wish = if choices.spoils { Wish::Done } else { wish };
     let verify = choices.verify.unwrap_or_else(|| chance.coin());
     let workers = 1 + chance.below(3) as usize;
     let (writers, rest) = (1 + chance.below(4), chance.pick(&[5, 20, 60]));
     tracing::info!(seed, ?flavor, ?weather, ?wish, verify, workers, writers, "begins");
     let mut world = World::new(chance, flavor, weather, choices.mutation);
-    world.spoils = choices.spoils;
+    if choices.spoils {
+        let row = Row { upper_case: false, unique: None, value: 0 };
+        world.spoils = Some(HOT);
+        world.tables[0].rows.insert(HOT, row);
+        world.truth.insert(HOT, row);
+    }
     let server = Server::new(world);
     let (stop, stopped) = watch::channel(false);
     let mut clients = JoinSet::new();
+    if choices.spoils {
+        clients.spawn(clients::hurry(server.clone(), HOT, stopped.clone()));
+    }
     for _ in 0..writers {
         clients.spawn(clients::write(server.clone(), stopped.clone(), rest));
     }
@@ -149,8 +180,10 @@ async fn whole(seed: u64, choices: Choices, folder: &Path) -> Ended {
         given: None,
         ends: Vec::new(),
         spoils: choices.spoils,
+        overlapped: BTreeSet::new(),
     };
-    let longest = weather.lasts + ENDS_WITHIN + Duration::from_secs(GUARD_S);
+    let ends_within = if choices.spoils { Duration::from_secs(60) } else { ENDS_WITHIN };
+    let longest = weather.lasts + ends_within + Duration::from_secs(GUARD_S);
     if timeout(longest, operator.work()).await.is_err() && !choices.spoils {
         let phase = server.with(|w| w.migration.as_ref().map(|m| (m.phase, m.turn)));
         server.with(|w| w.violation(format!("the run does not end; it is in {phase:?}")));
@@ -173,6 +206,7 @@ async fn whole(seed: u64, choices: Choices, folder: &Path) -> Ended {
             virtual_s: w.began.elapsed().as_secs(),
             calls: w.calls,
             ends: operator.ends.clone(),
+            kinds: BTreeMap::new(),
         }
     })
 }
@@ -192,6 +226,8 @@ struct Operator {
     given: Option<(i64, Instant)>,
     ends: Vec<String>,
     spoils: bool,
+    /// Runners that were not alone.
+    overlapped: BTreeSet<u32>,
 }
 
 impl Operator {
@@ -201,6 +237,10 @@ impl Operator {
         loop {
             if self.runners.is_empty() {
                 if self.server.with(|w| w.is_over()) || self.is_spoilt() {
+                    return;
+                }
+                if self.started == RUNNERS_MAX {
+                    self.server.with(|w| w.violation("runners are started without end"));
                     return;
                 }
                 self.start();
@@ -268,11 +308,21 @@ impl Operator {
         let (stop, stopped) = watch::channel(false);
         self.stops.insert(id, stop);
         let progress = watch::Sender::new(Progress::new(Phase::Prepare));
+        let aborts = self.wish == Wish::Abort && self.given.is_some();
         let run = async move {
+            if aborts {
+                // Who has said so once says it again, whoever runs it.
+                let aborted = offline::abort(&engine, &plan(guard).source, &config.who).await;
+                return (id, Err(aborted.err().unwrap_or_else(|| Error::new(Kind::Aborted, "aborted"))));
+            }
             let ended = Box::pin(runner::run(&engine, plan(guard), config, progress, stopped)).await;
             (id, ended)
         };
         let handle = self.runners.spawn(run);
+        if !self.handles.is_empty() {
+            self.overlapped.extend(self.handles.keys());
+            self.overlapped.insert(id);
+        }
         self.handles.insert(id, (handle, id));
     }
 
@@ -289,7 +339,7 @@ impl Operator {
 
     fn ended(&mut self, runner: u32, ended: &Result<Report>) {
         let Some((_, began)) = self.handles.remove(&runner) else { return };
-        let was_alone = began == self.started && self.handles.is_empty();
+        let was_alone = !self.overlapped.contains(&began);
         let text = match ended {
             Ok(_) => "Ok".to_string(),
             Err(e) => format!("{:?}: {}", e.kind, e.message),
@@ -305,20 +355,22 @@ impl Operator {
             Err(Kind::Differs) => self.spoils,
             // Another runner has come to the end meanwhile.
             Err(Kind::Refused) => is_over,
-            Err(Kind::Unfit | Kind::Early | Kind::Usage | Kind::Corrupt) => false,
+            // It had been taken over without knowing, and found what the other one has removed.
+            Err(Kind::Corrupt) => is_over && !was_alone,
+            Err(Kind::Unfit | Kind::Early | Kind::Usage) => false,
         };
         if !is_sensible {
             self.server.with(|w| w.violation(format!("a runner ended in {phase:?} with {text}")));
         }
         self.ends.push(text);
-        assert!(self.started < 300, "runners are started without end: {:?}", &self.ends[self.ends.len() - 10..]);
     }
 
     /// What happens to a server and its runners.
     fn trouble(&mut self) {
-        let what = self.server.with(|w| {
+        let what: Option<u64> = self.server.with(|w| {
             let events = w.weather.events;
-            w.chance.one_in(events).then(|| w.chance.below(8))
+            let happens = w.chance.one_in(events);
+            happens.then(|| w.chance.below(8))
         });
         let server = self.server.clone();
         match what {
@@ -348,7 +400,9 @@ impl Operator {
             }),
             Some(6) => {
                 let one = self.stops.iter().find(|(id, _)| self.handles.contains_key(id));
-                one.into_iter().for_each(|(_, stop)| drop(stop.send_replace(true)));
+                if let Some((_, stop)) = one {
+                    stop.send_replace(true);
+                }
             }
             Some(7) => server.with(|w| w.migration.iter_mut().for_each(|m| m.commands.push_back(Command::Verify))),
             Some(_) | None => {}

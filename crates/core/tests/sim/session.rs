@@ -152,7 +152,10 @@ async fn insert(server: &Server, tx: u64, table: usize, n: u32, row: Row) -> Res
             })?;
         }
     }
-    server.with(|w| w.write(tx, table, n, Some(row)))
+    server.with(|w| {
+        let value = if w.spoils == Some(n) { row.value ^ 1 } else { row.value };
+        w.write(tx, table, n, Some(Row { value, ..row }))
+    })
 }
 
 /// Who applies.
@@ -290,11 +293,7 @@ async fn write_images(server: &Server, tx: u64, by: Writer, ops: &[(Key, Op)], o
         if over {
             server.lock(tx, Lock::Row(by.to, n), None).await?;
         }
-        let mut row = row.projected(by.to);
-        if server.with(|w| w.spoils) {
-            row.value ^= 1;
-        }
-        insert(server, tx, by.to, n, row).await?;
+        insert(server, tx, by.to, n, row.projected(by.to)).await?;
     }
     Ok(())
 }

@@ -232,8 +232,8 @@ pub struct World {
     pub flavor: Flavor,
     pub weather: Weather,
     pub mutation: Option<Mutation>,
-    /// What is applied is written wrongly, though copied rows are right.
-    pub spoils: bool,
+    /// The row of this key is always written wrongly to the shadow.
+    pub spoils: Option<u32>,
     pub is_up: bool,
     /// Grows with each restart.
     pub life: u64,
@@ -270,7 +270,7 @@ impl World {
             flavor,
             weather,
             mutation,
-            spoils: false,
+            spoils: None,
             is_up: true,
             life: 0,
             tables: Default::default(),
