@@ -348,7 +348,11 @@ impl control::Control<MySql> for Control {
             "update {}.migration set guard_until = utc_timestamp(3) where id = ? and epoch = ? and (guard_until is null or guard_until > utc_timestamp(3))",
             self.schema
         );
-        self.run(text, (migration, epoch), "ending the guard").await.map(drop)
+        self.run(text, (migration, epoch), "ending the guard").await?;
+        // What follows removes the change stream: whoever has been taken over must not come to it.
+        let text = format!("select 1 from {}.migration where id = ? and epoch = ?", self.schema);
+        let rows = self.rows(text, (migration, epoch), "looking who runs the migration").await?;
+        if rows.is_empty() { Err(superseded()) } else { Ok(()) }
     }
 
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {

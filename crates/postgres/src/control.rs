@@ -379,10 +379,14 @@ impl control::Control<Postgres> for Control {
 
     async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
         let text = format!(
-            "update {}.migration set guard_until = clock_timestamp() where id = $1 and epoch = $2 and (guard_until is null or guard_until > clock_timestamp())",
+            "update {}.migration set guard_until = least(guard_until, clock_timestamp()) where id = $1 and epoch = $2",
             self.schema
         );
-        self.run(&text, &[&migration, &epoch], "ending the guard").await.map(drop)
+        // What follows removes the change stream: whoever has been taken over must not come to it.
+        match self.run(&text, &[&migration, &epoch], "ending the guard").await? {
+            1 => Ok(()),
+            _ => Err(superseded()),
+        }
     }
 
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {

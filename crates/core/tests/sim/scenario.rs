@@ -10,7 +10,7 @@ use crate::{
     world::{Flavor, Row, World},
 };
 use shadowswap_core::{
-    Config, Error, Kind, Phase, Result,
+    Config, CutoverWhen, Error, Kind, Phase, Result,
     control::Command,
     mutations::{self, Mutation, Sizes},
     offline,
@@ -147,6 +147,7 @@ async fn whole(seed: u64, choices: Choices, folder: &Path) -> Ended {
         Wish::Abort,
     ]);
     let wish = if choices.spoils { Wish::Done } else { wish };
+    let is_manual = chance.one_in(4) && wish != Wish::Abort;
     let verify = choices.verify.unwrap_or_else(|| chance.coin());
     let workers = 1 + chance.below(3) as usize;
     let (writers, rest) = (1 + chance.below(4), chance.pick(&[5, 20, 60]));
@@ -181,6 +182,7 @@ async fn whole(seed: u64, choices: Choices, folder: &Path) -> Ended {
         ends: Vec::new(),
         spoils: choices.spoils,
         overlapped: BTreeSet::new(),
+        is_manual,
     };
     let ends_within = if choices.spoils { Duration::from_secs(60) } else { ENDS_WITHIN };
     let longest = weather.lasts + ends_within + Duration::from_secs(GUARD_S);
@@ -228,6 +230,8 @@ struct Operator {
     spoils: bool,
     /// Runners that were not alone.
     overlapped: BTreeSet<u32>,
+    /// The first swap waits for a word.
+    is_manual: bool,
 }
 
 impl Operator {
@@ -289,10 +293,14 @@ impl Operator {
                 w.crashes.insert(id, after);
             }
             let is_small = w.chance.one_in(3);
+            let is_guarded = w.migration.as_ref().is_some_and(|m| m.phase == Phase::Guard && m.turn == 1);
+            let rolls_back = self.wish == Wish::RollBack && is_guarded && w.chance.coin();
             let config = Config {
                 stall_budget: Duration::from_millis(60 + w.chance.below(300)),
                 copy_workers: self.workers,
                 verify: self.verify,
+                cutover: if self.is_manual { CutoverWhen::Manual } else { CutoverWhen::Auto },
+                rollback: rolls_back,
                 log_directory: self.folder.join(id.to_string()),
                 log_memory: if is_small { 6000 } else { 8 << 20 },
                 log_disk: if is_small { 0 } else { 64 << 20 },
@@ -417,6 +425,7 @@ impl Operator {
             (Wish::Finish, Phase::Guard, 1) | (Wish::RollForward, Phase::Guard, 3) => Command::Finish { drop_old: false },
             (Wish::RollBack | Wish::RollForward, Phase::Guard, 1) => Command::Rollback,
             (Wish::RollForward, Phase::Ready, 2) => Command::Cutover,
+            (_, Phase::Ready, 0) if self.is_manual => Command::Cutover,
             (Wish::RollBack, Phase::Ready, 2) if self.server.draw(|c| c.one_in(10)) => Command::Finish { drop_old: false },
             _ => return,
         };

@@ -265,7 +265,7 @@ pub struct World {
 
 impl World {
     pub fn new(mut chance: Chance, flavor: Flavor, weather: Weather, mutation: Option<Mutation>) -> World {
-        let rows = 4 + chance.below(30) as u32;
+        let rows = chance.below(36) as u32;
         let mut world = World {
             flavor,
             weather,
