@@ -26,6 +26,12 @@ pub enum Mutation {
     SwapWithoutDrain,
     /// What became of a lost commit is not looked at before it is tried again.
     RetriesAmbiguous,
+    /// A run whose end was noted, but not acknowledged, begins a new migration.
+    BeginsAnew,
+    /// A run that was interrupted while it gave up goes on with what is left.
+    ForgetsAbort,
+    /// The verifier knows a row only by the bytes that its key had when it was first seen to differ.
+    VerifyKeepsOldNames,
 }
 
 /// Whether this rule is broken here.

@@ -161,8 +161,12 @@ impl<E: Engine> Run<'_, E> {
                 self.rollback_now = true;
             }
             alarmed = alarm.is_some();
-            if std::mem::take(&mut self.rollback_now) && self.roll_back().await? {
-                return Ok(None);
+            if self.rollback_now {
+                let is_back = self.roll_back().await?;
+                self.rollback_now = false;
+                if is_back {
+                    return Ok(None);
+                }
             }
             if let Some(ending) = self.ending(&mut watch).await? {
                 return self.end(ending).await.map(Some);

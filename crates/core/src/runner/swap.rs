@@ -213,6 +213,7 @@ impl<E: Engine> Run<'_, E> {
         let (engine, plan) = (&self.opener.engine, &self.migration.plan);
         engine.clean_up(plan, self.migration.id, drop_old).await.tried("cleaning up after the swap")?;
         self.tally.drops_old = drop_old;
+        self.tally.report = Some(self.report());
         Ok(if self.migration.turn % 2 == 0 && self.migration.turn > 0 {
             Phase::RolledBack
         } else {

@@ -21,6 +21,14 @@ pub(super) struct Tally {
     pub(super) keeps_old: bool,
     /// Commands that came when the former turn was over.
     pub(super) left_over: Vec<Command>,
+    /// What was asked for in this turn and not done when an attempt ended.
+    pub(super) wishes: Option<(i64, Vec<Command>)>,
+    /// The migration that this process has taken.
+    pub(super) taken: Option<i64>,
+    /// An operator gives the migration up, and that is not done yet.
+    pub(super) aborts: bool,
+    /// Everything was done, but for noting so.
+    pub(super) report: Option<Report>,
 }
 
 impl Tally {
@@ -36,6 +44,17 @@ impl Tally {
             drops_old: false,
             keeps_old: false,
             left_over: Vec::new(),
+            wishes: None,
+            taken: None,
+            aborts: false,
+            report: None,
+        }
+    }
+
+    /// What was wished for in this turn is wished for again.
+    pub(super) fn wish_again(&mut self, turn: i64) {
+        if let Some((_, wishes)) = self.wishes.take().filter(|(of, _)| *of == turn) {
+            self.left_over.extend(wishes);
         }
     }
 }

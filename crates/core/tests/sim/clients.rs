@@ -8,8 +8,7 @@ use shadowswap_core::{Error, Result};
 use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
-/// Keys and unique values are below these.
-const KEYS: u64 = 40;
+/// Unique values are below this.
 const UNIQUES: u64 = 40;
 /// How long a client waits for the table.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,7 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub async fn write(server: Server, mut stop: watch::Receiver<bool>, rest: u64) {
     let mut connection = None;
     while !*stop.borrow_and_update() {
-        pause(server.draw(|c| c.time(rest, 12, rest * 8))).await;
+        pause(server.with(|w| {
+            // In the end applying can follow, however small its batches are.
+            let rest = if w.weather.lasts.is_zero() { rest.max(60) } else { rest };
+            w.chance.time(rest, 12, rest * 8)
+        }))
+        .await;
         let alive = connection.filter(|id| server.with(|w| w.connections.contains_key(id)));
         let Some(id) = alive else {
             connection = server.with(|w| w.is_up.then(|| w.connect("client", false)));
@@ -93,9 +97,14 @@ pub async fn hurry(server: Server, n: u32, stop: watch::Receiver<bool>) {
 }
 
 async fn statement(server: &Server, tx: u64, table: usize) -> Result<()> {
-    let (what, n) = server.draw(|c| (c.below(12), c.below(KEYS) as u32));
+    let (what, n) = server.with(|w| {
+        let what = w.chance.below(12);
+        let there: Vec<u32> = if w.fresh.is_some() { w.tables[table].rows.keys().copied().filter(|n| w.spoils != Some(*n)).collect() } else { Vec::new() };
+        let any = w.chance.below(u64::from(w.keys)) as u32;
+        (what, if there.is_empty() { any } else { w.chance.pick(&there) })
+    });
     match what {
-        0..=2 => insert(server, tx, table, n).await,
+        0..=2 => insert(server, tx, table, new_key(server)).await,
         3..=5 => update(server, tx, table, n, |row, value| Row { value, ..row }).await,
         6 => update(server, tx, table, n, |row, value| Row { value, upper_case: !row.upper_case, ..row }).await,
         7 => delete(server, tx, table, n).await,
@@ -103,6 +112,17 @@ async fn statement(server: &Server, tx: u64, table: usize) -> Result<()> {
         9 => give_unique(server, tx, table, n).await,
         _ => exchange(server, tx, table, n).await,
     }
+}
+
+/// A key for a new row.
+fn new_key(server: &Server) -> u32 {
+    server.with(|w| match &mut w.fresh {
+        Some(next) => {
+            *next += 1;
+            *next
+        }
+        None => w.chance.below(u64::from(w.keys)) as u32,
+    })
 }
 
 /// The row, once it is ours.
@@ -163,7 +183,7 @@ async fn delete(server: &Server, tx: u64, table: usize, n: u32) -> Result<()> {
 }
 
 async fn change_key(server: &Server, tx: u64, table: usize, n: u32) -> Result<()> {
-    let to = server.draw(|c| c.below(KEYS) as u32);
+    let to = new_key(server);
     let Some(row) = locked(server, tx, table, n).await? else { return Ok(()) };
     if to == n || locked(server, tx, table, to).await?.is_some() {
         return Ok(());

@@ -115,7 +115,7 @@ async fn each(server: &Server, connection: u64, lock: Lock, update: impl FnOnce(
     locked
 }
 
-async fn take(server: Server, connection: u64, plan: Plan) -> Result<Migration<Model>> {
+async fn take(server: Server, connection: u64, runner: u32, plan: Plan) -> Result<Migration<Model>> {
     let held = server.until(Instant::now() + HELD_WAIT, |w| {
         let is_free = w.holder.is_none_or(|holder| holder == connection);
         let is_there = w.connections.contains_key(&connection);
@@ -131,17 +131,19 @@ async fn take(server: Server, connection: u64, plan: Plan) -> Result<Migration<M
             return Err(lost());
         }
         if w.is_over() {
-            // The plan would be made anew, and refused.
-            return Err(Error::refused("the migration is over"));
+            // Whoever comes now makes a plan of the table as it is. Whoever has one begins another migration.
+            let knew_it = w.takers.contains(&runner);
+            return if knew_it { Ok(None) } else { Err(Error::refused("the migration is over")) };
         }
+        w.takers.insert(runner);
         if w.migration.is_some() {
-            return Ok(false);
+            return Ok(Some(false));
         }
         w.migration = Some(MigrationRow {
             epoch: 1,
             phase: Phase::Prepare,
             turn: 0,
-            plan,
+            plan: plan.clone(),
             copy_begun: false,
             last: None,
             chunks: BTreeMap::new(),
@@ -151,8 +153,13 @@ async fn take(server: Server, connection: u64, plan: Plan) -> Result<Migration<M
             guard_until: None,
             swapped_at: 0,
         });
-        Ok(true)
+        Ok(Some(true))
     })?;
+    let Some(is_new) = is_new else {
+        let epoch = server.with(|w| w.migration.as_ref().map_or(0, |m| m.epoch));
+        let (phase, copy) = (Phase::Prepare, CopyState::default());
+        return Ok(Migration { id: ID + 1, epoch, phase, turn: 0, plan, applied: None, copy, resumed: false });
+    };
     if !is_new {
         raise(&server, connection).await?;
     }
@@ -187,6 +194,27 @@ fn load(m: &MigrationRow, resumed: bool) -> Migration<Model> {
     }
 }
 
+fn status(m: &MigrationRow) -> Status {
+    Status {
+        id: ID,
+        table: m.plan.source.clone(),
+        phase: m.phase,
+        turn: m.turn,
+        guard_left_s: None,
+        plan_id: m.plan.id.clone(),
+        alters: Vec::new(),
+        paused: m.is_paused,
+        started_at: String::new(),
+        updated_at: String::new(),
+        ended_at: None,
+        runner: None,
+        progress: None,
+        error: None,
+        stall_ms: None,
+        events: Vec::new(),
+    }
+}
+
 impl CoreControl<Model> for Control {
     async fn find(&self, _: &TableName) -> Result<Option<(i64, Phase, Plan)>> {
         self.run("find", |w| Ok(w.migration.as_ref().filter(|m| !m.phase.is_over()).map(|m| (ID, m.phase, m.plan.clone())))).await
@@ -202,11 +230,14 @@ impl CoreControl<Model> for Control {
 
     async fn take(&self, plan: &Plan, _: &str) -> Result<Migration<Model>> {
         let mut link = self.0.lock().await;
-        let work = take(link.server.clone(), link.id, plan.clone());
+        let work = take(link.server.clone(), link.id, link.runner, plan.clone());
         link.call("take", work).await
     }
 
-    async fn save_phase(&self, _: i64, epoch: i64, phase: Phase) -> Result<()> {
+    async fn save_phase(&self, migration: i64, epoch: i64, phase: Phase) -> Result<()> {
+        if migration != ID {
+            return Ok(());
+        }
         self.update("save phase", epoch, move |m| m.phase = phase).await?;
         let mut link = self.0.lock().await;
         link.call("note", async { Ok(()) }).await
@@ -298,7 +329,7 @@ impl CoreControl<Model> for Control {
     }
 
     async fn status(&self, _: Option<&TableName>) -> Result<Vec<Status>> {
-        Ok(Vec::new())
+        self.run("status", |w| Ok(w.migration.iter().map(status).collect())).await
     }
 }
 

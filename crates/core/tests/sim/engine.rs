@@ -107,7 +107,11 @@ impl Engine for Model {
         Ok(plan(request.guard_s))
     }
 
-    async fn prepare(&self, _: &Plan, _: i64) -> Result<()> {
+    async fn prepare(&self, _: &Plan, migration: i64) -> Result<()> {
+        if migration != crate::control::ID {
+            self.server.with(|w| w.violation("a migration that is over begins anew"));
+            return Err(Error::new(Kind::Aborted, "nobody wants this migration"));
+        }
         let mut link = self.open("prepare").await?;
         let server = self.server.clone();
         let work = async move {

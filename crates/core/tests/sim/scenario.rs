@@ -36,7 +36,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1800);
 /// A command that seems to be lost is given again after this long.
 const AGAIN: Duration = Duration::from_secs(20);
 /// A key above those that clients use.
-const HOT: u32 = 50;
+const HOT: u32 = 1_000_000;
 /// More runners than any run needs.
 const RUNNERS_MAX: u32 = 300;
 /// The guard's length.
@@ -123,7 +123,7 @@ async fn whole(seed: u64, choices: Choices, folder: &Path) -> Ended {
     mutations::choose(choices.mutation);
     mutations::simulate(Sizes {
         part_bytes: 150 + chance.below(1500) as usize,
-        batch_keys: 1 + chance.below(30) as usize,
+        batch_keys: 6 + chance.below(30) as usize,
     });
     let flavor = Flavor {
         late_indexes: chance.coin(),

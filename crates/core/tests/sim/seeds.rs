@@ -145,6 +145,21 @@ fn another_try_after_a_lost_answer_is_caught() {
     is_caught(Mutation::RetriesAmbiguous, 3000, None);
 }
 
+#[test]
+fn migration_that_begins_anew_is_caught() {
+    is_caught(Mutation::BeginsAnew, 3000, None);
+}
+
+#[test]
+fn abort_that_is_forgotten_is_caught() {
+    is_caught(Mutation::ForgetsAbort, 3000, None);
+}
+
+#[test]
+fn difference_under_an_old_name_is_caught() {
+    is_caught(Mutation::VerifyKeepsOldNames, 6000, Some(true));
+}
+
 /// A row that is wrong and changed all the time: comparing never passes it; with its second looks left out it does.
 #[test]
 fn comparing_that_skips_moved_keys_is_caught() {

@@ -143,6 +143,18 @@ impl Server {
         self.with(|w| w.is_up = true);
     }
 
+    /// A statement whose client is gone takes its time.
+    pub async fn linger(&self, connection: u64) {
+        let time = self.with(|w| {
+            let is_orphan = w.connections.get(&connection).is_some_and(|c| c.is_orphan);
+            let is_calm = w.weather.lasts.is_zero();
+            (is_orphan && !is_calm).then(|| w.chance.time(300, 2, 4000))
+        });
+        if let Some(time) = time {
+            pause(time).await;
+        }
+    }
+
     /// Whoever was at the other end is gone. The server learns of it by and by; a statement that is running may go on.
     pub fn abandon(&self, connection: u64) {
         let after = self.with(|w| {
@@ -157,7 +169,8 @@ impl Server {
             match w.chance.below(4) {
                 // It ends with its statement.
                 0 | 1 if is_busy => None,
-                2 if !is_calm => Some(w.chance.time(500, 3, 4000)),
+                _ if is_calm => Some(Duration::ZERO),
+                2 => Some(w.chance.time(500, 3, 4000)),
                 _ => Some(Duration::ZERO),
             }
         });
@@ -209,7 +222,7 @@ pub async fn pause(time: Duration) {
 pub struct Link {
     pub server: Server,
     pub id: u64,
-    runner: u32,
+    pub runner: u32,
     is_broken: bool,
 }
 

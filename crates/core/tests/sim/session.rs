@@ -96,7 +96,7 @@ async fn begin_chunk(
 /// The rest of a chunk, sent at once.
 async fn copy_rows(
     server: Server,
-    tx: u64,
+    (connection, tx): (u64, u64),
     (epoch, from, to): (i64, usize, usize),
     chunk: Chunk,
     read: Option<Vec<(u32, Row)>>,
@@ -105,6 +105,7 @@ async fn copy_rows(
         server.step().await;
         let read = read.unwrap_or_else(|| server.with(|w| range(w, from, &chunk)));
         let mut rows = 0;
+        server.linger(connection).await;
         for (n, row) in read {
             if server.draw(|c| c.one_in(3)) {
                 server.step().await;
@@ -125,6 +126,7 @@ async fn copy_rows(
             rows += 1;
         }
         server.with(|w| Ok::<_, Error>(w.tx(tx)?.effects.push(Effect::ChunkDone(chunk.id, rows))))?;
+        server.linger(connection).await;
         if server.with(|w| w.breaks(Mutation::FenceAtTheEnd)) {
             // No row is no error to the server, and the commit is on its way already.
             drop(fence_chunk(&server, tx, epoch, &chunk).await);
@@ -210,6 +212,7 @@ async fn write_batch(
             server.with(|w| Ok::<_, Error>(w.tx(before)?.effects.push(Effect::Checkpoint(place, by.turn))))?;
             server.commit(before, false).await?;
         }
+        server.linger(connection).await;
         wait_for_tables(&server, connection, by.to).await?;
         write(&server, tx, by, &ops).await?;
         if let Some(place) = checkpoint {
@@ -342,7 +345,8 @@ impl CoreSession<Model> for Session {
         let chunk = Chunk { id: 0, lower, upper: Some(last), attempt: 0 };
         self.look("next bound", move |w| {
             let rows = range(w, from, &chunk);
-            let ahead = w.chance.below(6) as usize;
+            let many = if w.keys > 40 { 20 } else { 6 };
+            let ahead = w.chance.below(many) as usize;
             rows.get(ahead).map(|(n, _)| bound(*n))
         })
         .await
@@ -358,7 +362,7 @@ impl CoreSession<Model> for Session {
         let begin = begin_chunk(server.clone(), id, (self.epoch, self.from), chunk.clone());
         let (tx, floor, read) = self.link.call("begin chunk", begin).await?;
         raise(floor);
-        let copy = copy_rows(server.clone(), tx, (self.epoch, self.from, self.to), chunk.clone(), read);
+        let copy = copy_rows(server.clone(), (id, tx), (self.epoch, self.from, self.to), chunk.clone(), read);
         let copied = self.link.call("copy chunk", copy).await;
         copied.map(|rows| Copied { rows }).map_err(|e| if server.draw(|c| c.coin()) { ambiguous(e) } else { e })
     }

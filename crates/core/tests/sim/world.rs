@@ -259,13 +259,21 @@ pub struct World {
     /// For each runner that will crash: after so many calls.
     pub crashes: BTreeMap<u32, u64>,
     pub crashed: Vec<u32>,
+    /// Runners that have had the migration.
+    pub takers: BTreeSet<u32>,
+    /// Keys are below this.
+    pub keys: u32,
+    /// Keys that are gone never come back: nothing makes good what was lost. The next one to be used.
+    pub fresh: Option<u32>,
     pub began: Instant,
     trace: DefaultHasher,
 }
 
 impl World {
     pub fn new(mut chance: Chance, flavor: Flavor, weather: Weather, mutation: Option<Mutation>) -> World {
-        let rows = chance.below(36) as u32;
+        let keys = chance.pick(&[40, 40, 120]);
+        let rows = 1 + chance.below(u64::from(keys)) as u32;
+        let fresh = chance.coin().then_some(keys);
         let mut world = World {
             flavor,
             weather,
@@ -291,10 +299,14 @@ impl World {
             calls: 0,
             crashes: BTreeMap::new(),
             crashed: Vec::new(),
+            takers: BTreeSet::new(),
+            keys: 0,
+            fresh: None,
             began: Instant::now(),
             trace: DefaultHasher::new(),
             chance,
         };
+        (world.keys, world.fresh) = (keys, fresh);
         for n in 0..rows {
             if world.chance.one_in(4) {
                 continue;
