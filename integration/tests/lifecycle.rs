@@ -3,8 +3,10 @@
 //! Each test has its own server: open transactions here would hold up the slots of all others. Phases are held by locks of the test's,
 //! so that nothing depends on how fast the machine is.
 
+mod ends;
 mod guard;
 mod kills;
+mod schemas;
 
 use shadowswap_testkit::load::{Ledger, Load, Running, TableShape};
 use shadowswap_testkit::{Binary, Postgres, Signal, Version};
@@ -332,7 +334,7 @@ async fn in_the_way(version: Version, open: &str) {
     sql(&holder, open).await;
     let pid = texts(&holder, "select pg_backend_pid()::text").await.remove(0);
     let limits = ["--cutover-attempts", "2", "--stall-budget", "50ms"];
-    let args = ["run", "--yes", "--table", "t", "--alter", ALTER];
+    let args = ["run", "--yes", "--max-load", "off", "--table", "t", "--alter", ALTER];
     let output = shadowswap(&site.url).args(args).args(limits).run(LONG).await.expect_code(5);
     let text = printed(&output);
     assert!(text.contains(&format!("pid {pid}")), "pid {pid} is not named:\n{text}");

@@ -12,8 +12,8 @@ use crate::{
     verify::{self, Markers},
 };
 use std::time::Duration;
-use tokio::time::Instant;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// How one attempt ended.

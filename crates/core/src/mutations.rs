@@ -54,9 +54,8 @@ mod chosen {
 
     /// Whether this rule is broken here.
     pub fn breaks(mutation: Mutation) -> bool {
-        let by_name = || {
-            mutation == Mutation::NoHorizon && std::env::var_os("SHADOWSWAP_TEST_NO_HORIZON").is_some()
-        };
+        let by_name =
+            || mutation == Mutation::NoHorizon && std::env::var_os("SHADOWSWAP_TEST_NO_HORIZON").is_some();
         BROKEN.get() == Some(mutation) || (!cfg!(feature = "simulation") && by_name())
     }
 

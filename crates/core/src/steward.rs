@@ -3,7 +3,7 @@
 use crate::{
     apply::{Applied, Opener},
     clock,
-    config::Live,
+    config::{Config, Live, MaxLoad},
     control::{Command, Control},
     copy::Counters,
     engine::{Engine, Load},
@@ -16,9 +16,10 @@ use crate::{
     throttle::{
         Throttle,
         alarm::Alarm,
-        board::{Board, Judge, Verdict},
+        board::{Board, Judge, Shown, Verdict},
         fairness::{self, Fairness, Word},
         lag::Lag,
+        pulse::{self, Pulse, Timing},
         sampler,
         steer::{Steer, gait},
     },
@@ -78,6 +79,11 @@ impl Desk {
         let mut state = self.lock();
         state.phase = phase;
         state.detail = None;
+    }
+
+    /// The phase now.
+    pub fn now(&self) -> Phase {
+        self.lock().phase
     }
 
     /// What is being done within the phase.
@@ -178,9 +184,19 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         &steward.counters,
         &mut readers,
     );
+    let pulse = Pulse::default();
+    readers.spawn(pulse::follow(Timing {
+        opener: steward.opener.clone(),
+        live: steward.live.clone(),
+        loads: loads.clone(),
+        counters: Arc::clone(&steward.counters),
+        throttle: steward.throttle.clone(),
+        desk: steward.desk.clone(),
+        pulse: pulse.clone(),
+    }));
     let mut lag = Lag::new(steward.applied.clone(), Arc::clone(&steward.counters));
     let mut dismissed = steward.stop.clone();
-    let mut hold = Hold::new(&steward);
+    let mut hold = Hold::new(&steward, pulse);
     let mut trend = Trend::default();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -199,8 +215,7 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         let lag = lag.now(Instant::now());
         let verdict = hold.judge(&board, paused);
         let mut progress = collect(&steward, &applied, load.as_ref(), lag);
-        // A reading that failed says nothing of what is kept.
-        retained = load.as_ref().map_or(retained, |load| load.retained_bytes);
+        retained = kept(retained, load.as_ref());
         progress.retained_bytes = retained;
         progress.rows_per_second = copied.observe(progress.rows_copied);
         progress.changes_per_second = changed.observe(applied.changes);
@@ -236,24 +251,39 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
     }
 }
 
+/// What the server keeps for us. A reading that failed says nothing of it: a budget that was used up still is.
+fn kept(before: u64, load: Option<&Load>) -> u64 {
+    load.map_or(before, |load| load.retained_bytes)
+}
+
 /// Applies the settings that were stored with the migration. What cannot be applied is noted, where there is somebody to note it.
 async fn settle<E: Engine>(steward: &Steward<E>, who: Option<&str>) -> Result<()> {
-    let migration = steward.opener.migration;
-    let mut config = steward.live.now();
-    for (name, value) in steward.control.settings(migration).await? {
+    let config = steward.live.now();
+    let config = settled::<E>(&*steward.control, steward.opener.migration, config, who).await?;
+    steward.live.change(config);
+    Ok(())
+}
+
+/// These choices, with the settings applied that were stored with the migration.
+pub(crate) async fn settled<E: Engine>(
+    control: &E::Control,
+    migration: i64,
+    mut config: Config,
+    who: Option<&str>,
+) -> Result<Config> {
+    for (name, value) in control.settings(migration).await? {
         match setting::apply(&config, &name, &value) {
             Ok(changed) => config = changed,
             Err(why) => {
                 warn!(setting = name, error = %why, "a setting cannot be applied");
                 if let Some(who) = who {
                     let note = format!("setting {name}={value} cannot be applied: {why}");
-                    steward.control.note(migration, who, &note).await?;
+                    control.note(migration, who, &note).await?;
                 }
             }
         }
     }
-    steward.live.change(config);
-    Ok(())
+    Ok(config)
 }
 
 /// Lets every copier come to its chunk's edge, then ends the run.
@@ -270,15 +300,16 @@ struct Hold<'a, E: Engine> {
     steward: &'a Steward<E>,
     judge: Judge,
     steer: Steer,
+    pulse: Pulse,
     fairness: Fairness,
     alarm: Alarm,
     at: Instant,
 }
 
 impl<'a, E: Engine> Hold<'a, E> {
-    fn new(steward: &'a Steward<E>) -> Hold<'a, E> {
+    fn new(steward: &'a Steward<E>, pulse: Pulse) -> Hold<'a, E> {
         let (judge, steer, fairness, alarm) = Default::default();
-        Hold { steward, judge, steer, fairness, alarm, at: Instant::now() }
+        Hold { steward, judge, steer, pulse, fairness, alarm, at: Instant::now() }
     }
 
     fn judge(&mut self, board: &Board, paused: bool) -> Verdict {
@@ -286,10 +317,14 @@ impl<'a, E: Engine> Hold<'a, E> {
         let now = Instant::now();
         let passed = now - std::mem::replace(&mut self.at, now);
         let config = steward.live.now();
-        let verdict = self.judge.verdict(&config.all_limits(), &config.criticals, board, now);
+        let mut verdict = self.judge.verdict(&config.all_limits(), &config.criticals, board, now);
         self.steer.observe(verdict.pressure, passed);
-        let gait = gait(self.steer.ease(), config.copy_workers, config.chunk_time);
-        steward.throttle.pace(self.steer.ease(), gait.workers);
+        let mut ease = self.steer.ease();
+        if config.max_load == MaxLoad::Auto {
+            ease = ease.min(self.courtesy(&config, passed, &mut verdict));
+        }
+        let gait = gait(ease, config.copy_workers, config.chunk_time);
+        steward.throttle.pace(ease, gait.workers);
         let calendar = Calendar { windows: config.copy_windows, blackouts: config.blackouts };
         let held = match () {
             () if paused => Some("paused by an operator".to_string()),
@@ -303,6 +338,22 @@ impl<'a, E: Engine> Hold<'a, E> {
             steward.hooks.tell(steward.opener.event("throttle", phase, Some(message)));
         }
         verdict
+    }
+
+    /// The share of full speed that other people hardly feel.
+    fn courtesy(&self, config: &Config, passed: Duration, verdict: &mut Verdict) -> f64 {
+        let mut courtesy = self.pulse.lock();
+        let workers = config.copy_workers.max(1);
+        let ease = courtesy.share(workers, passed) / workers as f64;
+        if courtesy.is_busy() {
+            verdict.signals.push(Shown {
+                name: "courtesy".to_string(),
+                value: courtesy.seen(),
+                limit: format!("{:.1}% of the time", ease * 100.0),
+                holds: false,
+            });
+        }
+        ease
     }
 
     /// During the guard: whether what is watched is well. The desk has the answer for the guard; people and hooks are told.
@@ -464,4 +515,15 @@ fn eta(progress: &Progress, verify_rate: f64) -> Option<f64> {
         }
     };
     (rate > 0.0 && progress.throttled.is_none()).then(|| left as f64 / rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_not_forgotten_where_it_cannot_be_read() {
+        let load = Load { retained_bytes: 7, ..Load::default() };
+        assert_eq!((kept(0, Some(&load)), kept(7, None)), (7, 7));
+    }
 }

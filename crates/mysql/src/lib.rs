@@ -62,10 +62,10 @@ use shadowswap_core::{
     plan::{Plan, Request, Strategy},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     path::Path,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::Mutex;
@@ -78,6 +78,7 @@ pub struct MySql {
     /// Kept open for readings that are taken every second.
     probe: Arc<Mutex<Option<Conn>>>,
     marks: Arc<Marks>,
+    swappers: cutover::Swappers,
     collisions: Arc<session::Collisions>,
     /// Follows the lag of replicas, where that is asked for from the beginning; the plan checks then whether they can be asked.
     watch: Option<Arc<Watch>>,
@@ -88,6 +89,8 @@ pub struct MySql {
     /// The same for each query of the operator's own.
     queries: Arc<Mutex<HashMap<String, Conn>>>,
     readings: Arc<Mutex<load::Memory>>,
+    /// Connections of this process, by the server's numbers.
+    ours: Arc<std::sync::Mutex<HashSet<u32>>>,
 }
 
 impl std::fmt::Debug for MySql {
@@ -117,12 +120,14 @@ impl MySql {
             control_schema: control_schema.into(),
             probe: Arc::default(),
             marks: Arc::default(),
+            swappers: cutover::Swappers::default(),
             collisions: Arc::default(),
             watch: None,
             later: Arc::new(Watch::new(&[])),
             commit: Arc::default(),
             queries: Arc::default(),
             readings: Arc::default(),
+            ours: Arc::default(),
         })
     }
 
@@ -139,7 +144,9 @@ impl MySql {
     }
 
     async fn connect(&self, role: &str) -> Result<Conn> {
-        self.options.connect(role, Charset::Utf8).await
+        let conn = self.options.connect(role, Charset::Utf8).await?;
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner).insert(conn.id());
+        Ok(conn)
     }
 
     /// A connection that whoever takes over ends before anything else.
@@ -311,18 +318,25 @@ impl Engine for MySql {
             epoch,
             budget,
             marks,
+            swappers: self.swappers.clone(),
         };
         cutover::lock(request, sessions, ready).await
     }
 
     async fn outcome(&self, plan: &Plan, migration: i64) -> Result<Outcome> {
         let mut conn = self.connect("outcome").await?;
+        self.swappers.end(&mut conn, &self.control_schema).await?;
         cutover::outcome(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {
         let mut conn = self.connect("clean up").await?;
         prepare::clean_up(&mut conn, plan, &self.control_name(), migration, drop_old).await
+    }
+
+    async fn drop_old(&self, plan: &Plan, migration: i64) -> Result<bool> {
+        let mut conn = self.connect("clean up").await?;
+        prepare::drop_old_table(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn abort(&self, plan: &Plan, migration: i64) -> Result<()> {
@@ -354,6 +368,10 @@ impl Engine for MySql {
         let control = self.control_name();
         let mut memory = self.readings.lock().await;
         let mut load = load::load(&mut conn, &product, &control, migration, &mut memory).await?;
+        if load.active_sessions > 0 {
+            let ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            load.active_sessions = load::others(&mut conn, load.active_sessions, &ours).await?;
+        }
         if replicas {
             let watch = self.watch.as_ref().unwrap_or(&self.later);
             let beat = Some(replica::Beat { control: &control, migration });

@@ -224,9 +224,10 @@ pub struct Choices {
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::one_or_many")]
     pub replica: Vec<String>,
-    /// Copying waits while more sessions than this are at work; or, with a percent sign, copying and comparing rest so that they
-    /// are at work for this share of the time
-    #[arg(long, value_name = "N|N%", help_heading = "How gently")]
+    /// How much of the server copying and comparing may use: `auto` (unless said) so much that other people's commits hardly become
+    /// slower, which is measured, and all of it while nobody else is at work; `off` all of it; with a percent sign, this share of the
+    /// time; a number, all of it while no more than so many other sessions are at work
+    #[arg(long, value_name = "auto|off|N|N%", overrides_with = "max_load", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::text_or_number")]
     pub max_load: Option<String>,
     /// Copying waits while a signal is over its limit, and goes on once it is at or below RECOVERY (seven tenths of the limit
@@ -303,7 +304,8 @@ pub struct Approval {
     /// Run without a question if the plan is still the one with this id
     #[arg(long, value_name = "ID")]
     pub plan_id: Option<String>,
-    /// Do nothing, and exit with 0, if the table's newest migration made this very change: for timers that run it night by night
+    /// Do nothing, and exit with 0, if the table's newest migration made this very change (with 6 if it was rolled back): for timers that
+    /// run it night by night
     #[arg(long)]
     pub once: bool,
     /// The same as `shadowswap plan`
@@ -346,8 +348,10 @@ fn throttle_help() -> String {
     let settings = shadowswap_core::setting::NAMES.join(", ");
     format!(
         "Settings have the names of the flags of `run`: {settings}.\n\n{}\n\n\
-         `none` takes a limit away. What is set holds until it is set again, for later runs of the migration too, and goes before their flags.\n\n\
-         Examples:\n  shadowswap throttle --table orders copy-workers=1 chunk-time=50ms\n  shadowswap throttle --table orders 'cutover=Sat 02:00-04:00 Europe/Berlin'",
+         `watch.NAME=LIMIT` is the limit of what is watched during the guard; `guard=DURATION` counts from the guard's beginning: less than what has passed ends it.\n\
+          `none` takes a limit away. What is set holds until it is set again, for later runs of the migration too, and goes before their flags.\n\n\
+         Examples:\n  shadowswap throttle --table orders copy-workers=1 chunk-time=50ms\n  shadowswap throttle --table orders 'cutover=Sat 02:00-04:00 Europe/Berlin'\n  \
+         shadowswap throttle --table orders guard=48h watch.errors=20",
         signals_help()
     )
 }

@@ -57,8 +57,7 @@ pub(super) fn rolled_back(plan: &Plan) -> Error {
         "{} was rolled back: it is the original table again, with every write since; the new one is kept as {}",
         plan.source, plan.shadow
     );
-    Error::new(Kind::RolledBack, message)
-        .next(format!("drop {} when nobody needs it any more", plan.shadow))
+    Error::new(Kind::RolledBack, message).next(format!("drop {} when nobody needs it any more", plan.shadow))
 }
 
 impl<E: Engine> Run<'_, E> {
@@ -107,4 +106,3 @@ pub(super) async fn failed<E: Engine>(
     }
     e
 }
-

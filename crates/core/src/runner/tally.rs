@@ -17,8 +17,6 @@ pub(super) struct Tally {
     /// How the guard ended.
     pub(super) guard: Option<String>,
     pub(super) drops_old: bool,
-    /// The old table stays, whatever was asked for: somebody is to look at why the guard ended.
-    pub(super) keeps_old: bool,
     /// Commands that came when the former turn was over.
     pub(super) left_over: Vec<Command>,
     /// What was asked for in this turn and not done when an attempt ended.
@@ -42,7 +40,6 @@ impl Tally {
             rollback,
             guard: None,
             drops_old: false,
-            keeps_old: false,
             left_over: Vec::new(),
             wishes: None,
             taken: None,

@@ -2,13 +2,7 @@
 
 use super::board::{Read, STALE_AFTER};
 use crate::engine::Load;
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt, future::Future, pin::Pin, str::FromStr, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// A reading under way. Dropping it must be harmless.

@@ -99,14 +99,20 @@ pub async fn hurry(server: Server, n: u32, stop: watch::Receiver<bool>) {
 async fn statement(server: &Server, tx: u64, table: usize) -> Result<()> {
     let (what, n) = server.with(|w| {
         let what = w.chance.below(12);
-        let there: Vec<u32> = if w.fresh.is_some() { w.tables[table].rows.keys().copied().filter(|n| w.spoils != Some(*n)).collect() } else { Vec::new() };
+        let there: Vec<u32> = if w.fresh.is_some() {
+            w.tables[table].rows.keys().copied().filter(|n| w.spoils != Some(*n)).collect()
+        } else {
+            Vec::new()
+        };
         let any = w.chance.below(u64::from(w.keys)) as u32;
         (what, if there.is_empty() { any } else { w.chance.pick(&there) })
     });
     match what {
         0..=2 => insert(server, tx, table, new_key(server)).await,
         3..=5 => update(server, tx, table, n, |row, value| Row { value, ..row }).await,
-        6 => update(server, tx, table, n, |row, value| Row { value, upper_case: !row.upper_case, ..row }).await,
+        6 => {
+            update(server, tx, table, n, |row, value| Row { value, upper_case: !row.upper_case, ..row }).await
+        }
         7 => delete(server, tx, table, n).await,
         8 => change_key(server, tx, table, n).await,
         9 => give_unique(server, tx, table, n).await,
@@ -146,7 +152,14 @@ async fn let_go(server: &Server, tx: u64, table: usize, row: Row) -> Result<()> 
 }
 
 /// Writes the row and tells the stream.
-fn put(server: &Server, tx: u64, table: usize, n: u32, before: Option<Row>, after: Option<Row>) -> Result<()> {
+fn put(
+    server: &Server,
+    tx: u64,
+    table: usize,
+    n: u32,
+    before: Option<Row>,
+    after: Option<Row>,
+) -> Result<()> {
     server.with(|w| {
         w.write(tx, table, n, after)?;
         let moved = before.filter(|b| after.is_none_or(|a| a.upper_case != b.upper_case));
@@ -204,11 +217,17 @@ async fn give_unique(server: &Server, tx: u64, table: usize, n: u32) -> Result<(
 /// Two rows exchange their unique values, by way of none.
 async fn exchange(server: &Server, tx: u64, table: usize, n: u32) -> Result<()> {
     let other = server.with(|w| {
-        let rows: Vec<u32> = w.tables[table].rows.iter().filter(|(m, row)| **m != n && row.unique.is_some()).map(|(m, _)| *m).collect();
+        let rows: Vec<u32> = w.tables[table]
+            .rows
+            .iter()
+            .filter(|(m, row)| **m != n && row.unique.is_some())
+            .map(|(m, _)| *m)
+            .collect();
         (!rows.is_empty()).then(|| w.chance.pick(&rows))
     });
     let Some(other) = other else { return Ok(()) };
-    let (Some(a), Some(b)) = (locked(server, tx, table, n).await?, locked(server, tx, table, other).await?) else {
+    let (Some(a), Some(b)) = (locked(server, tx, table, n).await?, locked(server, tx, table, other).await?)
+    else {
         return Ok(());
     };
     let_go(server, tx, table, a).await?;

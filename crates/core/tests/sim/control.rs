@@ -67,7 +67,8 @@ impl Control {
 async fn raise(server: &Server, connection: u64) -> Result<()> {
     if server.with(|w| w.flavor.ends_orphans) {
         server.with(|w| {
-            let ours = w.connections.iter().filter(|(id, c)| c.is_ours && c.role != "control" && **id != connection);
+            let ours =
+                w.connections.iter().filter(|(id, c)| c.is_ours && c.role != "control" && **id != connection);
             let ours: Vec<u64> = ours.map(|(id, _)| *id).collect();
             ours.into_iter().for_each(|id| w.end(id));
         });
@@ -105,7 +106,12 @@ async fn raise(server: &Server, connection: u64) -> Result<()> {
 }
 
 /// Updates a row that somebody may hold; with the fences broken, nobody does.
-async fn each(server: &Server, connection: u64, lock: Lock, update: impl FnOnce(&mut MigrationRow)) -> Result<()> {
+async fn each(
+    server: &Server,
+    connection: u64,
+    lock: Lock,
+    update: impl FnOnce(&mut MigrationRow),
+) -> Result<()> {
     let tx = server.with(|w| w.begin(connection))?;
     let locked = server.lock(tx, lock, Some(ORPHAN_WAIT)).await;
     if locked.is_ok() {
@@ -158,7 +164,16 @@ async fn take(server: Server, connection: u64, runner: u32, plan: Plan) -> Resul
     let Some(is_new) = is_new else {
         let epoch = server.with(|w| w.migration.as_ref().map_or(0, |m| m.epoch));
         let (phase, copy) = (Phase::Prepare, CopyState::default());
-        return Ok(Migration { id: ID + 1, epoch, phase, turn: 0, plan, applied: None, copy, resumed: false });
+        return Ok(Migration {
+            id: ID + 1,
+            epoch,
+            phase,
+            turn: 0,
+            plan,
+            applied: None,
+            copy,
+            resumed: false,
+        });
     };
     if !is_new {
         raise(&server, connection).await?;
@@ -217,7 +232,10 @@ fn status(m: &MigrationRow) -> Status {
 
 impl CoreControl<Model> for Control {
     async fn find(&self, _: &TableName) -> Result<Option<(i64, Phase, Plan)>> {
-        self.run("find", |w| Ok(w.migration.as_ref().filter(|m| !m.phase.is_over()).map(|m| (ID, m.phase, m.plan.clone())))).await
+        self.run("find", |w| {
+            Ok(w.migration.as_ref().filter(|m| !m.phase.is_over()).map(|m| (ID, m.phase, m.plan.clone())))
+        })
+        .await
     }
 
     async fn finished(&self, _: &TableName) -> Result<Option<(i64, Plan, String)>> {
@@ -253,7 +271,7 @@ impl CoreControl<Model> for Control {
         .await
     }
 
-    async fn guard_left(&self, _: i64, epoch: i64, length: Duration) -> Result<Duration> {
+    async fn guard_left(&self, _: i64, epoch: i64, length: Duration, _: bool) -> Result<Duration> {
         self.update("guard left", epoch, move |m| {
             let now = Instant::now();
             m.guard_until.get_or_insert(now + length).saturating_duration_since(now)
@@ -289,7 +307,13 @@ impl CoreControl<Model> for Control {
 
     async fn copied(&self, _: i64) -> Result<(u64, u64)> {
         self.run("copied", |w| {
-            let done: Vec<u64> = w.migration.iter().flat_map(|m| m.chunks.values()).filter(|c| c.is_done).map(|c| c.rows).collect();
+            let done: Vec<u64> = w
+                .migration
+                .iter()
+                .flat_map(|m| m.chunks.values())
+                .filter(|c| c.is_done)
+                .map(|c| c.rows)
+                .collect();
             Ok((done.iter().sum(), done.len() as u64))
         })
         .await
@@ -332,4 +356,3 @@ impl CoreControl<Model> for Control {
         self.run("status", |w| Ok(w.migration.iter().map(status).collect())).await
     }
 }
-

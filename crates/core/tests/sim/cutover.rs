@@ -37,7 +37,11 @@ async fn begin(server: Server, connection: u64, epoch: i64, from: usize) -> Resu
         server.with(|w| {
             w.migration(epoch)?;
             let is_planned = w.app == from;
-            if is_planned { Ok(()) } else { Err(Error::new(Kind::Unfit, "the table is not the planned one any more")) }
+            if is_planned {
+                Ok(())
+            } else {
+                Err(Error::new(Kind::Unfit, "the table is not the planned one any more"))
+            }
         })
     };
     let begun = begun.await;
@@ -119,11 +123,19 @@ impl Apply<Model> for Locked {
 }
 
 /// Waits until nobody else has the tables open, and swaps.
-async fn swap(server: Server, tx: u64, group: Vec<u64>, (from, epoch): (usize, i64), wait: Duration) -> Result<()> {
+async fn swap(
+    server: Server,
+    tx: u64,
+    group: Vec<u64>,
+    (from, epoch): (usize, i64),
+    wait: Duration,
+) -> Result<()> {
     let deadline = Instant::now() + wait;
     let swapped = async {
         server.step().await;
-        let free = server.until(deadline, |w| (!w.is_touched(from, &group) && !w.is_touched(1 - from, &group)).then_some(()));
+        let free = server.until(deadline, |w| {
+            (!w.is_touched(from, &group) && !w.is_touched(1 - from, &group)).then_some(())
+        });
         free.await.ok_or_else(|| late("the exclusive lock was not to be had"))?;
         server.with(|w| {
             w.tx(tx)?;
@@ -162,7 +174,8 @@ impl CoreLocked<Model> for Locked {
         }
         let group = vec![self.link.id, self.session.link.id];
         let server = self.link.server.clone();
-        let swapped = self.link.call("swap", swap(server, self.tx, group, (self.from, self.epoch), deadline)).await;
+        let swapped =
+            self.link.call("swap", swap(server, self.tx, group, (self.from, self.epoch), deadline)).await;
         swapped.map_err(crate::server::ambiguous)
     }
 

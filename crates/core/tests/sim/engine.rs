@@ -118,7 +118,9 @@ impl Engine for Model {
             server.step().await;
             let begins = server.with(|w| {
                 let here = w.log.len() as u64;
-                w.slot.get_or_insert(crate::world::Slot { begins: here, confirmed: here, reader: None }).begins
+                w.slot
+                    .get_or_insert(crate::world::Slot { begins: here, confirmed: here, reader: None })
+                    .begins
             });
             let visible = server.until(Instant::now() + WAIT, |w| {
                 let is_hidden = w.running.values().any(|tx| tx.delivered.is_some_and(|at| at < begins));
@@ -128,7 +130,8 @@ impl Engine for Model {
             server.step().await;
             server.with(|w| {
                 if !w.tables[1].exists {
-                    w.tables[1] = Table { exists: true, has_index: !w.flavor.late_indexes, ..Table::default() };
+                    w.tables[1] =
+                        Table { exists: true, has_index: !w.flavor.late_indexes, ..Table::default() };
                 }
             });
             Ok(())
@@ -160,8 +163,11 @@ impl Engine for Model {
                 let one_reader = w.flavor.one_reader;
                 let slot = w.slot.as_mut().ok_or_else(|| Error::corrupt("the change stream is gone"))?;
                 let begins = if is_first { swapped_at } else { from.map_or(slot.begins, |place| place.0) };
-                if is_first && (slot.confirmed > swapped_at || from.is_some_and(|place| place.0 > swapped_at)) {
-                    return Err(Error::corrupt("this turn begins before what is confirmed or applied already"));
+                if is_first && (slot.confirmed > swapped_at || from.is_some_and(|place| place.0 > swapped_at))
+                {
+                    return Err(Error::corrupt(
+                        "this turn begins before what is confirmed or applied already",
+                    ));
                 }
                 if one_reader && slot.reader.is_some_and(|reader| reader != id) {
                     return Err(Error::transient("the change stream is being read by another session"));
@@ -174,7 +180,15 @@ impl Engine for Model {
         let next = link.call("open stream", work).await?;
         let now = Instant::now();
         let direction = direction(plan);
-        Ok(Stream { link, from: direction, next, events: VecDeque::new(), ready: now, silent: now, told: next })
+        Ok(Stream {
+            link,
+            from: direction,
+            next,
+            events: VecDeque::new(),
+            ready: now,
+            silent: now,
+            told: next,
+        })
     }
 
     async fn session(&self, plan: &Plan, _: i64, epoch: i64, role: &str) -> Result<Session> {
@@ -292,6 +306,10 @@ impl Engine for Model {
 
     async fn ask(&self, _: &str) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    async fn drop_old(&self, _: &Plan, _: i64) -> Result<bool> {
+        Ok(false)
     }
 
     async fn leftovers(&self) -> Result<Vec<Leftover>> {

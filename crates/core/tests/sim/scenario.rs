@@ -10,7 +10,7 @@ use crate::{
     world::{Flavor, Row, World},
 };
 use shadowswap_core::{
-    Config, CutoverWhen, Error, Kind, Phase, Result,
+    Config, CutoverWhen, Error, Kind, MaxLoad, Phase, Result,
     control::Command,
     mutations::{self, Mutation, Sizes},
     offline,
@@ -301,6 +301,7 @@ impl Operator {
                 verify: self.verify,
                 cutover: if self.is_manual { CutoverWhen::Manual } else { CutoverWhen::Auto },
                 rollback: rolls_back,
+                max_load: if self.is_manual { MaxLoad::Auto } else { MaxLoad::Off },
                 log_directory: self.folder.join(id.to_string()),
                 log_memory: if is_small { 6000 } else { 8 << 20 },
                 log_disk: if is_small { 0 } else { 64 << 20 },
@@ -412,21 +413,30 @@ impl Operator {
                     stop.send_replace(true);
                 }
             }
-            Some(7) => server.with(|w| w.migration.iter_mut().for_each(|m| m.commands.push_back(Command::Verify))),
+            Some(7) => {
+                server.with(|w| w.migration.iter_mut().for_each(|m| m.commands.push_back(Command::Verify)))
+            }
             Some(_) | None => {}
         }
     }
 
     /// What the operator wants next, and again if nothing comes of it.
     fn command(&mut self) {
-        let Some((phase, turn)) = self.server.with(|w| w.migration.as_ref().map(|m| (m.phase, m.turn))) else { return };
+        let Some((phase, turn)) = self.server.with(|w| w.migration.as_ref().map(|m| (m.phase, m.turn)))
+        else {
+            return;
+        };
         let command = match (self.wish, phase, turn) {
             (Wish::Abort, Phase::Copy | Phase::Index | Phase::Verify | Phase::Ready, 0) => Command::Abort,
-            (Wish::Finish, Phase::Guard, 1) | (Wish::RollForward, Phase::Guard, 3) => Command::Finish { drop_old: false },
+            (Wish::Finish, Phase::Guard, 1) | (Wish::RollForward, Phase::Guard, 3) => {
+                Command::Finish { drop_old: false }
+            }
             (Wish::RollBack | Wish::RollForward, Phase::Guard, 1) => Command::Rollback,
             (Wish::RollForward, Phase::Ready, 2) => Command::Cutover,
             (_, Phase::Ready, 0) if self.is_manual => Command::Cutover,
-            (Wish::RollBack, Phase::Ready, 2) if self.server.draw(|c| c.one_in(10)) => Command::Finish { drop_old: false },
+            (Wish::RollBack, Phase::Ready, 2) if self.server.draw(|c| c.one_in(10)) => {
+                Command::Finish { drop_old: false }
+            }
             _ => return,
         };
         let is_given = self.given.is_some_and(|(for_turn, at)| for_turn == turn && at.elapsed() < AGAIN);

@@ -40,7 +40,8 @@ fn search(seeds: Range<u64>, choices: Choices, goes_on: bool) -> Search {
                         return;
                     }
                     let ended = catch_unwind(AssertUnwindSafe(|| simulate(seed, choices)));
-                    let ended = ended.unwrap_or_else(|_| Ended { violations: vec!["a panic".into()], ..Ended::default() });
+                    let ended = ended
+                        .unwrap_or_else(|_| Ended { violations: vec!["a panic".into()], ..Ended::default() });
                     let mut search = search.lock().unwrap();
                     search.seeds += 1;
                     search.total.add(&ended);
@@ -61,25 +62,35 @@ fn search(seeds: Range<u64>, choices: Choices, goes_on: bool) -> Search {
 fn nothing_is_lost_whatever_happens() {
     if let Some(seed) = setting("SHADOWSWAP_SIM_SEED") {
         let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "debug".into());
-        let said = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().without_time().finish();
+        let said =
+            tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().without_time().finish();
         let ended = tracing::subscriber::with_default(said, || simulate(seed, Choices::default()));
         println!("{ended:#?}");
         assert!(ended.violations.is_empty(), "seed {seed}");
         return;
     }
-    let (from, seeds) = (setting("SHADOWSWAP_SIM_FROM").unwrap_or(1), setting("SHADOWSWAP_SIM_SEEDS").unwrap_or(2000));
+    let (from, seeds) =
+        (setting("SHADOWSWAP_SIM_FROM").unwrap_or(1), setting("SHADOWSWAP_SIM_SEEDS").unwrap_or(2000));
     let began = Instant::now();
     let goes_on = setting("SHADOWSWAP_SIM_ALL").is_some();
     let Search { found, seeds, total } = search(from..from + seeds, Choices::default(), goes_on);
     println!(
         "{seeds} seeds from {from} in {:.0?}: {} swaps, {} commits, {} runners, {} calls, {} hours of the model's time",
-        began.elapsed(), total.swaps, total.commits, total.runners, total.calls, total.virtual_s / 3600
+        began.elapsed(),
+        total.swaps,
+        total.commits,
+        total.runners,
+        total.calls,
+        total.virtual_s / 3600
     );
     let mut ends: Vec<_> = total.kinds.iter().collect();
     ends.sort();
     println!("how runners ended: {ends:?}");
     for (seed, ended) in &found {
-        println!("seed {seed}: {:#?}\nagain, and step by step: scripts/simulate --seed {seed}", ended.violations);
+        println!(
+            "seed {seed}: {:#?}\nagain, and step by step: scripts/simulate --seed {seed}",
+            ended.violations
+        );
     }
     assert!(found.is_empty(), "{} seeds show violations", found.len());
 }
@@ -88,7 +99,11 @@ fn nothing_is_lost_whatever_happens() {
 fn same_seed_gives_the_same_run() {
     for seed in 1..40 {
         let (a, b) = (simulate(seed, Choices::default()), simulate(seed, Choices::default()));
-        assert_eq!((a.fingerprint, a.calls, a.virtual_s), (b.fingerprint, b.calls, b.virtual_s), "seed {seed}");
+        assert_eq!(
+            (a.fingerprint, a.calls, a.virtual_s),
+            (b.fingerprint, b.calls, b.virtual_s),
+            "seed {seed}"
+        );
     }
 }
 
@@ -97,7 +112,10 @@ fn is_caught(mutation: Mutation, within: u64, verify: Option<bool>) {
     let choices = Choices { mutation: Some(mutation), verify, spoils: false };
     let search = search(1..within + 1, choices, false);
     let Some((seed, ended)) = search.found.first() else { panic!("{mutation:?} survives {within} seeds") };
-    println!("{mutation:?} is caught by seed {seed}, the {}th that was run: {}", search.seeds, ended.violations[0]);
+    println!(
+        "{mutation:?} is caught by seed {seed}, the {}th that was run: {}",
+        search.seeds, ended.violations[0]
+    );
 }
 
 #[test]
@@ -169,5 +187,8 @@ fn comparing_that_skips_moved_keys_is_caught() {
     let mutation = Mutation::VerifySkipsMovedKeys;
     let broken = search(1..60, Choices { mutation: Some(mutation), ..choices }, false);
     let Some((seed, ended)) = broken.found.first() else { panic!("{mutation:?} survives") };
-    println!("{mutation:?} is caught by seed {seed}, the {}th that was run: {}", broken.seeds, ended.violations[0]);
+    println!(
+        "{mutation:?} is caught by seed {seed}, the {}th that was run: {}",
+        broken.seeds, ended.violations[0]
+    );
 }

@@ -60,7 +60,11 @@ impl Server {
     }
 
     /// Waits until something is so, or the deadline has passed: false.
-    pub async fn until<T>(&self, deadline: Instant, mut is_so: impl FnMut(&mut World) -> Option<T>) -> Option<T> {
+    pub async fn until<T>(
+        &self,
+        deadline: Instant,
+        mut is_so: impl FnMut(&mut World) -> Option<T>,
+    ) -> Option<T> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

@@ -143,7 +143,9 @@ async fn copy_rows(
 
 /// Inserts a row where there is none. Another row that has its unique value gives way: it has a later change in the stream.
 async fn insert(server: &Server, tx: u64, table: usize, n: u32, row: Row) -> Result<()> {
-    if server.with(|w| w.tables[table].has_index) && let Some(unique) = row.unique {
+    if server.with(|w| w.tables[table].has_index)
+        && let Some(unique) = row.unique
+    {
         server.lock(tx, Lock::Unique(table, unique), None).await?;
         while let Some(owner) = server.with(|w| w.owner(tx, table, unique, n)) {
             server.lock(tx, Lock::Row(table, owner), None).await?;
@@ -207,9 +209,12 @@ async fn write_batch(
     (ops, checkpoint): (Vec<(Key, Op)>, Option<Place>),
 ) -> Result<()> {
     let written = async {
-        if server.with(|w| w.breaks(Mutation::CheckpointBeforeBatch)) && let Some(place) = checkpoint {
+        if server.with(|w| w.breaks(Mutation::CheckpointBeforeBatch))
+            && let Some(place) = checkpoint
+        {
             let before = server.with(|w| w.begin(connection))?;
-            server.with(|w| Ok::<_, Error>(w.tx(before)?.effects.push(Effect::Checkpoint(place, by.turn))))?;
+            server
+                .with(|w| Ok::<_, Error>(w.tx(before)?.effects.push(Effect::Checkpoint(place, by.turn))))?;
             server.commit(before, false).await?;
         }
         server.linger(connection).await;
@@ -234,7 +239,9 @@ async fn write_batch(
 async fn wait_for_tables(server: &Server, connection: u64, to: usize) -> Result<()> {
     let free = server.until(Instant::now() + FENCE_WAIT, |w| {
         let is_kept = w.flavor.drains_through_lock
-            && w.table_lock.as_ref().is_some_and(|l| l.table == 1 - to && l.is_granted && !l.group.contains(&connection));
+            && w.table_lock
+                .as_ref()
+                .is_some_and(|l| l.table == 1 - to && l.is_granted && !l.group.contains(&connection));
         (!is_kept).then_some(())
     });
     free.await.ok_or_else(|| Error::transient("a table was locked for too long"))
@@ -278,7 +285,11 @@ async fn write_images(server: &Server, tx: u64, by: Writer, ops: &[(Key, Op)], o
             let n = key_number(key);
             let row = match op {
                 Op::Upsert(row) => Some(Row::decode(row)),
-                Op::Reread => w.tables[by.from].rows.get(&n).copied().filter(|row| crate::world::key(n, row.upper_case) == *key),
+                Op::Reread => w.tables[by.from]
+                    .rows
+                    .get(&n)
+                    .copied()
+                    .filter(|row| crate::world::key(n, row.upper_case) == *key),
                 Op::Delete => None,
             };
             if *op == Op::Reread {
@@ -309,7 +320,8 @@ impl Apply<Model> for Session {
     async fn apply(&mut self, batch: &Batch, checkpoint: Option<&Place>) -> Result<u64> {
         let mut ops: Vec<(Key, Op)> = batch.iter().map(|(key, op)| (key.clone(), op.clone())).collect();
         ops.sort_by(|a, b| a.0.cmp(&b.0));
-        let by = Writer { epoch: self.epoch, turn: self.turn, from: self.from, to: self.to, writer: self.writer };
+        let by =
+            Writer { epoch: self.epoch, turn: self.turn, from: self.from, to: self.to, writer: self.writer };
         let (server, id, count) = (self.server(), self.link.id, ops.len() as u64);
         let (tx, writer) = self.link.call("begin batch", begin_batch(server.clone(), id, by)).await?;
         let by = Writer { writer: Some(writer), ..by };
@@ -364,7 +376,9 @@ impl CoreSession<Model> for Session {
         raise(floor);
         let copy = copy_rows(server.clone(), (id, tx), (self.epoch, self.from, self.to), chunk.clone(), read);
         let copied = self.link.call("copy chunk", copy).await;
-        copied.map(|rows| Copied { rows }).map_err(|e| if server.draw(|c| c.coin()) { ambiguous(e) } else { e })
+        copied
+            .map(|rows| Copied { rows })
+            .map_err(|e| if server.draw(|c| c.coin()) { ambiguous(e) } else { e })
     }
 
     async fn fate(&mut self, chunk: &Chunk) -> Result<Fate> {
@@ -402,7 +416,9 @@ impl CoreSession<Model> for Session {
     async fn recheck(&mut self, suspects: &[Suspect]) -> Result<Vec<Suspect>> {
         let (suspects, from) = (suspects.to_vec(), self.from);
         self.look("recheck", move |w| {
-            let still = suspects.into_iter().filter_map(|s| suspect(w, from, number(&s.bound)).map(|now| Suspect { what: now.what, ..s }));
+            let still = suspects.into_iter().filter_map(|s| {
+                suspect(w, from, number(&s.bound)).map(|now| Suspect { what: now.what, ..s })
+            });
             still.collect()
         })
         .await
@@ -412,7 +428,8 @@ impl CoreSession<Model> for Session {
 /// A key whose rows differ now.
 fn suspect(world: &World, from: usize, n: u32) -> Option<Suspect> {
     let source = world.tables[from].rows.get(&n).copied();
-    let (wanted, found) = (source.map(|row| row.projected(1 - from)), world.tables[1 - from].rows.get(&n).copied());
+    let (wanted, found) =
+        (source.map(|row| row.projected(1 - from)), world.tables[1 - from].rows.get(&n).copied());
     let what = match (wanted, found) {
         (wanted, found) if wanted == found => return None,
         (Some(_), None) => "missing in shadow",
@@ -422,4 +439,3 @@ fn suspect(world: &World, from: usize, n: u32) -> Option<Suspect> {
     let upper_case = source.or(found).is_some_and(|row| row.upper_case);
     Some(Suspect { key: key(n, upper_case), bound: bound(n), what: what.to_string() })
 }
-

@@ -30,10 +30,50 @@ impl Weather {
     pub fn draw(chance: &mut Chance) -> Weather {
         let lasts = Duration::from_secs(5 + chance.below(40));
         match chance.below(10) {
-            0 | 1 => Weather { lasts, breaks: 0, slow: 50, hidden: 4, hidden_ms: 60, unreachable: 0, full: 0, crash: 0, events: 0 },
-            2..=5 => Weather { lasts, breaks: 60, slow: 30, hidden: 4, hidden_ms: 300, unreachable: 60, full: 400, crash: 500, events: 20 },
-            6..=8 => Weather { lasts, breaks: 20, slow: 12, hidden: 3, hidden_ms: 1500, unreachable: 30, full: 300, crash: 250, events: 10 },
-            _ => Weather { lasts, breaks: 0, slow: 20, hidden: 3, hidden_ms: 1000, unreachable: 0, full: 0, crash: 60, events: 4 },
+            0 | 1 => Weather {
+                lasts,
+                breaks: 0,
+                slow: 50,
+                hidden: 4,
+                hidden_ms: 60,
+                unreachable: 0,
+                full: 0,
+                crash: 0,
+                events: 0,
+            },
+            2..=5 => Weather {
+                lasts,
+                breaks: 60,
+                slow: 30,
+                hidden: 4,
+                hidden_ms: 300,
+                unreachable: 60,
+                full: 400,
+                crash: 500,
+                events: 20,
+            },
+            6..=8 => Weather {
+                lasts,
+                breaks: 20,
+                slow: 12,
+                hidden: 3,
+                hidden_ms: 1500,
+                unreachable: 30,
+                full: 300,
+                crash: 250,
+                events: 10,
+            },
+            _ => Weather {
+                lasts,
+                breaks: 0,
+                slow: 20,
+                hidden: 3,
+                hidden_ms: 1000,
+                unreachable: 0,
+                full: 0,
+                crash: 60,
+                events: 4,
+            },
         }
     }
 

@@ -5,8 +5,8 @@
 
 use crate::{chance::Chance, oracle, weather::Weather};
 use shadowswap_core::{
-    Chunk, Error, Floor, Key, Kind, Op, Phase, Position, Result, TxId, change::Change, control::Command, mutations::Mutation,
-    plan::Plan,
+    Chunk, Error, Floor, Key, Kind, Op, Phase, Position, Result, TxId, change::Change, control::Command,
+    mutations::Mutation, plan::Plan,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -357,7 +357,8 @@ impl World {
         if self.connections.remove(&connection).is_none() {
             return;
         }
-        let open = self.running.iter().filter(|(_, tx)| tx.connection == connection && tx.delivered.is_none());
+        let open =
+            self.running.iter().filter(|(_, tx)| tx.connection == connection && tx.delivered.is_none());
         let open: Vec<u64> = open.map(|(id, _)| *id).collect();
         open.into_iter().for_each(|tx| self.roll_back(tx));
         if self.holder == Some(connection) {
@@ -375,8 +376,11 @@ impl World {
     pub fn restart(&mut self) {
         self.life += 1;
         self.is_up = false;
-        let (delivered, open): (Vec<_>, Vec<_>) =
-            self.running.iter().map(|(id, tx)| (*id, tx.delivered.is_some())).partition(|(_, is_delivered)| *is_delivered);
+        let (delivered, open): (Vec<_>, Vec<_>) = self
+            .running
+            .iter()
+            .map(|(id, tx)| (*id, tx.delivered.is_some()))
+            .partition(|(_, is_delivered)| *is_delivered);
         delivered.into_iter().for_each(|(tx, _)| self.show(tx));
         open.into_iter().for_each(|(tx, _)| self.roll_back(tx));
         let all: Vec<u64> = self.connections.keys().copied().collect();
@@ -471,9 +475,11 @@ impl World {
     /// The other row that has this unique value, as this transaction sees it.
     pub fn owner(&self, tx: u64, table: usize, unique: u32, but: u32) -> Option<u32> {
         let own = self.running.get(&tx).map(|tx| &tx.writes);
-        let of_own = own.into_iter().flatten().filter(|((t, _), _)| *t == table).map(|((_, n), row)| (*n, *row));
+        let of_own =
+            own.into_iter().flatten().filter(|((t, _), _)| *t == table).map(|((_, n), row)| (*n, *row));
         let written = |n: &u32| own.is_some_and(|own| own.contains_key(&(table, *n)));
-        let of_table = self.tables[table].rows.iter().filter(|(n, _)| !written(n)).map(|(n, row)| (*n, Some(*row)));
+        let of_table =
+            self.tables[table].rows.iter().filter(|(n, _)| !written(n)).map(|(n, row)| (*n, Some(*row)));
         of_own
             .chain(of_table)
             .find(|(n, row)| *n != but && row.is_some_and(|row| row.unique == Some(unique)))
