@@ -361,7 +361,6 @@ impl control::Control<MySql> for Control {
             self.schema
         );
         self.run(text, (migration, epoch), "ending the guard").await?;
-        // What follows removes the change stream: whoever has been taken over must not come to it.
         let text = format!("select 1 from {}.migration where id = ? and epoch = ?", self.schema);
         let rows = self.rows(text, (migration, epoch), "looking who runs the migration").await?;
         if rows.is_empty() { Err(superseded()) } else { Ok(()) }

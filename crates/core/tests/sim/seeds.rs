@@ -30,13 +30,19 @@ struct Search {
 fn search(seeds: Range<u64>, choices: Choices, goes_on: bool) -> Search {
     let next = AtomicU64::new(seeds.start);
     let search: Mutex<Search> = Mutex::default();
+    let began = Instant::now();
+    let is_late =
+        || setting("SHADOWSWAP_SIM_SECONDS").is_some_and(|seconds| began.elapsed().as_secs() >= seconds);
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || (!goes_on && !search.lock().unwrap().found.is_empty()) {
+                    if seed >= seeds.end
+                        || is_late()
+                        || (!goes_on && !search.lock().unwrap().found.is_empty())
+                    {
                         return;
                     }
                     let ended = catch_unwind(AssertUnwindSafe(|| simulate(seed, choices)));
