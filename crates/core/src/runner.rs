@@ -141,7 +141,7 @@ async fn once<E: Engine>(
 ) -> Result<Report> {
     let control = Arc::new(engine.control(true).await?);
     if let Some(report) = again::came_to_an_end::<E>(&control, plan, tally).await? {
-        return Ok(report);
+        return again::closed::<E>(&control, report).await;
     }
     let mut is_first = true;
     // Once for each turn. The lock is held all the time.
@@ -190,14 +190,7 @@ async fn once<E: Engine>(
             Err(e) => Err(e),
         };
         return match ended {
-            Ok(report) => {
-                let stall = (report.stall_ms > 0.0).then_some(report.stall_ms);
-                if let Ok(text) = serde_json::to_string(&report) {
-                    control.keep(migration.id, &text).await?;
-                }
-                control.close(migration.id, None, stall).await?;
-                Ok(report)
-            }
+            Ok(report) => again::closed::<E>(&control, report).await,
             Err(e) => {
                 tally.aborts |= e.kind == Kind::Aborted;
                 Err(again::failed(engine, &*control, &migration, e, config).await)

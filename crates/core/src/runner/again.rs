@@ -22,13 +22,13 @@ use tracing::warn;
 pub(super) async fn came_to_an_end<E: Engine>(
     control: &E::Control,
     plan: &Plan,
-    tally: &mut Tally,
+    tally: &Tally,
 ) -> Result<Option<Report>> {
     let Some(id) = tally.taken else { return Ok(None) };
     let all = control.status(Some(&plan.source)).await?;
     let Some(phase) = all.iter().find(|s| s.id == id).map(|s| s.phase) else { return Ok(None) };
     match phase {
-        Phase::Done => match tally.report.take() {
+        Phase::Done => match tally.report.clone() {
             Some(report) => Ok(Some(report)),
             None => Err(Error::refused(format!(
                 "the migration of {} was brought to its end by somebody else",
@@ -46,6 +46,16 @@ pub(super) async fn came_to_an_end<E: Engine>(
         | Phase::Cutover
         | Phase::Guard => Ok(None),
     }
+}
+
+/// Keeps the report, and notes the success.
+pub(super) async fn closed<E: Engine>(control: &E::Control, report: Report) -> Result<Report> {
+    let stall = (report.stall_ms > 0.0).then_some(report.stall_ms);
+    if let Ok(text) = serde_json::to_string(&report) {
+        control.keep(report.migration, &text).await?;
+    }
+    control.close(report.migration, None, stall).await?;
+    Ok(report)
 }
 
 pub(super) fn aborted() -> Error {
