@@ -7,6 +7,7 @@
 use crate::{
     batch::Batch,
     change::Key,
+    clock,
     copy::Counters,
     engine::{Apply, Engine},
     error::{Error, Result, Tried},
@@ -20,9 +21,12 @@ use shadowswap_changelog::Reader;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use tracing::{debug, warn};
 
 /// How long changes are gathered for one batch where clients are to feel little of it. What a batch costs besides its changes is felt as
@@ -113,6 +117,15 @@ impl Ledger {
 
 /// Keys of one batch: enough for set-wise statements to pay (measured: 10,000 is within a few per cent of the best).
 const BATCH_KEYS: usize = 10_000;
+
+fn batch_keys() -> usize {
+    #[cfg(feature = "simulation")]
+    if let Some(sizes) = crate::mutations::sizes() {
+        return sizes.batch_keys;
+    }
+    BATCH_KEYS
+}
+
 /// Bytes of one batch; with the change log's memory it makes up the bound on the process.
 const BATCH_BYTES: usize = 4 << 20;
 /// Records that are decoded without letting others go on.
@@ -162,7 +175,7 @@ impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
     }
 
     fn has_room(&self) -> bool {
-        self.bytes < BATCH_BYTES && self.records.len() < BATCH_KEYS
+        self.bytes < BATCH_BYTES && self.records.len() < batch_keys()
     }
 
     fn pop(&mut self) -> Option<Record<T>> {
@@ -293,7 +306,7 @@ impl<E: Engine> Applier<E> {
 
     async fn fill(&mut self, target: &mut impl Apply<E>) -> Result<()> {
         let mut fresh = false;
-        while self.batch.keys() < BATCH_KEYS && self.batch.bytes() < BATCH_BYTES {
+        while self.batch.keys() < batch_keys() && self.batch.bytes() < BATCH_BYTES {
             if self.ahead.records.is_empty() {
                 match self.log.try_next()? {
                     Some(record) => self.ahead.push(&record)?,
@@ -343,8 +356,8 @@ fn position<E: Engine>(text: &str) -> Result<E::Position> {
 }
 
 fn since(micros: i64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_micros(micros.max(0) as u64))
+    let now = clock::real().as_microsecond();
+    Duration::from_micros(now.saturating_sub(micros.max(0)).max(0) as u64)
 }
 
 /// What an applier needs to open sessions.
@@ -375,7 +388,7 @@ impl<E: Engine> Opener<E> {
     pub fn event(&self, event: &'static str, phase: Phase, message: Option<String>) -> Event {
         Event {
             event,
-            at: jiff::Timestamp::now().to_string(),
+            at: clock::real().to_string(),
             migration: self.migration,
             table: self.plan.source.to_string(),
             phase: phase.name().to_string(),

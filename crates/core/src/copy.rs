@@ -7,7 +7,8 @@ use crate::{
     control::{Control, CopyState},
     engine::{Bound, Chunk, Copied, Engine, Fate, Session},
     error::{Error, Kind, Result, Tried},
-    frontier::Frontier,
+    frontier::{Frontier, Ticket},
+    mutations::{Mutation, breaks},
     setting::WORKERS_MAX,
     throttle::{Throttle, steer::gait},
 };
@@ -16,11 +17,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tracing::{debug, warn};
 
@@ -189,10 +191,12 @@ async fn copy_one<E: Engine>(
     role: &str,
 ) -> Result<(Copied, E::Session)> {
     for tried in 1..=TRIES {
-        let ticket = copying.frontier.enter();
-        let error = match session.copy_chunk(&chunk, |floor| ticket.raise(floor)).await {
+        let enter = || copying.frontier.enter();
+        let mut ticket = (!breaks(Mutation::TicketAfterFloor)).then(enter);
+        let raise = |floor| ticket.get_or_insert_with(enter).raise(floor);
+        let error = match session.copy_chunk(&chunk, raise).await {
             Ok(copied) => {
-                ticket.leave();
+                ticket.into_iter().for_each(Ticket::leave);
                 debug!(chunk = chunk.id, rows = copied.rows, "chunk copied");
                 return Ok((copied, session));
             }
@@ -204,8 +208,12 @@ async fn copy_one<E: Engine>(
         warn!(chunk = chunk.id, attempt = tried, error = %error, "a chunk failed; looking what became of it");
         tokio::time::sleep(Duration::from_millis(20) * 2_u32.pow(tried)).await;
         session = copying.opener.open(role).await.tried("opening a new session for copying")?;
+        if breaks(Mutation::RetriesAmbiguous) {
+            ticket.into_iter().for_each(Ticket::leave);
+            continue;
+        }
         let fate = session.fate(&chunk).await.tried("finding out what became of a chunk")?;
-        ticket.leave();
+        ticket.into_iter().for_each(Ticket::leave);
         if fate == Fate::Done {
             return Ok((Copied::default(), session));
         }

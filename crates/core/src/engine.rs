@@ -162,7 +162,7 @@ pub trait Apply<E: Engine>: Send + 'static {
 /// The source is locked against writers. Dropping this closes its connections, so that the server lets go of everything.
 pub trait Locked<E: Engine>: Apply<E> {
     /// When the first lock request was sent: clients may have waited since then.
-    fn since(&self) -> std::time::Instant;
+    fn since(&self) -> tokio::time::Instant;
     /// Swaps the names, commits and lets go. `deadline` bounds the whole call as the operator's clients feel it. The connections stay
     /// open: closing one costs the server time, at the moment at which everybody who waited wants it.
     ///

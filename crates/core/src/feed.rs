@@ -37,6 +37,14 @@ pub(crate) struct End {
 
 /// A part holds about this many bytes, so that a huge transaction never lies in memory whole.
 const PART_BYTES: usize = 256 << 10;
+fn part_bytes() -> usize {
+    #[cfg(feature = "simulation")]
+    if let Some(sizes) = crate::mutations::sizes() {
+        return sizes.part_bytes;
+    }
+    PART_BYTES
+}
+
 /// A record is decoded with this limit: the largest row that a server can send, and some room.
 const RECORD_LIMIT: usize = 2 << 30;
 /// Servers drop a silent reader after 60 s by default; a tenth of that is never missed.
@@ -89,7 +97,7 @@ pub(crate) async fn run<E: Engine>(
                 let part = open.as_mut().ok_or_else(outside)?;
                 part.bytes += change.bytes();
                 part.changes.push(change);
-                if part.bytes < PART_BYTES {
+                if part.bytes < part_bytes() {
                     continue;
                 }
                 part.take(None)

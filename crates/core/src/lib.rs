@@ -21,6 +21,7 @@ pub mod forecast;
 pub mod frontier;
 pub mod hook;
 mod http;
+pub mod mutations;
 pub mod name;
 pub mod offline;
 pub mod phase;

@@ -4,6 +4,7 @@
 //! a transient error is made again from the control tables, exactly as after a crash: there is no second way of recovering. So is each
 //! turn that follows a swap, where there is a guard.
 
+mod again;
 mod guard;
 mod swap;
 mod tally;
@@ -14,6 +15,7 @@ use tally::Tally;
 
 use crate::{
     apply::{Applied, Applier, Applying, GATHER, Ledger, Manner, Opener},
+    clock,
     config::{Config, Live, MaxLoad},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
@@ -22,7 +24,7 @@ use crate::{
     feed, folder,
     frontier::Frontier,
     hook::{self, Hooks},
-    offline::give_up,
+    mutations::{Mutation, breaks},
     phase::Phase,
     plan::{Plan, Strategy},
     progress::{Progress, Report},
@@ -33,11 +35,12 @@ use crate::{
 use std::{
     future::Future,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tracing::{Instrument, info, info_span, warn};
 
@@ -71,7 +74,7 @@ pub async fn run<E: Engine>(
     };
     hooks.tell(hook::Event {
         event,
-        at: jiff::Timestamp::now().to_string(),
+        at: clock::real().to_string(),
         migration,
         table: plan.source.to_string(),
         phase: if ended.is_ok() { Phase::Done } else { shown.borrow().phase }.name().to_string(),
@@ -137,13 +140,20 @@ async fn once<E: Engine>(
     tally: &mut Tally,
 ) -> Result<Report> {
     let control = Arc::new(engine.control(true).await?);
+    if let Some(report) = again::came_to_an_end::<E>(&control, plan, tally).await? {
+        return again::closed::<E>(&control, report).await;
+    }
     let mut is_first = true;
     // Once for each turn. The lock is held all the time.
     loop {
         let mut migration = control.take(plan, &config.who).await?;
         hooks.of(migration.id);
-        if config.rollback && !migration.resumed {
+        if (config.rollback || tally.taken.is_some()) && !migration.resumed {
             return Err(crate::offline::ended_meanwhile(&*control, &migration).await);
+        }
+        tally.taken = Some(migration.id).filter(|_| !breaks(Mutation::BeginsAnew));
+        if tally.aborts && !breaks(Mutation::ForgetsAbort) {
+            return Err(again::failed(engine, &*control, &migration, again::aborted(), config).await);
         }
         if std::mem::take(&mut is_first) && migration.resumed {
             control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
@@ -154,6 +164,7 @@ async fn once<E: Engine>(
         let opened = guard::open(engine, &*control, &mut migration, choices, tally.rollback).await;
         let ended = match opened {
             Ok(plan) => {
+                tally.wish_again(migration.turn);
                 let mut run = Run::new(
                     engine,
                     (choices, hooks),
@@ -166,6 +177,8 @@ async fn once<E: Engine>(
                 let ended = run.phases().await;
                 if run.is_turned {
                     run.keep_commands().await;
+                } else if ended.is_err() {
+                    run.keep_wishes();
                 }
                 run.tasks.shutdown().await;
                 folder::remove(&run.log_directory());
@@ -177,53 +190,13 @@ async fn once<E: Engine>(
             Err(e) => Err(e),
         };
         return match ended {
-            Ok(report) => {
-                let stall = (report.stall_ms > 0.0).then_some(report.stall_ms);
-                if let Ok(text) = serde_json::to_string(&report) {
-                    control.keep(migration.id, &text).await?;
-                }
-                control.close(migration.id, None, stall).await?;
-                Ok(report)
+            Ok(report) => again::closed::<E>(&control, report).await,
+            Err(e) => {
+                tally.aborts |= e.kind == Kind::Aborted;
+                Err(again::failed(engine, &*control, &migration, e, config).await)
             }
-            Err(e) => Err(failed(engine, &*control, &migration, e, config).await),
         };
     }
-}
-
-/// Leaves everything as an error of this kind wants it left.
-async fn failed<E: Engine>(
-    engine: &E,
-    control: &E::Control,
-    migration: &Migration<E>,
-    e: Error,
-    config: &Config,
-) -> Error {
-    let e = if migration.turn > 0 { guard::after_the_swap(e, &migration.plan, migration.turn) } else { e };
-    match e.kind {
-        Kind::Aborted => {
-            if let Err(left) = give_up(engine, control, migration, &config.who).await {
-                return left;
-            }
-        }
-        Kind::Unfit => {
-            let text = format!("stopped: {}", e.message);
-            let noted = control.note(migration.id, &config.who, &text).await;
-            let given_up = give_up(engine, control, migration, &config.who).await;
-            if let Err(left) = noted.and(given_up) {
-                warn!(error = %left, "could not remove what was made; run `shadowswap abort`");
-            }
-        }
-        _ => {
-            let error = (e.kind != Kind::RolledBack).then_some(e.message.as_str());
-            // Best effort: the connection may be what failed.
-            let noted =
-                tokio::time::timeout(Duration::from_secs(5), control.close(migration.id, error, None));
-            if let Ok(Err(e)) = noted.await {
-                warn!(error = %e, "could not note the error in the control tables");
-            }
-        }
-    }
-    e
 }
 
 /// One attempt's state. Owns the tasks.
@@ -378,16 +351,8 @@ impl<'a, E: Engine> Run<'a, E> {
             Phase::Cutover => self.cutover().await,
             Phase::Guard => self.guard().await,
             Phase::Done => Ok(None),
-            Phase::Aborted => Err(Error::new(Kind::Aborted, "this migration was aborted")),
-            Phase::RolledBack => {
-                let plan = &self.migration.plan;
-                let message = format!(
-                    "{} was rolled back: it is the original table again, with every write since; the new one is kept as {}",
-                    plan.source, plan.shadow
-                );
-                Err(Error::new(Kind::RolledBack, message)
-                    .next(format!("drop {} when nobody needs it any more", plan.shadow)))
-            }
+            Phase::Aborted => Err(again::aborted()),
+            Phase::RolledBack => Err(again::rolled_back(&self.migration.plan)),
         }
     }
 

@@ -13,10 +13,8 @@ use shadowswap_core::{
     Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, name::TableName,
     plan::Plan,
 };
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{future::Future, time::Duration};
+use tokio::time::Instant;
 use tokio_postgres::{Client, error::SqlState};
 
 /// How long autovacuum may take to go away, and other DDL to end. Clients do not wait meanwhile.

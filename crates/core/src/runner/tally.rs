@@ -2,7 +2,8 @@
 
 use super::{Run, ms};
 use crate::{control::Command, cutover::Stall, engine::Engine, progress::Report};
-use std::{sync::atomic::Ordering, time::Instant};
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 /// What all turns and attempts of this process amounted to.
 pub(super) struct Tally {
@@ -18,6 +19,14 @@ pub(super) struct Tally {
     pub(super) drops_old: bool,
     /// Commands that came when the former turn was over.
     pub(super) left_over: Vec<Command>,
+    /// What was asked for in this turn and not done when an attempt ended.
+    pub(super) wishes: Option<(i64, Vec<Command>)>,
+    /// The migration that this process has taken.
+    pub(super) taken: Option<i64>,
+    /// An operator gives the migration up, and that is not done yet.
+    pub(super) aborts: bool,
+    /// Everything was done, but for noting so.
+    pub(super) report: Option<Report>,
 }
 
 impl Tally {
@@ -32,6 +41,17 @@ impl Tally {
             guard: None,
             drops_old: false,
             left_over: Vec::new(),
+            wishes: None,
+            taken: None,
+            aborts: false,
+            report: None,
+        }
+    }
+
+    /// What was wished for in this turn is wished for again.
+    pub(super) fn wish_again(&mut self, turn: i64) {
+        if let Some((_, wishes)) = self.wishes.take().filter(|(of, _)| *of == turn) {
+            self.left_over.extend(wishes);
         }
     }
 }
