@@ -10,6 +10,7 @@ use crate::{
     copy::Counters,
     engine::{Apply, Engine},
     error::{Error, Result, Tried},
+    failpoint::{self, Place},
     feed::Record,
     frontier::Frontier,
     hook::Event,
@@ -253,10 +254,12 @@ impl<E: Engine> Applier<E> {
         let end = self.end.as_ref().filter(|_| !self.applied.borrow().is_held);
         let is_due = end.is_some() && self.saved.elapsed() >= SAVE_EVERY;
         if !self.batch.is_empty() || is_due {
+            failpoint::at(Place::BatchReady).await;
             let apply = target.apply(&self.batch, end);
             let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
             applied?;
             read?;
+            failpoint::at(Place::BatchApplied).await;
             if self.end.is_some() {
                 self.saved = Instant::now();
             }

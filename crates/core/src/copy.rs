@@ -7,6 +7,7 @@ use crate::{
     control::{Control, CopyState},
     engine::{Bound, Chunk, Copied, Engine, Fate, Session},
     error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
     frontier::Frontier,
     setting::WORKERS_MAX,
     throttle::{Throttle, steer::gait},
@@ -173,7 +174,9 @@ async fn claim<E: Engine>(
     let is_done = upper == cursor.last;
     let chunk =
         Chunk { id: cursor.next, lower: cursor.lower.clone(), upper: Some(upper.clone()), attempt: 0 };
+    failpoint::at(Place::ChunkClaiming).await;
     copying.control.claim(copying.opener.migration, copying.opener.epoch, &chunk).await?;
+    failpoint::at(Place::ChunkClaimed).await;
     cursor.next += 1;
     cursor.lower = Some(upper);
     cursor.is_done = is_done;
@@ -192,6 +195,7 @@ async fn copy_one<E: Engine>(
         let ticket = copying.frontier.enter();
         let error = match session.copy_chunk(&chunk, |floor| ticket.raise(floor)).await {
             Ok(copied) => {
+                failpoint::at(Place::ChunkCopied).await;
                 ticket.leave();
                 debug!(chunk = chunk.id, rows = copied.rows, "chunk copied");
                 return Ok((copied, session));

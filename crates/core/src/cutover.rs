@@ -7,6 +7,7 @@ use crate::{
     apply::{Applied, Applier, Applying, Opener},
     engine::{Apply, Engine, Locked, Obstacle, Outcome},
     error::{Error, Kind, Result},
+    failpoint::{self, Place},
     verify::{self, Markers},
 };
 use std::time::{Duration, Instant, SystemTime};
@@ -57,13 +58,16 @@ pub async fn attempt<E: Engine>(
             let applying = applying.take().ok_or_else(|| Error::corrupt("nothing is being applied"))?;
             applier = Some(Box::new(applying.halt().await?));
         }
+        failpoint::at(Place::LockReady).await;
         Ok(())
     };
+    failpoint::at(Place::Locking).await;
     let mut locked = match engine.lock(plan, *migration, *epoch, budget, ready).await {
         Ok(locked) => locked,
         Err(e) if may_try_again(&e) => return Ok(Attempt::Missed(e, applier)),
         Err(e) => return Err(e),
     };
+    failpoint::at(Place::Locked).await;
     let since = locked.since();
     let mut steps = vec![("lock", since.elapsed())];
     let token = markers.next();
@@ -91,6 +95,7 @@ pub async fn attempt<E: Engine>(
         locked.release().await;
         return if may_try_again(&e) { Ok(Attempt::Missed(e, applier)) } else { Err(e) };
     }
+    failpoint::at(Place::Drained).await;
     // A position beyond the swap must not be confirmed: what is committed after it is for the stream of the next turn. All that was
     // confirmed until now lies before it.
     applied.send_modify(|applied| applied.is_held = true);
@@ -115,6 +120,7 @@ async fn swap<E: Engine>(
 ) -> Result<Attempt<E>> {
     match locked.swap(left(since, budget)).await {
         Ok(()) => {
+            failpoint::at(Place::Swapped).await;
             let stall = since.elapsed();
             info!(stall_ms = stall.as_secs_f64() * 1e3, "swapped");
             steps.push(("swap", stall));

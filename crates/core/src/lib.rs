@@ -15,6 +15,7 @@ pub mod cutover;
 mod direct;
 pub mod engine;
 pub mod error;
+pub mod failpoint;
 pub mod feed;
 mod folder;
 pub mod forecast;

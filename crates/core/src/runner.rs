@@ -18,6 +18,7 @@ use crate::{
     copy::{self, Copying, Counters},
     engine::{Apply, Engine, Session},
     error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
     feed, folder,
     frontier::Frontier,
     hook::{self, Hooks},
@@ -139,7 +140,9 @@ async fn once<E: Engine>(
     let mut is_first = true;
     // Once for each turn. The lock is held all the time.
     loop {
+        failpoint::at(Place::Taking).await;
         let mut migration = control.take(plan, &config.who).await?;
+        failpoint::at(Place::Taken).await;
         hooks.of(migration.id);
         if config.rollback && !migration.resumed {
             return Err(crate::offline::ended_meanwhile(&*control, &migration).await);
@@ -177,8 +180,10 @@ async fn once<E: Engine>(
                 let stall = (report.stall_ms > 0.0).then_some(report.stall_ms);
                 if let Ok(text) = serde_json::to_string(&report) {
                     control.keep(migration.id, &text).await?;
+                    failpoint::at(Place::ReportKept).await;
                 }
                 control.close(migration.id, None, stall).await?;
+                failpoint::at(Place::Closed).await;
                 Ok(report)
             }
             Err(e) => Err(failed(engine, &*control, &migration, e, config).await),
@@ -388,7 +393,9 @@ impl<'a, E: Engine> Run<'a, E> {
     }
 
     async fn save(&mut self, phase: Phase) -> Result<()> {
+        failpoint::at(Place::Saving(phase)).await;
         self.control.save_phase(self.migration.id, self.migration.epoch, phase).await?;
+        failpoint::at(Place::Saved(phase)).await;
         info!(phase = %phase, "phase begins");
         self.hooks.tell(self.opener.event("phase", phase, None));
         self.migration.phase = phase;
@@ -492,7 +499,9 @@ impl<'a, E: Engine> Run<'a, E> {
         let (id, epoch) = (self.migration.id, self.migration.epoch);
         if !self.migration.copy.begun {
             let last = self.opener.open("copy").await?.last_key().await?;
+            failpoint::at(Place::CopyBeginning).await;
             self.control.begin_copy(id, epoch, last.as_ref()).await?;
+            failpoint::at(Place::CopyBegun).await;
             self.migration.copy = CopyState { last, begun: true, ..CopyState::default() };
         }
         let frontier = self.frontier.clone().ok_or_else(|| Error::corrupt("copying without a frontier"))?;
@@ -537,6 +546,7 @@ impl<'a, E: Engine> Run<'a, E> {
             let applier = self.halt_applying().await?;
             let (opener, desk) = (self.opener.clone(), self.desk.clone());
             let gently = self.config.is_gentle();
+            failpoint::at(Place::IndexBegins).await;
             let built = self
                 .guarded(async move {
                     opener
@@ -545,6 +555,7 @@ impl<'a, E: Engine> Run<'a, E> {
                         .await
                 })
                 .await;
+            failpoint::at(Place::IndexDone).await;
             self.resume_applying(applier);
             match built {
                 Ok(()) => break,
@@ -564,6 +575,7 @@ impl<'a, E: Engine> Run<'a, E> {
         if self.config.verify {
             self.compare(self.throttle.clone()).await?;
         }
+        failpoint::at(Place::Verified).await;
         Ok(Phase::Ready)
     }
 

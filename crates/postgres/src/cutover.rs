@@ -10,13 +10,17 @@ use crate::{
     sql::table,
 };
 use shadowswap_core::{
-    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, name::TableName,
+    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result,
+    batch::Batch,
+    failpoint::{self, Place},
+    name::TableName,
     plan::Plan,
 };
 use std::{
     future::Future,
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
 use tokio_postgres::{Client, error::SqlState};
 
 /// How long autovacuum may take to go away, and other DDL to end. Clients do not wait meanwhile.
@@ -27,6 +31,8 @@ const LOCK_SHARE: f64 = 0.5;
 const SWAP_MIN: Duration = Duration::from_millis(1);
 /// Renames and commit together (measured: 3 to 5 ms with three indexes).
 const SWAP_TAKES: Duration = Duration::from_millis(5);
+/// An answer to the swap that is not there by then is taken for lost: the catalog is asked instead.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// The source, locked against writers.
 pub struct Locked {
@@ -89,6 +95,9 @@ pub async fn lock(
     batch(client, &note_text(control, plan, migration), "noting the swap in the control tables").await?;
     // Clients need not wait for the disk once more: whatever is acknowledged to them afterwards is flushed after the swap, and so with it.
     batch(client, "set local synchronous_commit = off", "setting up the cutover").await?;
+    // Between two statements of ours the server would not notice for a minute that the network is gone, and writers would wait for as long.
+    let idle = format!("set local idle_in_transaction_session_timeout = '{}ms'", budget.as_millis().max(1));
+    batch(client, &idle, "setting up the cutover").await?;
     set_timeout(client, budget.mul_f64(LOCK_SHARE)).await?;
     ready.await?;
     let since = Instant::now();
@@ -237,7 +246,13 @@ impl CoreLocked<Postgres> for Locked {
         // What the renames and the commit take comes out of the budget too.
         let patience = deadline.saturating_sub(SWAP_TAKES).as_millis().max(1);
         let text = format!("set local lock_timeout = '{patience}ms';\n{}", self.swap);
-        match self.lock.client().batch_execute(&text).await {
+        let swap = timeout(deadline + ANSWER_GRACE, self.lock.client().batch_execute(&text));
+        let (swapped, ()) = tokio::join!(biased; swap, failpoint::at(Place::SwapSent));
+        let Ok(swapped) = swapped else {
+            let within = deadline + ANSWER_GRACE;
+            return Err(Error::new(Kind::Ambiguous, format!("no answer to the swap within {within:?}")));
+        };
+        match swapped {
             Ok(()) => Ok(()),
             Err(e) => {
                 let refused = e.code().is_some();

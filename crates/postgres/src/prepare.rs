@@ -11,7 +11,12 @@ use crate::{
     shadow::index::IndexStep,
     sql::{literal, qualified, quote, run, table},
 };
-use shadowswap_core::{Error, Kind, Result, name::TableName, plan::Plan};
+use shadowswap_core::{
+    Error, Kind, Result,
+    failpoint::{self, Place},
+    name::TableName,
+    plan::Plan,
+};
 use std::{
     future::Future,
     sync::{Mutex, PoisonError},
@@ -69,12 +74,15 @@ const PUBLICATION_EXISTS: &str = "select exists (select from pg_publication wher
 pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migration: i64) -> Result<()> {
     if let Some(statement) = &detail.set_identity {
         with_short_lock(client, statement).await?;
+        failpoint::at(Place::IdentitySet).await;
     }
     publish(client, &publication_name(migration, false), &plan.source).await?;
+    failpoint::at(Place::Published).await;
     if plan.request.guard_s.is_some() {
         // All that the stream is ever asked for is there before it begins.
         crate::shadow::create_shadow(client, plan, migration).await?;
         publish(client, &publication_name(migration, true), &plan.shadow).await?;
+        failpoint::at(Place::PublishedBack).await;
     }
     let slot = slot_name(client, migration).await?;
     if !is_there(client, SLOT_EXISTS, &slot).await? {
@@ -83,8 +91,11 @@ pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migratio
             .await;
         made.map_err(|e| server(e, format_args!("making the replication slot {slot}")))?;
     }
+    failpoint::at(Place::SlotMade).await;
     all_before_are_visible(client).await?;
-    crate::shadow::create_shadow(client, plan, migration).await
+    crate::shadow::create_shadow(client, plan, migration).await?;
+    failpoint::at(Place::ShadowMade).await;
+    Ok(())
 }
 
 async fn publish(client: &Client, publication: &str, name: &TableName) -> Result<()> {
@@ -226,6 +237,7 @@ pub async fn turn_begins(
     );
     let noted = client.execute(&text, &[&migration, &turn]).await;
     noted.map_err(|e| server(e, "noting where the change stream goes on"))?;
+    failpoint::at(Place::TurnBegun).await;
     Ok(position)
 }
 
@@ -272,6 +284,7 @@ where
     for statement in crate::swap::before_swap_statements(client, plan).await? {
         run(client, &statement).await?;
     }
+    failpoint::at(Place::TrimSet).await;
     report("gathering statistics".to_string());
     run(client, &format!("analyze {}", table(&plan.shadow))).await?;
     // Whatever was copied is older than this: a snapshot from before would not see all of it after the swap.
@@ -298,7 +311,10 @@ async fn build(
     loop {
         let Some(step) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return Ok(()) };
         report(format!("building {}", step.name));
-        let Err(e) = client.batch_execute(&step.statement).await else { continue };
+        let Err(e) = client.batch_execute(&step.statement).await else {
+            failpoint::at(Place::IndexBuilt).await;
+            continue;
+        };
         // Two chunks of different times, or a row that was read again, may have brought a value from the future.
         let collides = matches!(e.code(), Some(c) if *c == SqlState::UNIQUE_VIOLATION || *c == SqlState::EXCLUSION_VIOLATION);
         let early = collides && step.existed_on_source;
@@ -312,6 +328,7 @@ async fn drop_stream(client: &Client, migration: i64) -> Result<()> {
     for is_back in [false, true] {
         let name = quote(&publication_name(migration, is_back));
         run(client, &format!("drop publication if exists {name}")).await?;
+        failpoint::at(Place::Unpublished).await;
     }
     let slot = slot_name(client, migration).await?;
     if is_there(client, SLOT_EXISTS, &slot).await? {
@@ -323,6 +340,7 @@ async fn drop_stream(client: &Client, migration: i64) -> Result<()> {
         }
         let dropped = client.execute("select pg_drop_replication_slot($1)", &[&slot]).await;
         dropped.map_err(|e| server(e, format_args!("dropping the replication slot {slot}")))?;
+        failpoint::at(Place::SlotDropped).await;
     }
     Ok(())
 }
@@ -379,6 +397,7 @@ pub async fn clean_up(
     if row.map_err(|e| server(e, "looking for the old table"))?.is_some() {
         for statement in crate::swap::drop_old_statements(plan) {
             with_short_lock(client, &statement).await?;
+            failpoint::at(Place::OldDropped).await;
         }
     }
     Ok(())
@@ -389,6 +408,7 @@ pub async fn abort(client: &Client, plan: &Plan, detail: &Detail, migration: i64
     drop_stream(client, migration).await?;
     for statement in crate::shadow::abort_statements(client, plan, migration).await? {
         run(client, &statement).await?;
+        failpoint::at(Place::ShadowDropped).await;
     }
     if let Some(statement) = &detail.restore_identity {
         with_short_lock(client, statement).await?;

@@ -10,6 +10,7 @@ use crate::{
     control::{Control, Migration},
     engine::{Engine, Outcome},
     error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
     phase::Phase,
     plan::Plan,
     throttle::Throttle,
@@ -71,6 +72,7 @@ pub(super) async fn open<E: Engine>(
         return Ok(None);
     }
     let left = control.guard_left(migration.id, migration.epoch, length(&migration.plan, config)).await?;
+    failpoint::at(Place::GuardBegun).await;
     let may_roll_back = wants_rollback && migration.turn % 2 != 0;
     let is_over = left.is_zero() && !may_roll_back;
     if migration.phase == Phase::Guard {
@@ -84,6 +86,7 @@ pub(super) async fn open<E: Engine>(
         return Ok(None);
     }
     let plan = engine.reverse(&migration.plan, migration.id).await.tried("working out the way back")?;
+    failpoint::at(Place::TurnOpened).await;
     Ok(Some(Plan { turn: migration.turn, ..plan }))
 }
 
@@ -246,7 +249,9 @@ impl<E: Engine> Run<'_, E> {
             }
         };
         self.tally.guard = Some(text);
+        failpoint::at(Place::Ending).await;
         self.control.end_guard(self.migration.id, self.migration.epoch).await?;
+        failpoint::at(Place::EndNoted).await;
         self.finish(drop_old).await
     }
 

@@ -8,6 +8,7 @@ use crate::{
     cutover::{self, Attempt, Stall},
     engine::Engine,
     error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
     phase::Phase,
     throttle::Throttle,
     window::{Calendar, Windows},
@@ -198,7 +199,9 @@ impl<E: Engine> Run<'_, E> {
         let (turn, stall_ms) = (self.migration.turn + 1, ms(stall.whole));
         self.tally.stall = stall;
         let (id, epoch) = (self.migration.id, self.migration.epoch);
+        failpoint::at(Place::TurnNoting).await;
         self.control.turn(id, epoch, turn, guard::phase_of(turn), Some(stall_ms)).await?;
+        failpoint::at(Place::TurnNoted).await;
         self.is_turned = self.migration.plan.request.guard_s.is_some();
         self.in_step = false;
         (self.migration.turn, self.migration.plan.turn) = (turn, turn);
@@ -211,7 +214,9 @@ impl<E: Engine> Run<'_, E> {
         self.applying = None;
         self.tasks.shutdown().await;
         let (engine, plan) = (&self.opener.engine, &self.migration.plan);
+        failpoint::at(Place::CleaningUp).await;
         engine.clean_up(plan, self.migration.id, drop_old).await.tried("cleaning up after the swap")?;
+        failpoint::at(Place::CleanedUp).await;
         self.tally.drops_old = drop_old;
         Ok(if self.migration.turn % 2 == 0 && self.migration.turn > 0 {
             Phase::RolledBack
