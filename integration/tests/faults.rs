@@ -3,10 +3,15 @@
 //!
 //! Clients write all the time; what the server acknowledged to them is compared with the table at the end.
 
+mod crash;
+mod network;
 mod places;
+mod runners;
+mod servers;
+mod streams;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -18,6 +23,32 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use crate::operator::{POLL, SOON, run, shadowswap};
+
+/// Holds a run at one place of the program until told.
+pub struct Hold {
+    place: String,
+    file: tempfile::TempDir,
+}
+
+impl Hold {
+    pub fn at(place: &str) -> Hold {
+        Hold { place: place.to_string(), file: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn on(&self, binary: Binary) -> Binary {
+        let until = self.file.path().join("go on").display().to_string();
+        binary.env("SHADOWSWAP_TEST_HOLD_AT", &self.place).env("SHADOWSWAP_TEST_HOLD_UNTIL", until)
+    }
+
+    /// Waits until the run is held.
+    pub async fn reached(&self, run: &mut Run) {
+        run.saw(&format!("held at {}", self.place), SOON * 2).await;
+    }
+
+    pub fn let_go(&self) {
+        std::fs::write(self.file.path().join("go on"), "").unwrap();
+    }
+}
 
 /// A product, and which of its servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +160,10 @@ impl Db {
                 let rows = client.query(query, &[]).await.unwrap_or_default();
                 rows.iter().map(|row| row.get(0)).collect()
             }
-            Db::Mysql(conn) => conn.lock().await.query(query).await.unwrap_or_default(),
+            Db::Mysql(conn) => {
+                let rows: Vec<mysql_async::Row> = conn.lock().await.query(query).await.unwrap_or_default();
+                rows.iter().filter_map(|row| row.get(0)).collect()
+            }
         }
     }
 
@@ -231,7 +265,7 @@ impl Table {
     }
 
     pub fn call(&self, words: &[&str]) -> Binary {
-        shadowswap(&self.url()).args(words.iter().copied())
+        shadowswap(&self.url()).args(words.iter().copied()).args(["--table", "t"])
     }
 
     /// The newest migration: phase and turn.
@@ -303,11 +337,7 @@ impl Table {
     }
 }
 
-/// Waits for a condition.
-pub async fn until<F: Future<Output = bool>>(what: &str, deadline: Duration, mut look: impl FnMut() -> F) {
-    let start = Instant::now();
-    while !look().await {
-        assert!(start.elapsed() < deadline, "waited in vain until {what}");
-        sleep(POLL).await;
-    }
+/// Whether there is time for all of it (`scripts/crash`), or only for what stands for the rest.
+pub fn is_long() -> bool {
+    std::env::var_os("SHADOWSWAP_LONG").is_some()
 }

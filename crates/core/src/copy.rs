@@ -9,6 +9,7 @@ use crate::{
     error::{Error, Kind, Result, Tried},
     failpoint::{self, Place},
     frontier::Frontier,
+    patience,
     setting::WORKERS_MAX,
     throttle::{Throttle, steer::gait},
 };
@@ -166,10 +167,9 @@ async fn claim<E: Engine>(
     if cursor.is_done {
         return Ok(None);
     }
-    let bound = session
-        .next_bound(cursor.lower.as_ref(), &cursor.last, rows)
-        .await
-        .tried("finding the next chunk")?;
+    let found = session.next_bound(cursor.lower.as_ref(), &cursor.last, rows);
+    let bound =
+        patience::work("looking where the next chunk ends", found).await.tried("finding the next chunk")?;
     let upper = bound.unwrap_or_else(|| cursor.last.clone());
     let is_done = upper == cursor.last;
     let chunk =
@@ -193,7 +193,8 @@ async fn copy_one<E: Engine>(
 ) -> Result<(Copied, E::Session)> {
     for tried in 1..=TRIES {
         let ticket = copying.frontier.enter();
-        let error = match session.copy_chunk(&chunk, |floor| ticket.raise(floor)).await {
+        let copied = session.copy_chunk(&chunk, |floor| ticket.raise(floor));
+        let error = match patience::work(&format!("copying chunk {}", chunk.id), copied).await {
             Ok(copied) => {
                 failpoint::at(Place::ChunkCopied).await;
                 ticket.leave();
@@ -208,7 +209,8 @@ async fn copy_one<E: Engine>(
         warn!(chunk = chunk.id, attempt = tried, error = %error, "a chunk failed; looking what became of it");
         tokio::time::sleep(Duration::from_millis(20) * 2_u32.pow(tried)).await;
         session = copying.opener.open(role).await.tried("opening a new session for copying")?;
-        let fate = session.fate(&chunk).await.tried("finding out what became of a chunk")?;
+        let fate = patience::work("waiting for what an orphan does", session.fate(&chunk)).await;
+        let fate = fate.tried("finding out what became of a chunk")?;
         ticket.leave();
         if fate == Fate::Done {
             return Ok((Copied::default(), session));

@@ -24,6 +24,7 @@ pub mod hook;
 mod http;
 pub mod name;
 pub mod offline;
+pub mod patience;
 pub mod phase;
 pub mod plan;
 pub mod progress;

@@ -23,6 +23,7 @@ use crate::{
     frontier::Frontier,
     hook::{self, Hooks},
     offline::give_up,
+    patience,
     phase::Phase,
     plan::{Plan, Strategy},
     progress::{Progress, Report},
@@ -136,12 +137,19 @@ async fn once<E: Engine>(
     stop: &watch::Receiver<bool>,
     tally: &mut Tally,
 ) -> Result<Report> {
-    let control = Arc::new(engine.control(true).await?);
+    let control = patience::answer("opening the control tables", engine.control(true)).await?;
+    let control = Arc::new(control);
+    if let Some(before) = &tally.before
+        && let Some(report) = tally::ended::<E>(&*control, plan, before).await?
+    {
+        return Ok(report);
+    }
     let mut is_first = true;
     // Once for each turn. The lock is held all the time.
     loop {
         failpoint::at(Place::Taking).await;
-        let mut migration = control.take(plan, &config.who).await?;
+        let taken = control.take(plan, &config.who);
+        let mut migration = patience::work("taking the migration over", taken).await?;
         failpoint::at(Place::Taken).await;
         hooks.of(migration.id);
         if config.rollback && !migration.resumed {
@@ -168,9 +176,11 @@ async fn once<E: Engine>(
                 }
                 run.tasks.shutdown().await;
                 folder::remove(&run.log_directory());
+                let report = run.report();
+                run.tally.before = Some(report.clone());
                 match ended {
                     Ok(()) if run.is_turned => continue,
-                    ended => ended.map(|()| run.report()),
+                    ended => ended.map(|()| report),
                 }
             }
             Err(e) => Err(e),
@@ -178,11 +188,17 @@ async fn once<E: Engine>(
         return match ended {
             Ok(report) => {
                 let stall = (report.stall_ms > 0.0).then_some(report.stall_ms);
-                if let Ok(text) = serde_json::to_string(&report) {
-                    control.keep(migration.id, &text).await?;
-                    failpoint::at(Place::ReportKept).await;
+                // All is done and saved; what is noted now is only for people.
+                let noted = async {
+                    if let Ok(text) = serde_json::to_string(&report) {
+                        control.keep(migration.id, &text).await?;
+                        failpoint::at(Place::ReportKept).await;
+                    }
+                    control.close(migration.id, None, stall).await
+                };
+                if let Err(e) = noted.await {
+                    warn!(error = %e, "the report could not be kept in the control tables");
                 }
-                control.close(migration.id, None, stall).await?;
                 failpoint::at(Place::Closed).await;
                 Ok(report)
             }
@@ -430,7 +446,13 @@ impl<'a, E: Engine> Run<'a, E> {
     async fn prepare(&mut self) -> Result<Phase> {
         let opener = self.opener.clone();
         self.guarded(async move {
-            opener.engine.prepare(&opener.plan, opener.migration).await.tried("preparing")
+            let prepared = opener.engine.prepare(&opener.plan, opener.migration);
+            patience::told(
+                "preparing; a change stream begins when the transactions of now have ended",
+                prepared,
+            )
+            .await
+            .tried("preparing")
         })
         .await?;
         Ok(Phase::Copy)
@@ -447,11 +469,12 @@ impl<'a, E: Engine> Run<'a, E> {
             ..shadowswap_changelog::Limits::default()
         };
         let (writer, reader) = shadowswap_changelog::open(directory, limits)?;
-        let stream = engine
-            .stream(plan, *migration, self.migration.applied.as_ref())
-            .await
-            .tried("opening the change stream")?;
-        let horizon = self.opener.open("horizon").await?.floor().await?;
+        let stream = engine.stream(plan, *migration, self.migration.applied.as_ref());
+        let stream = patience::work("opening the change stream", Box::pin(stream)).await;
+        let stream = stream.tried("opening the change stream")?;
+        let mut session = self.opener.open("horizon").await?;
+        let horizon = patience::answer("asking what is visible", session.floor()).await?;
+        drop(session);
         let frontier = Frontier::new(horizon);
         let applier = Applier::new(reader, frontier.clone(), self.ledger.clone(), self.applied.clone())
             .counting(Arc::clone(&self.counters));
@@ -498,7 +521,9 @@ impl<'a, E: Engine> Run<'a, E> {
     async fn copy(&mut self) -> Result<Phase> {
         let (id, epoch) = (self.migration.id, self.migration.epoch);
         if !self.migration.copy.begun {
-            let last = self.opener.open("copy").await?.last_key().await?;
+            let mut session = self.opener.open("copy").await?;
+            let last = patience::work("looking for the last key", session.last_key()).await?;
+            drop(session);
             failpoint::at(Place::CopyBeginning).await;
             self.control.begin_copy(id, epoch, last.as_ref()).await?;
             failpoint::at(Place::CopyBegun).await;

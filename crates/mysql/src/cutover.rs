@@ -215,7 +215,7 @@ pub async fn lock(
     }
     // Whatever becomes of us, the server lets go by itself.
     let seconds = budget.as_secs() + 1;
-    let limits = format!("set session lock_wait_timeout = {seconds}, wait_timeout = {}", 2 * seconds);
+    let limits = format!("set session lock_wait_timeout = {seconds}, wait_timeout = {seconds}");
     run(lock.conn(), &format!("set autocommit = 0; {limits}"), "setting up the cutover").await?;
     if let Some(renamer) = &mut renamer {
         run(renamer, &format!("set session lock_wait_timeout = {seconds}"), "setting up the cutover").await?;

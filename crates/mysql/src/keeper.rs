@@ -7,7 +7,7 @@
 use crate::error::server;
 use futures_util::future::BoxFuture;
 use mysql_async::Conn;
-use shadowswap_core::{Error, Result};
+use shadowswap_core::{Error, Result, patience};
 use std::{fmt::Display, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -39,7 +39,7 @@ impl Keeper {
         let (queue, mut waiting) = mpsc::channel::<Work>(WAITING);
         let task = tokio::spawn(async move {
             while let Some(work) = waiting.recv().await {
-                if tokio::time::timeout(ANSWER_WITHIN, work(&mut conn)).await.is_err() {
+                if tokio::time::timeout(patience::scaled(ANSWER_WITHIN), work(&mut conn)).await.is_err() {
                     break;
                 }
             }

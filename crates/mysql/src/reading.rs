@@ -82,14 +82,33 @@ async fn identity(conn: &mut Conn) -> Result<String> {
     Ok(found.map_or_else(String::new, |(_, uuid)| format!("@{uuid}")))
 }
 
+/// A server that was restored, or is another one, sends its own transactions from their beginning, and not those that it never had.
+async fn knows(conn: &mut Conn, from: &Position) -> Result<()> {
+    let text = "select gtid_subset(?, @@global.gtid_executed), gtid_subtract(?, @@global.gtid_executed)";
+    let found: Option<(bool, String)> = conn
+        .exec_first(text, (&from.gtids, &from.gtids))
+        .await
+        .map_err(|e| server(e, "asking whether the server has what was applied"))?;
+    match found {
+        Some((false, unknown)) => Err(Error::corrupt(format!(
+            "this server never had transactions that this migration has applied ({}): it is another server, was restored, or its GTIDs \
+             were reset; changes may be missing, the shadow cannot be trusted any more",
+            unknown.chars().take(200).collect::<String>()
+        ))
+        .next("nothing was swapped; if it is a replica that is still catching up, run again later; else `shadowswap abort`, then run again")),
+        Some((true, _)) | None => Ok(()),
+    }
+}
+
 /// A place in another server's binlog means nothing here: a replica that took over numbers its files in its own way.
 ///
 /// # Errors
+/// `Corrupt` if GTIDs say that this is another history.
 /// `Refused` if this is not the server that the position is of.
-pub async fn is_same_server(conn: &mut Conn, from: &Position) -> Result<()> {
-    // Noted by an older version: nothing to compare.
+pub async fn is_same_server(conn: &mut Conn, product: &Server, from: &Position) -> Result<()> {
     if !from.gtids.starts_with('@') {
-        return Ok(());
+        // Noted without a name by an older version: nothing to compare.
+        return if product.has_gtids && !product.is_mariadb() { knows(conn, from).await } else { Ok(()) };
     }
     let now = identity(conn).await?;
     if now == from.gtids {

@@ -11,6 +11,7 @@ use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
     control::{self, Command, CopyState, LoggedEvent, Migration, Status},
     name::TableName,
+    patience,
     plan::Plan,
     progress::Progress,
 };
@@ -42,15 +43,18 @@ impl Control {
     }
 
     async fn one(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<Row> {
-        self.client().query_one(text, params).await.map_err(|e| server(e, what))
+        let asked = async { self.client().query_one(text, params).await.map_err(|e| server(e, what)) };
+        patience::answer(what, asked).await
     }
 
     async fn all(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<Vec<Row>> {
-        self.client().query(text, params).await.map_err(|e| server(e, what))
+        let asked = async { self.client().query(text, params).await.map_err(|e| server(e, what)) };
+        patience::answer(what, asked).await
     }
 
     async fn run(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<u64> {
-        self.client().execute(text, params).await.map_err(|e| server(e, what))
+        let asked = async { self.client().execute(text, params).await.map_err(|e| server(e, what)) };
+        patience::answer(what, asked).await
     }
 
     /// Takes the advisory lock, or says who has it.

@@ -176,7 +176,7 @@ impl Engine for Postgres {
     async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {
         let detail = Detail::of(plan)?;
         let mut connection = self.connect_for("prepare", migration).await?;
-        prepare::prepare(connection.client_mut(), plan, &detail, migration).await
+        prepare::prepare(connection.client_mut(), plan, &detail, &self.control_name(), migration).await
     }
 
     async fn reverse(&self, plan: &Plan, migration: i64) -> Result<Plan> {
@@ -196,6 +196,9 @@ impl Engine for Postgres {
                     .await?,
             ),
         };
+        if let Some(from) = from {
+            prepare::nothing_is_missing(connection.client(), &slot, from).await?;
+        }
         let replication =
             self.options.connect_replication(&format!("stream #{migration}")).await.map_err(Error::from)?;
         let publication = prepare::publication_name(migration, plan.is_turned());

@@ -71,7 +71,13 @@ const SLOT_EXISTS: &str = "select exists (select from pg_replication_slots where
 const PUBLICATION_EXISTS: &str = "select exists (select from pg_publication where pubname = $1)";
 
 /// Makes publication, slot and shadow, each where it is not there yet.
-pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migration: i64) -> Result<()> {
+pub async fn prepare(
+    client: &mut Client,
+    plan: &Plan,
+    detail: &Detail,
+    control: &str,
+    migration: i64,
+) -> Result<()> {
     if let Some(statement) = &detail.set_identity {
         with_short_lock(client, statement).await?;
         failpoint::at(Place::IdentitySet).await;
@@ -92,6 +98,14 @@ pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migratio
         made.map_err(|e| server(e, format_args!("making the replication slot {slot}")))?;
     }
     failpoint::at(Place::SlotMade).await;
+    // From here on the slot is never ahead of the checkpoint.
+    let text = format!(
+        "update {control}.checkpoint c set position = s.confirmed_flush_lsn::text from pg_replication_slots s\n\
+         where c.migration = $1 and c.position is null and s.slot_name = $2"
+    );
+    let noted = client.execute(&text, &[&migration, &slot]).await;
+    noted.map_err(|e| server(e, "noting where the change stream begins"))?;
+    failpoint::at(Place::BeginNoted).await;
     all_before_are_visible(client).await?;
     crate::shadow::create_shadow(client, plan, migration).await?;
     failpoint::at(Place::ShadowMade).await;
@@ -164,12 +178,6 @@ pub async fn with_short_lock(client: &Client, statement: &str) -> Result<()> {
 
 /// The slot must be there and whole. A reader of a former runner is sent away.
 pub async fn check_slot(client: &Client, slot: &str) -> Result<()> {
-    let lost = |what: &str| {
-        Error::corrupt(format!(
-            "the replication slot {slot} {what}: changes are missing, the shadow cannot be trusted any more"
-        ))
-        .next("nothing was swapped; `shadowswap abort` removes the shadow, then run again")
-    };
     let mut pause = LOOK_FIRST;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
@@ -180,9 +188,9 @@ pub async fn check_slot(client: &Client, slot: &str) -> Result<()> {
             )
             .await
             .map_err(|e| server(e, format_args!("looking at the replication slot {slot}")))?;
-        let Some(row) = row else { return Err(lost("is gone")) };
+        let Some(row) = row else { return Err(lost(slot, "is gone")) };
         if row.get::<_, String>(1) == "lost" {
-            return Err(lost("has lost the WAL that it needs"));
+            return Err(lost(slot, "has lost the WAL that it needs"));
         }
         let Some(pid) = row.get::<_, Option<i32>>(0) else { return Ok(()) };
         client
@@ -197,6 +205,34 @@ pub async fn check_slot(client: &Client, slot: &str) -> Result<()> {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_MAX);
     }
+}
+
+/// What the slot has left behind must be applied: one that was made anew under the same name, or moved, looks like any other.
+///
+/// # Errors
+/// `Corrupt` if changes are missing.
+pub async fn nothing_is_missing(client: &Client, slot: &str, applied: Lsn) -> Result<()> {
+    let text = "select confirmed_flush_lsn::text, confirmed_flush_lsn > $2::text::pg_lsn from pg_replication_slots where slot_name = $1";
+    let row = client.query_opt(text, &[&slot, &applied.to_string()]).await;
+    let row = row.map_err(|e| server(e, format_args!("looking at the replication slot {slot}")))?;
+    match row.map(|row| (row.get::<_, Option<String>>(0), row.get::<_, Option<bool>>(1))) {
+        Some((Some(_), Some(false))) => Ok(()),
+        Some((begins, _)) => Err(lost(
+            slot,
+            &format!(
+                "begins at {}, and changes are applied up to {applied}: it was moved, or dropped and made again",
+                begins.as_deref().unwrap_or("no position")
+            ),
+        )),
+        None => Err(lost(slot, "is gone")),
+    }
+}
+
+fn lost(slot: &str, what: &str) -> Error {
+    Error::corrupt(format!(
+        "the replication slot {slot} {what}: changes are missing, the shadow cannot be trusted any more"
+    ))
+    .next("nothing was swapped; `shadowswap abort` removes the shadow, then run again")
 }
 
 /// Where the stream of a later turn goes on: at the swap that began it, or where it was read to since.

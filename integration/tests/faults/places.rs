@@ -5,7 +5,7 @@ use shadowswap_testkit::binary::Run;
 use shadowswap_testkit::mysql::Product;
 use shadowswap_testkit::{Binary, Signal, Version};
 
-use super::{Clients, Host, Kind, Table};
+use super::{Clients, Host, Kind, Table, is_long};
 use crate::operator::{LONG, SOON, tell};
 
 /// Tables at a time.
@@ -23,7 +23,7 @@ fn is_elsewhere(kind: Kind, place: &str) -> bool {
         "Unpublished",
         "SlotDropped",
     ];
-    const MYSQL: [&str; 5] = ["BeginNoted", "MakingNoted", "PartMade", "CounterCarried", "DroppingNoted"];
+    const MYSQL: [&str; 4] = ["MakingNoted", "PartMade", "CounterCarried", "DroppingNoted"];
     const MARIADB: [&str; 5] = ["SentryMade", "RenameWaits", "LetGo", "FollowerNamed", "OldNamed"];
     match kind {
         Kind::Postgres(_) => MYSQL.contains(&place) || MARIADB.contains(&place),
@@ -52,11 +52,21 @@ fn journeys(place: &str) -> &'static [Journey] {
     use Journey::{Abort, Back, Forward, Guarded, ThereAndBack};
     match place {
         "PublishedBack" | "GuardBegun" | "Ending" => &[Guarded],
-        "Locking" | "LockReady" | "Locked" | "Drained" | "SwapSent" | "RenameWaits" | "LetGo" | "Swapped"
-        | "TurnNoting" | "TurnNoted" | "TurnOpened" | "TurnBegun" | "FollowerNamed" | "SentryMade"
-        | "CounterCarried" | "BatchReady" | "BatchWritten" | "BatchApplied" | "Taken" => &[ThereAndBack],
+        "Locked" | "SwapSent" | "RenameWaits" | "LetGo" | "Swapped" | "TurnNoting" | "TurnBegun"
+        | "FollowerNamed" | "BatchWritten" => &[ThereAndBack],
+        "Locking" | "LockReady" | "Drained" | "TurnNoted" | "TurnOpened" | "SentryMade"
+        | "CounterCarried" | "BatchReady" | "BatchApplied" | "Taken"
+            if is_long() =>
+        {
+            &[Guarded, ThereAndBack]
+        }
         "EndNoted" | "Unpublished" | "SlotDropped" | "OldNamed" | "DroppingNoted" | "OldDropped"
-        | "CleanedUp" | "Saved-done" | "Closed" => &[Guarded, ThereAndBack],
+        | "CleanedUp" | "Saved-done" | "Closed"
+            if is_long() =>
+        {
+            &[Guarded, ThereAndBack]
+        }
+        "TurnOpened" | "EndNoted" | "TurnNoted" => &[Guarded],
         "Saving-rolledback" | "Saved-rolledback" => &[Back],
         "GivingUp" | "ShadowDropped" | "Saving-aborted" | "Saved-aborted" => &[Abort],
         _ => &[Forward],
@@ -140,7 +150,7 @@ impl Traveller {
     async fn travel(&mut self, journey: Journey) {
         let url = self.table.url();
         let rollback = || {
-            let words = ["rollback", "--yes", "--progress", "none", "--stall-budget", "2s"];
+            let words = ["rollback", "--yes", "--table", "t", "--progress", "none", "--stall-budget", "2s"];
             crate::operator::shadowswap(&url).args(words)
         };
         let (run, guarded) = (self.table.run(), self.table.guarded());
@@ -218,8 +228,8 @@ async fn dies_everywhere(kind: Kind) {
         list.stdout.lines().filter(|place| only.as_ref().is_none_or(|o| o == place)).collect();
     assert!(only.is_some() || places.len() > 50, "build with --features mutations\n{}", list.stdout);
     let host = Host::start(kind).await;
-    let visits =
-        places.iter().flat_map(|place| journeys(place).iter().map(move |journey| (*place, *journey)));
+    let here = places.iter().filter(|place| !is_elsewhere(kind, place));
+    let visits = here.flat_map(|place| journeys(place).iter().map(move |journey| (*place, *journey)));
     let visits = visits.map(|(place, journey)| {
         let host = &host;
         async move {
@@ -236,9 +246,6 @@ async fn dies_everywhere(kind: Kind) {
         .filter(|place| !is_elsewhere(kind, place) && !met.contains(&(*place, true)))
         .collect();
     assert!(missed.is_empty(), "{kind:?}: nothing came by {missed:?}");
-    let strange: Vec<&(&str, bool)> =
-        met.iter().filter(|(place, died)| *died && is_elsewhere(kind, place)).collect();
-    assert!(strange.is_empty(), "{kind:?}: {strange:?}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::{
     engine::{Engine, Outcome},
     error::{Error, Kind, Result, Tried},
     failpoint::{self, Place},
+    patience,
     phase::Phase,
     plan::Plan,
     throttle::Throttle,
@@ -85,7 +86,8 @@ pub(super) async fn open<E: Engine>(
     if is_over {
         return Ok(None);
     }
-    let plan = engine.reverse(&migration.plan, migration.id).await.tried("working out the way back")?;
+    let plan = engine.reverse(&migration.plan, migration.id);
+    let plan = patience::work("working out the way back", plan).await.tried("working out the way back")?;
     failpoint::at(Place::TurnOpened).await;
     Ok(Some(Plan { turn: migration.turn, ..plan }))
 }
@@ -96,7 +98,8 @@ pub(crate) async fn settle<E: Engine>(
     control: &E::Control,
     migration: &mut Migration<E>,
 ) -> Result<()> {
-    let is_swapped = engine.outcome(&migration.plan, migration.id).await? == Outcome::Swapped;
+    let outcome = engine.outcome(&migration.plan, migration.id);
+    let is_swapped = patience::answer("looking at the catalog", outcome).await? == Outcome::Swapped;
     if is_swapped == (migration.turn % 2 != 0) {
         return Ok(());
     }

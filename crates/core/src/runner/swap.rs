@@ -9,6 +9,7 @@ use crate::{
     engine::Engine,
     error::{Error, Kind, Result, Tried},
     failpoint::{self, Place},
+    patience,
     phase::Phase,
     throttle::Throttle,
     window::{Calendar, Windows},
@@ -132,7 +133,10 @@ impl<E: Engine> Run<'_, E> {
             let opener = self.opener.clone();
             // What a task that died says ends the turn; what is said here of the tables themselves only ends the attempts.
             let obstacles = self
-                .guarded(async move { Ok(opener.engine.obstacles(&opener.plan, opener.migration).await) })
+                .guarded(async move {
+                    let looked = opener.engine.obstacles(&opener.plan, opener.migration);
+                    Ok(patience::answer("looking who is in the way", looked).await)
+                })
                 .await?;
             let obstacles = match obstacles {
                 Err(e) if self.migration.turn > 0 && is_final(&e) => return Ok(Some(e)),
@@ -215,7 +219,8 @@ impl<E: Engine> Run<'_, E> {
         self.tasks.shutdown().await;
         let (engine, plan) = (&self.opener.engine, &self.migration.plan);
         failpoint::at(Place::CleaningUp).await;
-        engine.clean_up(plan, self.migration.id, drop_old).await.tried("cleaning up after the swap")?;
+        let cleaned = engine.clean_up(plan, self.migration.id, drop_old);
+        patience::told("cleaning up after the swap", cleaned).await.tried("cleaning up after the swap")?;
         failpoint::at(Place::CleanedUp).await;
         self.tally.drops_old = drop_old;
         Ok(if self.migration.turn % 2 == 0 && self.migration.turn > 0 {

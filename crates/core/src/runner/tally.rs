@@ -1,7 +1,15 @@
 //! What a run amounted to, over all its attempts and turns.
 
 use super::{Run, ms};
-use crate::{control::Command, cutover::Stall, engine::Engine, progress::Report};
+use crate::{
+    control::{Command, Control},
+    cutover::Stall,
+    engine::Engine,
+    error::{Error, Kind, Result},
+    phase::Phase,
+    plan::Plan,
+    progress::Report,
+};
 use std::{sync::atomic::Ordering, time::Instant};
 
 /// What all turns and attempts of this process amounted to.
@@ -20,6 +28,8 @@ pub(super) struct Tally {
     pub(super) keeps_old: bool,
     /// Commands that came when the former turn was over.
     pub(super) left_over: Vec<Command>,
+    /// What was reached when an attempt was interrupted; which migration it is does not change any more.
+    pub(super) before: Option<Report>,
 }
 
 impl Tally {
@@ -35,7 +45,33 @@ impl Tally {
             drops_old: false,
             keeps_old: false,
             left_over: Vec::new(),
+            before: None,
         }
+    }
+}
+
+/// The migration that this process carried when it was interrupted, if it is over by now: its own last step may have got through with
+/// its answer lost, or another runner took over. It is not begun again: the plan is of the table as it was before.
+///
+/// # Errors
+/// How it ended, unless it was done.
+pub(super) async fn ended<E: Engine>(
+    control: &E::Control,
+    plan: &Plan,
+    before: &Report,
+) -> Result<Option<Report>> {
+    let table = &plan.source;
+    if control.find(table).await?.is_some_and(|(id, ..)| id == before.migration) {
+        return Ok(None);
+    }
+    let all = control.status(Some(table)).await?;
+    let phase = all.iter().find(|status| status.id == before.migration).map(|status| status.phase);
+    let gone = |kind, what: &str| Err(Error::new(kind, format!("the migration of {table} {what} meanwhile")));
+    match phase {
+        Some(Phase::Done) => Ok(Some(before.clone())),
+        Some(Phase::Aborted) => gone(Kind::Aborted, "was aborted"),
+        Some(Phase::RolledBack) => gone(Kind::RolledBack, "was rolled back and ended"),
+        Some(_) | None => gone(Kind::Superseded, "was taken over and removed"),
     }
 }
 
