@@ -62,6 +62,18 @@ struct Wire {
     proxy: Proxy,
 }
 
+impl Table {
+    /// The way through a proxy.
+    pub fn url_through(&self, proxy: &Proxy) -> String {
+        let url = proxy.url(&self.url(), self.host.port());
+        match self.host.kind {
+            Kind::Postgres(_) => url,
+            // What is encrypted cannot be recognised.
+            Kind::Mysql(_) => format!("{url}?ssl-mode=DISABLED"),
+        }
+    }
+}
+
 impl Wire {
     async fn new(host: &Host, name: &str) -> Wire {
         let table = Table::new(host, name, Clients::FEW, false).await;
@@ -69,13 +81,12 @@ impl Wire {
     }
 
     fn run(&self) -> Binary {
-        let url = self.proxy.url(&self.table.url(), self.table.host.port());
-        let url = match self.table.host.kind {
-            Kind::Postgres(_) => url,
-            // What is encrypted cannot be recognised.
-            Kind::Mysql(_) => format!("{url}?ssl-mode=DISABLED"),
-        };
-        let run = self.table.run_at(&url).args(["--stall-budget", "1s", "--cutover-attempts", "20"]);
+        let run = self.table.run_at(&self.table.url_through(&self.proxy)).args([
+            "--stall-budget",
+            "1s",
+            "--cutover-attempts",
+            "20",
+        ]);
         // Hundredths of what is waited for otherwise.
         run.args(["-v"]).env("SHADOWSWAP_TEST_PATIENCE", if is_long() { "100" } else { "4" })
     }

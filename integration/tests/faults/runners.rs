@@ -3,7 +3,7 @@
 use shadowswap_testkit::mysql::Product;
 use shadowswap_testkit::{Flow, Proxy, Signal, Version};
 
-use super::{Clients, Hold, Host, Kind, Table};
+use super::{Clients, Hold, Host, Kind, PATIENT, Table};
 use crate::operator::{LONG, SOON, printed};
 
 const KINDS: [Kind; 3] =
@@ -42,10 +42,9 @@ async fn runner_that_was_suspended_past_its_lock_does_no_harm() {
             let mut table =
                 Table::new(&host, &format!("asleep_{place}").to_lowercase(), Clients::FEW, false).await;
             let proxy = Proxy::start(host.port()).await;
-            let url = proxy.url(&table.url(), host.port());
-            let url = if let Kind::Mysql(_) = kind { format!("{url}?ssl-mode=DISABLED") } else { url };
+            let url = table.url_through(&proxy);
             let hold = Hold::at(place);
-            let mut first = hold.on(table.run_at(&url).args(["--drop-old", "-v"])).spawn();
+            let mut first = hold.on(table.run_at(&url).args(PATIENT).args(["--drop-old", "-v"])).spawn();
             hold.reached(&mut first).await;
             first.signal(Signal::SIGSTOP);
             hold.let_go();
@@ -91,7 +90,7 @@ async fn lock_that_is_held_costs_clients_no_more_than_the_budget() {
         run.wait(SOON).await;
         let budget = std::time::Duration::from_millis(60);
         let args = ["--stall-budget", "60ms", "--cutover-attempts", "6"];
-        let output = table.run().args(args).run(LONG).await;
+        let output = table.run_at(&table.url()).args(args).run(LONG).await;
         let text = printed(&output);
         assert_eq!(output.code(), Some(5), "{kind:?}: {text}");
         let slowest = load.window().max();

@@ -7,7 +7,7 @@ use shadowswap_testkit::mysql::Product;
 use shadowswap_testkit::{Version, binary::Run};
 use tokio::time::sleep;
 
-use super::{Clients, Db, Hold, Host, Kind, Server, Table, is_long};
+use super::{Clients, Db, Hold, Host, Kind, PATIENT, Server, Table, is_long};
 use crate::operator::LONG;
 
 /// A server that comes back later stays away for so long.
@@ -98,7 +98,8 @@ async fn sessions_end(kind: Kind) {
             Server::Mysql(server) => server.url_as("runner", "secret1", &table.name),
         };
         let hold = Hold::at(place);
-        let mut run = hold.on(table.run_at(&url).args(["--guard", "2s", "--drop-old", "-v"])).spawn();
+        let mut run =
+            hold.on(table.run_at(&url).args(PATIENT).args(["--guard", "2s", "--drop-old", "-v"])).spawn();
         hold.reached(&mut run).await;
         assert!(end_sessions(&table).await > 0, "{what}: there were none");
         hold.let_go();
