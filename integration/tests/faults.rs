@@ -135,7 +135,8 @@ impl Host {
     pub async fn try_connect(&self, database: &str) -> Option<Db> {
         match &*self.server {
             Server::Postgres(server) => {
-                let connected = tokio_postgres::connect(&server.socket_url(database), tokio_postgres::NoTls);
+                let url = server.socket_url(database);
+                let connected = tokio_postgres::connect(&url, tokio_postgres::NoTls);
                 let (client, connection) = connected.await.ok()?;
                 tokio::spawn(async move { connection.await.ok() });
                 Some(Db::Postgres(Box::new(client)))
