@@ -13,6 +13,9 @@ use tracing::warn;
 const ANSWER: Duration = Duration::from_secs(120);
 /// For what has much to do, or may wait for locks of other sessions.
 const WORK: Duration = Duration::from_secs(600);
+/// A session that holds the migration's lock and says nothing for so long is ended by the server: its process, or the way to it, is gone.
+/// Reports come several times a second.
+pub const LOCK_SILENCE: Duration = Duration::from_secs(120);
 /// What takes longer is told of, and again after so long.
 const TELL_EVERY: Duration = Duration::from_secs(15);
 

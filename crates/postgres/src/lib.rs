@@ -49,6 +49,7 @@ use crate::{
 use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
     engine::Leftover,
+    patience,
     plan::{Plan, Request},
 };
 use std::{
@@ -161,6 +162,11 @@ impl Engine for Postgres {
         // What is written here is worth no more than what it speaks of, and that is flushed with or after it.
         let relaxed = connection.client().batch_execute("set synchronous_commit = off").await;
         relaxed.map_err(|e| server(e, "setting up the control session"))?;
+        let silence = format!("{}ms", patience::scaled(patience::LOCK_SILENCE).as_millis());
+        let limited = "select set_config('idle_session_timeout', $1, false)\n\
+                       where current_setting('idle_session_timeout', true) is not null";
+        let limited = connection.client().execute(limited, &[&silence]).await;
+        limited.map_err(|e| server(e, "setting up the control session"))?;
         Control::open(connection, &self.control_schema, create).await
     }
 
