@@ -282,6 +282,7 @@ impl Table {
             shape = TableShape::new("t", key, columns);
         }
         db.create(&shape).await;
+        db.sql("create index t_n on t (n)").await;
         if by_unique && let Kind::Postgres(_) = host.kind {
             db.sql("alter table t drop constraint t_pkey, add unique (id), alter id set not null").await;
         }

@@ -32,7 +32,7 @@ pub fn number(name: &str) -> Option<u64> {
 /// One table from beginning to end. Everything follows from the seed but how fast the machine is.
 pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
     let mut rng = StdRng::seed_from_u64(seed);
-    let rate = [Some(60.0), Some(200.0), None][rng.random_range(0..3)];
+    let rate = [Some(60.0), Some(200.0), Some(500.0)][rng.random_range(0..3)];
     let clients = Clients { rows: rng.random_range(50..4_000), writers: rng.random_range(1..=3), rate, seed };
     let wish =
         [Wish::Change, Wish::Guard, Wish::RollBack, Wish::RollBack, Wish::Abort][rng.random_range(0..5)];
