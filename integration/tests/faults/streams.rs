@@ -196,7 +196,7 @@ async fn binlog_that_was_begun_anew_stops_the_run_for_good() {
             assert!(start.elapsed() < SOON, "{product:?}: not reset");
             tokio::time::sleep(POLL).await;
         }
-        let output = table.run().run(LONG).await;
+        let output = table.run().env("SHADOWSWAP_TEST_PATIENCE", "10").run(LONG).await;
         is_refused(&mut table, output, &format!("{product:?} reset"), &[]).await;
     }
 }
