@@ -28,6 +28,8 @@ macro_rules! places {
 places! {
     /// Before the migration's lock is taken and its rows are made or found.
     Taking,
+    /// Of a migration that is taken over: its epoch is raised, and that of its checkpoint and chunks is not.
+    EpochRaised,
     /// After that.
     Taken,
     /// PostgreSQL: the table's replica identity is set.

@@ -10,6 +10,7 @@ use crate::{
 use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
     control::{self, Command, CopyState, LoggedEvent, Migration, Status},
+    failpoint::{self, Place},
     name::TableName,
     patience,
     plan::Plan,
@@ -154,6 +155,7 @@ impl Control {
                 )
                 .await?;
             let epoch: i64 = row.get(0);
+            failpoint::at(Place::EpochRaised).await;
             // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
             self.run(
                 &format!("update {}.checkpoint set epoch = $2 where migration = $1", self.schema),

@@ -53,7 +53,7 @@ fn journeys(place: &str) -> &'static [Journey] {
     match place {
         "PublishedBack" | "GuardBegun" | "Ending" => &[Guarded],
         "Locked" | "SwapSent" | "RenameWaits" | "LetGo" | "Swapped" | "TurnNoting" | "TurnBegun"
-        | "FollowerNamed" | "BatchWritten" => &[ThereAndBack],
+        | "FollowerNamed" | "BatchWritten" | "EpochRaised" => &[ThereAndBack],
         "Locking" | "LockReady" | "Drained" | "TurnNoted" | "TurnOpened" | "SentryMade"
         | "CounterCarried" | "BatchReady" | "BatchApplied" | "Taken"
             if is_long() =>
