@@ -155,6 +155,9 @@ async fn once<E: Engine>(
         if config.rollback && !migration.resumed {
             return Err(crate::offline::ended_meanwhile(&*control, &migration).await);
         }
+        if migration.phase == Phase::Prepare {
+            tally::is_as_planned(engine, &*control, &migration).await?;
+        }
         if std::mem::take(&mut is_first) && migration.resumed {
             control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
         }

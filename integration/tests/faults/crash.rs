@@ -40,7 +40,7 @@ pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
     let mut table = Table::new(host, &format!("crash_{seed}"), clients, rng.random_bool(0.2)).await;
     let guard = if wish == Wish::RollBack { "1h" } else { "1s" };
     let workers = rng.random_range(1..=4).to_string();
-    let chunk = format!("{}ms", [2, 10, 50][rng.random_range(0..3)]);
+    let chunk = format!("{}ms", [5, 10, 50][rng.random_range(0..3)]);
     let url = rough.map_or_else(|| table.url(), |proxy| table.url_through(proxy));
     let call = || {
         let run =

@@ -1,10 +1,15 @@
 //! Two runners of one migration: at the same moment, and one that was suspended and goes on when another has taken over.
 
+use std::time::Duration;
+
 use shadowswap_testkit::mysql::Product;
 use shadowswap_testkit::{Flow, Proxy, Signal, Version};
 
 use super::{Clients, Hold, Host, Kind, PATIENT, Table};
 use crate::operator::{LONG, SOON, printed};
+
+/// What a machine that is busy with other tests adds.
+const BUSY: Duration = Duration::from_secs(2);
 
 const KINDS: [Kind; 3] =
     [Kind::Postgres(Version::Apt), Kind::Mysql(Product::MySql), Kind::Mysql(Product::MariaDb)];
@@ -22,7 +27,10 @@ async fn of_two_runners_started_together_one_is_turned_away() {
             for run in runs {
                 let output = run.wait(LONG).await;
                 let text = printed(&output);
-                assert!([Some(0), Some(7)].contains(&output.code()), "{what}: {}\n{text}", output.status);
+                // Whoever came when all was done is told so.
+                let is_late = output.code() == Some(3) && text.contains("since the plan was made");
+                let is_fine = is_late || [Some(0), Some(7)].contains(&output.code());
+                assert!(is_fine, "{what}: {}\n{text}", output.status);
                 codes.push(output.code());
             }
             assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{what}: {codes:?}");
@@ -58,7 +66,9 @@ async fn runner_that_was_suspended_past_its_lock_does_no_harm() {
             let first = first.wait(LONG).await;
             let text = printed(&first);
             // It finds the migration done, or is told that another has it.
-            assert!([Some(0), Some(7)].contains(&first.code()), "{what}: {}\n{text}", first.status);
+            let is_sent_away = first.code() == Some(3) && text.contains("under the same server id");
+            let is_fine = is_sent_away || [Some(0), Some(7)].contains(&first.code());
+            assert!(is_fine, "{what}: {}\n{text}", first.status);
             table.load.as_ref().unwrap().reached(20, SOON).await;
             let count = match kind {
                 Kind::Postgres(_) => "select count(*)::text from shadowswap.migration where phase = 'done'",
@@ -88,7 +98,7 @@ async fn lock_that_is_held_costs_clients_no_more_than_the_budget() {
         load.window();
         run.signal(Signal::SIGTERM);
         run.wait(SOON).await;
-        let budget = std::time::Duration::from_millis(60);
+        let budget = Duration::from_millis(60);
         let args = ["--stall-budget", "60ms", "--cutover-attempts", "6"];
         let output = table.run_at(&table.url()).args(args).run(LONG).await;
         let text = printed(&output);
@@ -96,7 +106,7 @@ async fn lock_that_is_held_costs_clients_no_more_than_the_budget() {
         let slowest = load.window().max();
         println!("{kind:?}: with the table held, a client waited for {slowest:?} at most");
         // What a busy machine adds is measured by the benches; a wait for the lock itself would be minutes.
-        assert!(slowest < budget * 6, "{kind:?}: a client waited for {slowest:?}\n{text}");
+        assert!(slowest < budget + BUSY, "{kind:?}: a client waited for {slowest:?}\n{text}");
         load.reached(50, SOON).await;
         holder.sql("rollback").await;
         table.run().args(["--drop-old"]).run(LONG).await.expect_code(0);

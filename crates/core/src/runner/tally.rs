@@ -2,10 +2,11 @@
 
 use super::{Run, ms};
 use crate::{
-    control::{Command, Control},
+    control::{Command, Control, Migration},
     cutover::Stall,
-    engine::Engine,
+    engine::{Engine, Outcome},
     error::{Error, Kind, Result},
+    patience,
     phase::Phase,
     plan::Plan,
     progress::Report,
@@ -73,6 +74,30 @@ pub(super) async fn ended<E: Engine>(
         Some(Phase::RolledBack) => gone(Kind::RolledBack, "was rolled back and ended"),
         Some(_) | None => gone(Kind::Superseded, "was taken over and removed"),
     }
+}
+
+/// Another runner may have changed the table while this one waited for its turn: a plan of before is of no use then.
+///
+/// # Errors
+/// `Refused` if the table is not as it was planned; the migration, which has done nothing yet, is over then.
+pub(super) async fn is_as_planned<E: Engine>(
+    engine: &E,
+    control: &E::Control,
+    migration: &Migration<E>,
+) -> Result<()> {
+    let (plan, id) = (&migration.plan, migration.id);
+    let looked = patience::answer("looking whether the table is as planned", async {
+        let outcome = engine.outcome(plan, id).await?;
+        engine.obstacles(plan, id).await.map(|_| outcome)
+    });
+    match looked.await {
+        Ok(Outcome::NotSwapped) => return Ok(()),
+        Err(e) if e.is_transient() => return Err(e),
+        Ok(Outcome::Swapped) | Err(_) => {}
+    }
+    control.save_phase(id, migration.epoch, Phase::Aborted).await?;
+    Err(Error::refused(format!("{} was changed by somebody else since the plan was made", plan.source))
+        .next("nothing was changed by this; look at `shadowswap status`, and run it again if the change is still to be made"))
 }
 
 impl<E: Engine> Run<'_, E> {
