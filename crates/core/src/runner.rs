@@ -8,11 +8,12 @@ mod guard;
 mod swap;
 mod tally;
 
+pub use guard::REFUSED;
 pub(crate) use guard::settle;
 use tally::Tally;
 
 use crate::{
-    apply::{Applied, Applier, Applying, Ledger, Manner, Opener},
+    apply::{Applied, Applier, Applying, GATHER, Ledger, Manner, Opener},
     config::{Config, Live, MaxLoad},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
@@ -161,12 +162,15 @@ async fn once<E: Engine>(
         if std::mem::take(&mut is_first) && migration.resumed {
             control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
         }
-        let opened = guard::open(engine, &*control, &mut migration, config, tally.rollback).await;
+        // The steward reads them too, but at its own time.
+        let settled = steward::settled::<E>(&*control, migration.id, config.clone(), None).await?;
+        let choices = (config, &settled);
+        let opened = guard::open(engine, &*control, &mut migration, choices, tally.rollback).await;
         let ended = match opened {
             Ok(plan) => {
                 let mut run = Run::new(
                     engine,
-                    (config, hooks),
+                    (choices, hooks),
                     progress,
                     stop,
                     (Arc::clone(&control), migration.clone()),
@@ -283,7 +287,7 @@ struct Run<'a, E: Engine> {
 impl<'a, E: Engine> Run<'a, E> {
     fn new(
         engine: &E,
-        (config, hooks): (&'a Config, &Hooks),
+        ((config, settled), hooks): ((&'a Config, &Config), &Hooks),
         progress: &'a watch::Sender<Progress>,
         stop: &watch::Receiver<bool>,
         (control, migration): (Arc<E::Control>, Migration<E>),
@@ -302,7 +306,7 @@ impl<'a, E: Engine> Run<'a, E> {
         let counters = Arc::new(Counters::default());
         counters.rows.store(migration.copy.rows, Ordering::Relaxed);
         let applied = watch::Sender::new(Applied::new(migration.applied.clone()));
-        let (throttle, live) = (Throttle::default(), Live::new(config.clone()));
+        let (throttle, live) = (Throttle::default(), Live::new(settled.clone()));
         // Until every signal has been read once.
         throttle.hold(Some("starting".to_string()));
         let (tell, commands) = mpsc::channel(16);
@@ -499,7 +503,9 @@ impl<'a, E: Engine> Run<'a, E> {
 
     fn resume_applying(&mut self, applier: Applier<E>) {
         let is_soon_over = self.migration.phase == Phase::Cutover;
-        let manner = if self.config.is_gentle() && !is_soon_over { Manner::Gently } else { Manner::Swiftly };
+        // What is gathered is behind, and must not hold the copy by that.
+        let (is_gentle, gather) = self.live.with(|c| (c.is_gentle(), GATHER.min(c.max_lag / 5)));
+        let manner = if is_gentle && !is_soon_over { Manner::Gently(gather) } else { Manner::Swiftly };
         let (opener, failures) = (self.opener.clone(), self.failures.0.clone());
         self.applying = Some(Applying::start(applier, opener, failures, manner, &mut self.tasks));
     }
