@@ -87,13 +87,14 @@ pub(super) async fn is_as_planned<E: Engine>(
         let outcome = engine.outcome(plan, id).await?;
         engine.obstacles(plan, id).await.map(|_| outcome)
     });
-    match looked.await {
+    let why = match looked.await {
         Ok(Outcome::NotSwapped) => return Ok(()),
         Err(e) if e.is_transient() => return Err(e),
-        Ok(Outcome::Swapped) | Err(_) => {}
-    }
+        Ok(Outcome::Swapped) => "it is swapped already".to_string(),
+        Err(e) => e.message,
+    };
     control.save_phase(id, migration.epoch, Phase::Aborted).await?;
-    Err(Error::refused(format!("{} was changed by somebody else since the plan was made", plan.source))
+    Err(Error::refused(format!("{} was changed by somebody else since the plan was made: {why}", plan.source))
         .next("nothing was changed by this; look at `shadowswap status`, and run it again if the change is still to be made"))
 }
 
