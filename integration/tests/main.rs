@@ -13,6 +13,7 @@ mod cases;
 mod catalog;
 mod cli;
 mod examples;
+mod faults;
 mod lifecycle;
 mod mysql;
 mod operator;

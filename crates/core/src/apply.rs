@@ -11,9 +11,11 @@ use crate::{
     copy::Counters,
     engine::{Apply, Engine},
     error::{Error, Result, Tried},
+    failpoint::{self, Place},
     feed::Record,
     frontier::Frontier,
     hook::Event,
+    patience,
     phase::Phase,
     plan::Plan,
 };
@@ -37,7 +39,7 @@ pub const GATHER: Duration = Duration::from_millis(200);
 /// How far applying is.
 #[derive(Clone, Debug)]
 pub struct Applied<P> {
-    /// Everything before it is applied and durable.
+    /// Everything before it is applied, and the checkpoint says so.
     pub position: Option<P>,
     /// The last of our markers that came by.
     pub marker: u64,
@@ -272,11 +274,14 @@ impl<E: Engine> Applier<E> {
         // Once a swap is under way, a position may lie beyond it: the next turn begins at the swap, and would begin too late.
         let end = self.end.as_ref().filter(|_| !self.applied.borrow().is_held);
         let is_due = end.is_some() && self.saved.elapsed() >= SAVE_EVERY;
+        let is_saved = end.is_some() && (!self.batch.is_empty() || is_due);
         if !self.batch.is_empty() || is_due {
-            let apply = target.apply(&self.batch, end);
+            failpoint::at(Place::BatchReady).await;
+            let apply = patience::work("applying a batch", target.apply(&self.batch, end));
             let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
             applied?;
             read?;
+            failpoint::at(Place::BatchApplied).await;
             if self.end.is_some() {
                 self.saved = Instant::now();
             }
@@ -284,7 +289,8 @@ impl<E: Engine> Applier<E> {
         self.ledger.touched(&self.batch);
         let stats = self.log.stats();
         self.applied.send_modify(|applied| {
-            if let Some(end) = self.end.take() {
+            // What the server is told is never ahead of the checkpoint: else nobody could tell a stream that has a gap.
+            if let Some(end) = self.end.take().filter(|_| is_saved) {
                 applied.position = Some(end);
             }
             applied.marker = applied.marker.max(self.marker);
@@ -315,7 +321,8 @@ impl<E: Engine> Applier<E> {
             }
             if let Some((Record::Part { tx, .. }, _)) = self.ahead.records.front() {
                 if !self.frontier.is_visible(tx) && !fresh {
-                    self.frontier.advance(target.floor().await?);
+                    let floor = patience::answer("asking what is visible", target.floor()).await?;
+                    self.frontier.advance(floor);
                     fresh = true;
                 }
                 if !self.frontier.admits(tx) {
@@ -399,7 +406,8 @@ impl<E: Engine> Opener<E> {
 
     /// Opens a session with this role.
     pub async fn open(&self, role: &str) -> Result<E::Session> {
-        self.engine.session(&self.plan, self.migration, self.epoch, role).await
+        let opened = self.engine.session(&self.plan, self.migration, self.epoch, role);
+        patience::answer(&format!("opening a session ({role})"), Box::pin(opened)).await
     }
 }
 

@@ -7,8 +7,10 @@ use crate::{
     control::{Control, CopyState},
     engine::{Bound, Chunk, Copied, Engine, Fate, Session},
     error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
     frontier::{Frontier, Ticket},
     mutations::{Mutation, breaks},
+    patience,
     setting::WORKERS_MAX,
     throttle::{Throttle, steer::gait},
 };
@@ -167,15 +169,16 @@ async fn claim<E: Engine>(
     if cursor.is_done {
         return Ok(None);
     }
-    let bound = session
-        .next_bound(cursor.lower.as_ref(), &cursor.last, rows)
-        .await
-        .tried("finding the next chunk")?;
+    let found = session.next_bound(cursor.lower.as_ref(), &cursor.last, rows);
+    let bound =
+        patience::work("looking where the next chunk ends", found).await.tried("finding the next chunk")?;
     let upper = bound.unwrap_or_else(|| cursor.last.clone());
     let is_done = upper == cursor.last;
     let chunk =
         Chunk { id: cursor.next, lower: cursor.lower.clone(), upper: Some(upper.clone()), attempt: 0 };
+    failpoint::at(Place::ChunkClaiming).await;
     copying.control.claim(copying.opener.migration, copying.opener.epoch, &chunk).await?;
+    failpoint::at(Place::ChunkClaimed).await;
     cursor.next += 1;
     cursor.lower = Some(upper);
     cursor.is_done = is_done;
@@ -194,8 +197,10 @@ async fn copy_one<E: Engine>(
         let enter = || copying.frontier.enter();
         let mut ticket = (!breaks(Mutation::TicketAfterFloor)).then(enter);
         let raise = |floor| ticket.get_or_insert_with(enter).raise(floor);
-        let error = match session.copy_chunk(&chunk, raise).await {
+        let copied = session.copy_chunk(&chunk, raise);
+        let error = match patience::work(&format!("copying chunk {}", chunk.id), copied).await {
             Ok(copied) => {
+                failpoint::at(Place::ChunkCopied).await;
                 ticket.into_iter().for_each(Ticket::leave);
                 debug!(chunk = chunk.id, rows = copied.rows, "chunk copied");
                 return Ok((copied, session));
@@ -212,7 +217,8 @@ async fn copy_one<E: Engine>(
             ticket.into_iter().for_each(Ticket::leave);
             continue;
         }
-        let fate = session.fate(&chunk).await.tried("finding out what became of a chunk")?;
+        let fate = patience::work("waiting for what an orphan does", session.fate(&chunk)).await;
+        let fate = fate.tried("finding out what became of a chunk")?;
         ticket.into_iter().for_each(Ticket::leave);
         if fate == Fate::Done {
             return Ok((Copied::default(), session));

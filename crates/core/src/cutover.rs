@@ -8,12 +8,16 @@ use crate::{
     clock,
     engine::{Apply, Engine, Locked, Obstacle, Outcome},
     error::{Error, Kind, Result},
+    failpoint::{self, Place},
     mutations::{Mutation, breaks},
+    patience,
     verify::{self, Markers},
 };
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tracing::{info, warn};
 
 /// How one attempt ended.
@@ -33,6 +37,9 @@ pub struct Stall {
     pub steps: Vec<(&'static str, Duration)>,
 }
 
+/// Longer than the budget by so much, the answer to a swap is taken for lost: the catalog is asked instead. By then the server has let go of
+/// what has the lock and is silent, so that nothing which is still on its way can swap any more.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// Looks at the catalog this often after a lost answer before giving up.
 const LOOKS: u32 = 30;
 /// Between looks.
@@ -60,17 +67,21 @@ pub async fn attempt<E: Engine>(
             let applying = applying.take().ok_or_else(|| Error::corrupt("nothing is being applied"))?;
             applier = Some(Box::new(applying.halt().await?));
         }
+        failpoint::at(Place::LockReady).await;
         Ok(())
     };
-    let mut locked = match engine.lock(plan, *migration, *epoch, budget, ready).await {
+    failpoint::at(Place::Locking).await;
+    let lock = engine.lock(plan, *migration, *epoch, budget, ready);
+    let mut locked = match patience::answer("taking the lock", Box::pin(lock)).await {
         Ok(locked) => locked,
         Err(e) if may_try_again(&e) => return Ok(Attempt::Missed(e, applier)),
         Err(e) => return Err(e),
     };
+    failpoint::at(Place::Locked).await;
     let since = locked.since();
     let mut steps = vec![("lock", since.elapsed())];
     let token = markers.next();
-    let drained = tokio::time::timeout(left(since, budget), async {
+    let drained = timeout(left(since, budget), async {
         if breaks(Mutation::SwapWithoutDrain) {
             return Ok(());
         }
@@ -97,6 +108,7 @@ pub async fn attempt<E: Engine>(
         locked.release().await;
         return if may_try_again(&e) { Ok(Attempt::Missed(e, applier)) } else { Err(e) };
     }
+    failpoint::at(Place::Drained).await;
     // A position beyond the swap must not be confirmed: what is committed after it is for the stream of the next turn. All that was
     // confirmed until now lies before it.
     applied.send_modify(|applied| applied.is_held = true);
@@ -119,8 +131,16 @@ async fn swap<E: Engine>(
     mut steps: Vec<(&'static str, Duration)>,
     applier: Option<Box<Applier<E>>>,
 ) -> Result<Attempt<E>> {
-    match locked.swap(left(since, budget)).await {
+    let left = left(since, budget);
+    let patience = budget + ANSWER_GRACE;
+    let swapped = timeout(patience, locked.swap(left)).await;
+    let swapped = swapped.unwrap_or_else(|_elapsed| {
+        let text = format!("no answer to the swap within {patience:?}");
+        Err(Error::new(Kind::Ambiguous, text))
+    });
+    match swapped {
         Ok(()) => {
+            failpoint::at(Place::Swapped).await;
             let stall = since.elapsed();
             info!(stall_ms = stall.as_secs_f64() * 1e3, "swapped");
             steps.push(("swap", stall));
@@ -162,7 +182,8 @@ fn left(since: Instant, budget: Duration) -> Duration {
 async fn outcome<E: Engine>(opener: &Opener<E>) -> Result<Outcome> {
     let mut last = Error::new(Kind::Ambiguous, "the outcome of the swap is not known");
     for _ in 0..LOOKS {
-        match opener.engine.outcome(&opener.plan, opener.migration).await {
+        let looked = opener.engine.outcome(&opener.plan, opener.migration);
+        match patience::answer("looking at the catalog", looked).await {
             Ok(outcome) => return Ok(outcome),
             Err(e) if e.is_transient() => {
                 warn!(error = %e, "could not look at the catalog yet");

@@ -37,6 +37,9 @@ pub(crate) async fn run<E: Engine>(
             }
             Err(e) if e.kind == Kind::Budget => {
                 info!(attempt, error = %e, "no lock yet");
+                // A session that is silent for long loses the migration's lock.
+                let note = format!("attempt {attempt}: {}", e.message);
+                control.note(migration.id, &config.who, &note).await?;
                 last = e;
             }
             Err(e) => {

@@ -4,6 +4,7 @@ use crate::{
     control::{Control, Migration},
     engine::{Engine, Outcome},
     error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
     phase::Phase,
     plan::{Plan, Strategy},
 };
@@ -65,11 +66,16 @@ pub async fn finish<E: Engine>(
     }
     let is_rolled_back = !plan.is_turned();
     control.note(id, who, "finished by an operator").await?;
+    failpoint::at(Place::Ending).await;
     control.end_guard(id, epoch).await?;
+    failpoint::at(Place::EndNoted).await;
     engine.clean_up(plan, id, drop_old).await.tried("removing what is not needed any more")?;
+    failpoint::at(Place::CleanedUp).await;
     let phase = if is_rolled_back { Phase::RolledBack } else { Phase::Done };
     control.save_phase(id, epoch, phase).await?;
+    failpoint::at(Place::Saved(phase)).await;
     control.close(id, None, None).await?;
+    failpoint::at(Place::Closed).await;
     Ok(match (is_rolled_back, drop_old) {
         (true, _) => format!("{table} is the original table again; the new one is kept as {}", plan.shadow),
         (false, false) => format!("{table} is changed; the old table is kept as {}", plan.old),
@@ -147,7 +153,10 @@ pub async fn give_up<E: Engine>(
         return Err(Error::refused("the tables are already swapped; there is nothing to abort")
             .next("run it again to finish it"));
     }
+    failpoint::at(Place::GivingUp).await;
     engine.abort(&migration.plan, migration.id).await.tried("removing what was made")?;
+    failpoint::at(Place::Saving(Phase::Aborted)).await;
     control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;
+    failpoint::at(Place::Saved(Phase::Aborted)).await;
     control.note(migration.id, who, "aborted; everything that was made is removed").await
 }

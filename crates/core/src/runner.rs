@@ -21,10 +21,12 @@ use crate::{
     copy::{self, Copying, Counters},
     engine::{Apply, Engine, Session},
     error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
     feed, folder,
     frontier::Frontier,
     hook::{self, Hooks},
     mutations::{Mutation, breaks},
+    patience,
     phase::Phase,
     plan::{Plan, Strategy},
     progress::{Progress, Report},
@@ -139,14 +141,18 @@ async fn once<E: Engine>(
     stop: &watch::Receiver<bool>,
     tally: &mut Tally,
 ) -> Result<Report> {
-    let control = Arc::new(engine.control(true).await?);
+    let control = patience::answer("opening the control tables", engine.control(true)).await?;
+    let control = Arc::new(control);
     if let Some(report) = again::came_to_an_end::<E>(&control, plan, tally).await? {
         return again::closed::<E>(&control, report).await;
     }
     let mut is_first = true;
     // Once for each turn. The lock is held all the time.
     loop {
-        let mut migration = control.take(plan, &config.who).await?;
+        failpoint::at(Place::Taking).await;
+        let taken = control.take(plan, &config.who);
+        let mut migration = patience::work("taking the migration over", taken).await?;
+        failpoint::at(Place::Taken).await;
         hooks.of(migration.id);
         if (config.rollback || tally.taken.is_some()) && !migration.resumed {
             return Err(crate::offline::ended_meanwhile(&*control, &migration).await);
@@ -154,6 +160,9 @@ async fn once<E: Engine>(
         tally.taken = Some(migration.id).filter(|_| !breaks(Mutation::BeginsAnew));
         if tally.aborts && !breaks(Mutation::ForgetsAbort) {
             return Err(again::failed(engine, &*control, &migration, again::aborted(), config).await);
+        }
+        if migration.phase == Phase::Prepare {
+            tally::is_as_planned(engine, &*control, &migration).await?;
         }
         if std::mem::take(&mut is_first) && migration.resumed {
             control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
@@ -357,7 +366,9 @@ impl<'a, E: Engine> Run<'a, E> {
     }
 
     async fn save(&mut self, phase: Phase) -> Result<()> {
+        failpoint::at(Place::Saving(phase)).await;
         self.control.save_phase(self.migration.id, self.migration.epoch, phase).await?;
+        failpoint::at(Place::Saved(phase)).await;
         info!(phase = %phase, "phase begins");
         self.hooks.tell(self.opener.event("phase", phase, None));
         self.migration.phase = phase;
@@ -392,7 +403,13 @@ impl<'a, E: Engine> Run<'a, E> {
     async fn prepare(&mut self) -> Result<Phase> {
         let opener = self.opener.clone();
         self.guarded(async move {
-            opener.engine.prepare(&opener.plan, opener.migration).await.tried("preparing")
+            let prepared = opener.engine.prepare(&opener.plan, opener.migration);
+            patience::told(
+                "preparing; a change stream begins when the transactions of now have ended",
+                prepared,
+            )
+            .await
+            .tried("preparing")
         })
         .await?;
         Ok(Phase::Copy)
@@ -409,11 +426,12 @@ impl<'a, E: Engine> Run<'a, E> {
             ..shadowswap_changelog::Limits::default()
         };
         let (writer, reader) = shadowswap_changelog::open(directory, limits)?;
-        let stream = engine
-            .stream(plan, *migration, self.migration.applied.as_ref())
-            .await
-            .tried("opening the change stream")?;
-        let horizon = self.opener.open("horizon").await?.floor().await?;
+        let stream = engine.stream(plan, *migration, self.migration.applied.as_ref());
+        let stream = patience::work("opening the change stream", Box::pin(stream)).await;
+        let stream = stream.tried("opening the change stream")?;
+        let mut session = self.opener.open("horizon").await?;
+        let horizon = patience::answer("asking what is visible", session.floor()).await?;
+        drop(session);
         let frontier = Frontier::new(horizon);
         let applier = Applier::new(reader, frontier.clone(), self.ledger.clone(), self.applied.clone())
             .counting(Arc::clone(&self.counters));
@@ -462,8 +480,12 @@ impl<'a, E: Engine> Run<'a, E> {
     async fn copy(&mut self) -> Result<Phase> {
         let (id, epoch) = (self.migration.id, self.migration.epoch);
         if !self.migration.copy.begun {
-            let last = self.opener.open("copy").await?.last_key().await?;
+            let mut session = self.opener.open("copy").await?;
+            let last = patience::work("looking for the last key", session.last_key()).await?;
+            drop(session);
+            failpoint::at(Place::CopyBeginning).await;
             self.control.begin_copy(id, epoch, last.as_ref()).await?;
+            failpoint::at(Place::CopyBegun).await;
             self.migration.copy = CopyState { last, begun: true, ..CopyState::default() };
         }
         let frontier = self.frontier.clone().ok_or_else(|| Error::corrupt("copying without a frontier"))?;
@@ -508,6 +530,7 @@ impl<'a, E: Engine> Run<'a, E> {
             let applier = self.halt_applying().await?;
             let (opener, desk) = (self.opener.clone(), self.desk.clone());
             let gently = self.throttle.ease() < 0.5 || matches!(self.config.max_load, MaxLoad::Share(_));
+            failpoint::at(Place::IndexBegins).await;
             let built = self
                 .guarded(async move {
                     opener
@@ -516,6 +539,7 @@ impl<'a, E: Engine> Run<'a, E> {
                         .await
                 })
                 .await;
+            failpoint::at(Place::IndexDone).await;
             self.resume_applying(applier);
             match built {
                 Ok(()) => break,
@@ -535,6 +559,7 @@ impl<'a, E: Engine> Run<'a, E> {
         if self.config.verify {
             self.compare(self.throttle.clone()).await?;
         }
+        failpoint::at(Place::Verified).await;
         Ok(Phase::Ready)
     }
 

@@ -17,6 +17,7 @@ use crate::{
     engine::{Apply, Bound, Chunk, Compared, Engine, Session, Suspect},
     error::{Error, Kind, Result, Tried},
     mutations::{Mutation, breaks},
+    patience,
     throttle::{Throttle, steer::gait},
 };
 use std::{
@@ -68,8 +69,8 @@ pub async fn settle<E: Engine, A: Apply<E>>(
     applied: &watch::Sender<Applied<E::Position>>,
 ) -> Result<()> {
     let token = markers.next();
-    session.mark(token).await.tried("sending a marker")?;
-    reached::<E>(token, applied).await
+    patience::answer("sending a marker", session.mark(token)).await.tried("sending a marker")?;
+    patience::told("for what is committed now to be applied", reached::<E>(token, applied)).await
 }
 
 /// Waits until everything before a marker is applied.
@@ -124,7 +125,7 @@ struct Cursor {
 /// `Differs` with the keys if rows really differ.
 pub async fn run<E: Engine>(verifying: Verifying<E>, workers: usize) -> Result<()> {
     let mut first = verifying.opener.open("verify").await?;
-    let last = first.last_key().await?;
+    let last = patience::work("looking for the last key", first.last_key()).await?;
     drop(first);
     let cursor = Arc::new(AsyncMutex::new(Cursor { id: 0, lower: None, last, is_done: false }));
     verifying.counters.verified.store(0, Ordering::Relaxed);
@@ -170,7 +171,10 @@ async fn work<E: Engine>(
                 return Ok(());
             }
             let upper = match &cursor.last {
-                Some(last) => session.next_bound(cursor.lower.as_ref(), last, rows).await?,
+                Some(last) => {
+                    let bound = session.next_bound(cursor.lower.as_ref(), last, rows);
+                    patience::work("looking where the next range ends", bound).await?
+                }
                 None => None,
             };
             cursor.id += 1;
@@ -200,7 +204,8 @@ async fn compare<E: Engine>(
     for _ in 0..ROUNDS {
         let started = Instant::now();
         verifying.counters.under_way.send_modify(|n| *n += 1);
-        let compared = session.compare(chunk, KEYS).await;
+        // Where keys of both tables sort in different ways this is the whole table in one piece.
+        let compared = patience::told("comparing a range", session.compare(chunk, KEYS)).await;
         verifying.counters.under_way.send_modify(|n| *n -= 1);
         took += started.elapsed();
         let compared = compared.tried("comparing source and shadow")?;
@@ -238,7 +243,8 @@ async fn judge<E: Engine>(
     let verdict = loop {
         settle::<E, _>(session, &verifying.markers, &verifying.applied).await?;
         let before: HashMap<_, _> = suspects.iter().map(|s| (s.key.clone(), ledger.count(&s.key))).collect();
-        let mut still = session.recheck(&suspects).await.tried("looking at differing rows again")?;
+        let still = patience::work("looking at differing rows again", session.recheck(&suspects)).await;
+        let mut still = still.tried("looking at differing rows again")?;
         if still.is_empty() {
             break Ok(());
         }

@@ -34,6 +34,8 @@ const MARIADB_FROM: u16 = 10;
 const UNKNOWN_VARIABLE: u16 = 1193;
 /// Seconds that a statement waits for a row lock of a client, or of an orphan of our own.
 const ROW_LOCK_SECONDS: u32 = 20;
+/// A server that takes a connection and says nothing is as good as none. A busy one may take seconds to log somebody in.
+const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl ConnectOptions {
     /// Opens a session with our settings. `role` names it for people who look at the server.
@@ -137,7 +139,12 @@ impl ConnectOptions {
 
 /// The driver panics where a server asks for a kind of proof that it was built without (MariaDB's parsec).
 async fn made(opts: Opts) -> mysql_async::Result<Conn> {
-    let made = AssertUnwindSafe(Conn::new(opts)).catch_unwind().await;
+    let made = AssertUnwindSafe(Conn::new(opts)).catch_unwind();
+    let Ok(made) = tokio::time::timeout(CONNECT_WITHIN, made).await else {
+        let late = format!("no answer within {CONNECT_WITHIN:?}");
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, late);
+        return Err(Driver::Io(mysql_async::IoError::Io(late)));
+    };
     made.unwrap_or_else(|_panic| {
         let name = "one that the driver cannot answer".to_string();
         Err(Driver::Driver(DriverError::UnknownAuthPlugin { name }))

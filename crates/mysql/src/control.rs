@@ -10,6 +10,7 @@ use mysql_async::{Conn, Params, Row, prelude::*};
 use shadowswap_core::{
     Bound, Chunk, Error, Phase, Result,
     control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, SCHEMA_VERSION_MIN, Status},
+    failpoint::{self, Place},
     name::TableName,
     plan::Plan,
     progress::Progress,
@@ -103,6 +104,7 @@ impl Control {
                 self.schema
             );
             self.run(text, (who, id), "taking the migration over").await?;
+            failpoint::at(Place::EpochRaised).await;
             // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
             for text in [
                 format!(

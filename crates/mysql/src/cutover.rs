@@ -26,7 +26,11 @@ use crate::{
 };
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_core::{
-    Apply, Error, Kind, Locked as CoreLocked, Result, batch::Batch, name::TableName, plan::Plan,
+    Apply, Error, Kind, Locked as CoreLocked, Result,
+    batch::Batch,
+    failpoint::{self, Place},
+    name::TableName,
+    plan::Plan,
 };
 use state::still_fits;
 use std::{future::Future, sync::Arc, time::Duration};
@@ -197,6 +201,7 @@ pub async fn lock(
         [&detail.source, &detail.shadow].iter().all(|t| t.columns.iter().any(|c| c.is_auto_increment()));
     if counts && let Some(text) = carry_counter(&mut killer, plan).await? {
         run(&mut killer, &text, CARRYING).await?;
+        failpoint::at(Place::CounterCarried).await;
     }
     let (source, shadow) = (table(&plan.source), table(&plan.shadow));
     let mut text = format!("lock tables {source} write, {shadow} write");
@@ -208,11 +213,12 @@ pub async fn lock(
             "create table {name} (n int not null primary key) engine = InnoDB comment = '{SENTRY}' /* shadowswap */"
         );
         run(&mut killer, &make, "making the sentry table").await?;
+        failpoint::at(Place::SentryMade).await;
         text.push_str(&format!(", {name} write"));
     }
     // Whatever becomes of us, the server lets go by itself.
     let seconds = budget.as_secs() + 1;
-    let limits = format!("set session lock_wait_timeout = {seconds}, wait_timeout = {}", 2 * seconds);
+    let limits = format!("set session lock_wait_timeout = {seconds}, wait_timeout = {seconds}");
     run(lock.conn(), &format!("set autocommit = 0; {limits}"), "setting up the cutover").await?;
     if let Some(renamer) = &mut renamer {
         run(renamer, &format!("set session lock_wait_timeout = {seconds}"), "setting up the cutover").await?;
@@ -351,8 +357,8 @@ impl Locked {
             table(shadow),
             self.comment
         );
-        let swapped =
-            bounded(self.session.conn(), &mut self.killer, &text, limit, "swapping the tables").await;
+        let swap = bounded(self.session.conn(), &mut self.killer, &text, limit, "swapping the tables");
+        let (swapped, ()) = tokio::join!(biased; swap, failpoint::at(Place::SwapSent));
         // The interruption may have met the statement after the RENAME.
         swapped.map_err(|e| Error { kind: Kind::Ambiguous, ..e })
     }
@@ -407,9 +413,11 @@ impl Locked {
             drop(interrupted(rename.as_mut(), self.marker.conn(), id).await);
             return Err(e);
         }
+        failpoint::at(Place::RenameWaits).await;
         let proven = Instant::now();
         let go = format!("drop table {sentry} /* shadowswap */; unlock tables");
         let gone = self.session.conn().query_drop(go).await;
+        failpoint::at(Place::LetGo).await;
         let let_go = Instant::now();
         let left = deadline.saturating_duration_since(Instant::now()).max(SWAP_MIN);
         let renamed = watched(rename, &mut self.killer, id, left, "swapping the tables").await;

@@ -6,8 +6,8 @@
 
 use crate::error::server;
 use futures_util::future::BoxFuture;
-use mysql_async::Conn;
-use shadowswap_core::{Error, Result};
+use mysql_async::{Conn, prelude::Queryable};
+use shadowswap_core::{Error, Result, patience};
 use std::{fmt::Display, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,6 +20,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 const WAITING: usize = 16;
 
 type Work = Box<dyn for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, ()> + Send>;
+
+fn greet(conn: &mut Conn) -> BoxFuture<'_, ()> {
+    // What is lost is found out by whoever asks next.
+    Box::pin(async { drop(conn.ping().await) })
+}
 
 /// The handle. Dropping it closes the connection.
 pub struct Keeper {
@@ -38,9 +43,16 @@ impl Keeper {
     pub fn new(mut conn: Conn) -> Keeper {
         let (queue, mut waiting) = mpsc::channel::<Work>(WAITING);
         let task = tokio::spawn(async move {
-            while let Some(work) = waiting.recv().await {
-                if tokio::time::timeout(ANSWER_WITHIN, work(&mut conn)).await.is_err() {
-                    break;
+            let silence = patience::scaled(patience::LOCK_SILENCE);
+            loop {
+                // While nobody asks anything, the server is told that we are there.
+                let work: Work = match tokio::time::timeout(silence / 4, waiting.recv()).await {
+                    Ok(Some(work)) => work,
+                    Ok(None) => return,
+                    Err(_elapsed) => Box::new(greet),
+                };
+                if tokio::time::timeout(patience::scaled(ANSWER_WITHIN), work(&mut conn)).await.is_err() {
+                    return;
                 }
             }
         });

@@ -59,6 +59,7 @@ use sha2::{Digest, Sha256};
 use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
     engine::Leftover,
+    patience,
     plan::{Plan, Request, Strategy},
 };
 use std::{
@@ -192,7 +193,12 @@ impl Engine for MySql {
     }
 
     async fn control(&self, create: bool) -> Result<Control> {
-        Control::open(self.connect("control").await?, &self.control_schema, create).await
+        let mut conn = self.connect("control").await?;
+        // The kernel looks for a peer that is gone after two hours; until then nobody could take over.
+        let seconds = patience::scaled(patience::LOCK_SILENCE).as_secs().max(1);
+        let text = format!("set session wait_timeout = {seconds}");
+        conn.query_drop(text).await.map_err(|e| server(e, "setting up the control session"))?;
+        Control::open(conn, &self.control_schema, create).await
     }
 
     async fn plan(&self, request: &Request) -> Result<Plan> {

@@ -16,7 +16,12 @@ use crate::{
     sql::{NAME_BYTES_MAX, table},
 };
 use mysql_async::Conn;
-use shadowswap_core::{Error, Result, name::TableName, plan::Plan};
+use shadowswap_core::{
+    Error, Result,
+    failpoint::{self, Place},
+    name::TableName,
+    plan::Plan,
+};
 
 /// What the old table is called while it is kept in step.
 pub fn guarded(plan: &Plan, server: &Server) -> TableName {
@@ -155,6 +160,7 @@ pub async fn settle(
     if let Some(from) = from {
         let text = format!("rename table {} to {} /* shadowswap */", table(&from), table(&mine));
         run(conn, &text, "giving the table that is kept in step its name").await?;
+        failpoint::at(Place::FollowerNamed).await;
     }
     let what = settled(&mine, plan.turn);
     if !is_noted(conn, control, migration, &what).await? {
@@ -192,6 +198,7 @@ pub async fn old_table(
     }
     let text = format!("rename table {} to {} /* shadowswap */", table(&kept), table(&plan.old));
     run(conn, &text, "giving the old table its name").await?;
+    failpoint::at(Place::OldNamed).await;
     Ok(Some(plan.old.clone()))
 }
 

@@ -12,7 +12,11 @@ use crate::{
     stream::Changes,
 };
 use mysql_async::{Conn, Row, prelude::Queryable};
-use shadowswap_core::{Error, Kind, Result, plan::Plan};
+use shadowswap_core::{
+    Error, Kind, Result,
+    failpoint::{self, Place},
+    plan::Plan,
+};
 use std::time::Duration;
 
 /// The first pause between looks at something that takes its time.
@@ -63,8 +67,11 @@ pub async fn prepare(
             literal(&position.to_string())
         );
         run(conn, &text).await?;
+        failpoint::at(Place::BeginNoted).await;
     }
-    make_shadow(conn, plan, detail, control, migration).await
+    make_shadow(conn, plan, detail, control, migration).await?;
+    failpoint::at(Place::ShadowMade).await;
+    Ok(())
 }
 
 /// Notes an event.
@@ -197,8 +204,10 @@ async fn make_shadow(
         run(conn, &format!("drop table {shadow} /* shadowswap */")).await?;
     }
     note(conn, control, migration, MAKING).await?;
+    failpoint::at(Place::MakingNoted).await;
     for statement in &detail.create {
         run(conn, statement).await?;
+        failpoint::at(Place::PartMade).await;
     }
     Ok(())
 }
@@ -246,6 +255,7 @@ pub async fn finish_shadow(
                 error
             });
         }
+        failpoint::at(Place::IndexBuilt).await;
     }
     report("gathering statistics".to_string());
     let analyzed: Vec<Row> = conn
@@ -349,7 +359,9 @@ pub async fn drop_old_table(conn: &mut Conn, plan: &Plan, control: &str, migrati
     if !is_noted(conn, control, migration, DROPPING).await? {
         note(conn, control, migration, DROPPING).await?;
     }
+    failpoint::at(Place::DroppingNoted).await;
     crate::discard::discard(conn, &old).await?;
+    failpoint::at(Place::OldDropped).await;
     Ok(true)
 }
 
@@ -377,6 +389,7 @@ pub async fn abort(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) 
             cutover::remove_sentry(conn, plan).await?;
         }
         crate::discard::discard(conn, &plan.shadow).await?;
+        failpoint::at(Place::ShadowDropped).await;
     }
     forget(conn, control, migration).await
 }

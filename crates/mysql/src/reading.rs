@@ -2,7 +2,8 @@
 
 use crate::{Floor, Position, error::server, flavor::Server, gtid::GtidSet, position::file_number};
 use mysql_async::{Conn, prelude::Queryable};
-use shadowswap_core::{Error, Result};
+use shadowswap_core::{Error, Result, patience};
+use std::time::Duration;
 
 /// MariaDB: a snapshot and the binlog's position of it, at one moment.
 const SNAPSHOT: &str = "set transaction isolation level repeatable read;\n\
@@ -82,14 +83,41 @@ async fn identity(conn: &mut Conn) -> Result<String> {
     Ok(found.map_or_else(String::new, |(_, uuid)| format!("@{uuid}")))
 }
 
+/// How long a transaction may take to be committed that is in the binlog: as long as it waits for its semi-synchronous replica.
+const KNOWN_WITHIN: Duration = Duration::from_secs(30);
+const KNOWN_LOOK: Duration = Duration::from_millis(200);
+
+/// A server that was restored, or is another one, sends its own transactions from their beginning, and not those that it never had.
+async fn knows(conn: &mut Conn, from: &Position) -> Result<()> {
+    let text = "select gtid_subset(?, @@global.gtid_executed), gtid_subtract(?, @@global.gtid_executed)";
+    let deadline = tokio::time::Instant::now() + patience::scaled(KNOWN_WITHIN);
+    loop {
+        let found: Option<(bool, String)> = conn
+            .exec_first(text, (&from.gtids, &from.gtids))
+            .await
+            .map_err(|e| server(e, "asking whether the server has what was applied"))?;
+        let Some((false, unknown)) = found else { return Ok(()) };
+        if tokio::time::Instant::now() > deadline {
+            return Err(Error::corrupt(format!(
+                "this server never had transactions that this migration has applied ({}): it is another server, was restored, or its \
+                 GTIDs were reset; changes may be missing, the shadow cannot be trusted any more",
+                unknown.chars().take(200).collect::<String>()
+            ))
+            .next("nothing was swapped; if it is a replica that is still catching up, run again later; else `shadowswap abort`, then run again"));
+        }
+        tokio::time::sleep(KNOWN_LOOK).await;
+    }
+}
+
 /// A place in another server's binlog means nothing here: a replica that took over numbers its files in its own way.
 ///
 /// # Errors
+/// `Corrupt` if GTIDs say that this is another history.
 /// `Refused` if this is not the server that the position is of.
-pub async fn is_same_server(conn: &mut Conn, from: &Position) -> Result<()> {
-    // Noted by an older version: nothing to compare.
+pub async fn is_same_server(conn: &mut Conn, product: &Server, from: &Position) -> Result<()> {
     if !from.gtids.starts_with('@') {
-        return Ok(());
+        // Noted without a name by an older version: nothing to compare.
+        return if product.has_gtids && !product.is_mariadb() { knows(conn, from).await } else { Ok(()) };
     }
     let now = identity(conn).await?;
     if now == from.gtids {

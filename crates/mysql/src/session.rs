@@ -20,8 +20,10 @@ use crate::{
 };
 use mysql_async::{Conn, Row, prelude::*};
 use shadowswap_core::{
-    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Kind, Result, Suspect, Tried, batch::Batch,
+    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Kind, Result, Suspect, Tried,
+    batch::Batch,
     engine::Session as CoreSession,
+    failpoint::{self, Place},
 };
 use std::sync::Arc;
 
@@ -277,6 +279,7 @@ impl Session {
         }
         let text = self.statements.copy(chunk.lower.as_ref(), chunk.upper.as_ref())?;
         let rows = self.run(text, "copying a chunk").await?;
+        failpoint::at(Place::ChunkWritten).await;
         let done = format!(
             "update {control}.chunk set done = true, copied = {rows} where migration = {migration} and id = {}",
             chunk.id
@@ -342,6 +345,7 @@ impl Session {
             return Err(superseded());
         }
         self.write(batch, care).await?;
+        failpoint::at(Place::BatchWritten).await;
         let position = match checkpoint {
             // A stream that begins behind a swap gives no position before it.
             Some(text) => format!("{}, turn = {}", crate::sql::literal(text), self.writer.swaps),

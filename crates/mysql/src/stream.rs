@@ -111,7 +111,7 @@ impl Changes {
             Some(from) => from.clone(),
             None => Changes::start_position(&mut conn, server).await?,
         };
-        crate::reading::is_same_server(&mut conn, &from).await?;
+        crate::reading::is_same_server(&mut conn, server, &from).await?;
         let behind = if is_behind {
             let upto = Changes::start_position(&mut conn, server).await?;
             Some(Behind::new(control_schema, migration, turn, upto))

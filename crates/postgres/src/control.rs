@@ -10,7 +10,9 @@ use crate::{
 use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
     control::{self, Command, CopyState, LoggedEvent, Migration, Status},
+    failpoint::{self, Place},
     name::TableName,
+    patience,
     plan::Plan,
     progress::Progress,
 };
@@ -44,15 +46,18 @@ impl Control {
     }
 
     async fn one(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<Row> {
-        self.client().query_one(text, params).await.map_err(|e| server(e, what))
+        let asked = async { self.client().query_one(text, params).await.map_err(|e| server(e, what)) };
+        patience::answer(what, asked).await
     }
 
     async fn all(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<Vec<Row>> {
-        self.client().query(text, params).await.map_err(|e| server(e, what))
+        let asked = async { self.client().query(text, params).await.map_err(|e| server(e, what)) };
+        patience::answer(what, asked).await
     }
 
     async fn run(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<u64> {
-        self.client().execute(text, params).await.map_err(|e| server(e, what))
+        let asked = async { self.client().execute(text, params).await.map_err(|e| server(e, what)) };
+        patience::answer(what, asked).await
     }
 
     /// Takes the advisory lock, or says who has it.
@@ -152,6 +157,7 @@ impl Control {
                 )
                 .await?;
             let epoch: i64 = row.get(0);
+            failpoint::at(Place::EpochRaised).await;
             // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
             self.run(
                 &format!("update {}.checkpoint set epoch = $2 where migration = $1", self.schema),

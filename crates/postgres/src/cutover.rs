@@ -10,7 +10,10 @@ use crate::{
     sql::table,
 };
 use shadowswap_core::{
-    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result, batch::Batch, name::TableName,
+    Apply, Error, Kind, Locked as CoreLocked, Obstacle, Outcome, Result,
+    batch::Batch,
+    failpoint::{self, Place},
+    name::TableName,
     plan::Plan,
 };
 use std::{future::Future, time::Duration};
@@ -87,6 +90,9 @@ pub async fn lock(
     batch(client, &note_text(control, plan, migration), "noting the swap in the control tables").await?;
     // Clients need not wait for the disk once more: whatever is acknowledged to them afterwards is flushed after the swap, and so with it.
     batch(client, "set local synchronous_commit = off", "setting up the cutover").await?;
+    // Between two statements of ours the server would not notice for a minute that the network is gone, and writers would wait for as long.
+    let idle = format!("set local idle_in_transaction_session_timeout = '{}ms'", budget.as_millis().max(1));
+    batch(client, &idle, "setting up the cutover").await?;
     set_timeout(client, budget.mul_f64(LOCK_SHARE)).await?;
     ready.await?;
     let since = Instant::now();
@@ -243,7 +249,9 @@ impl CoreLocked<Postgres> for Locked {
         // What the renames and the commit take comes out of the budget too.
         let patience = deadline.saturating_sub(SWAP_TAKES).as_millis().max(1);
         let text = format!("set local lock_timeout = '{patience}ms';\n{}", self.swap);
-        match self.lock.client().batch_execute(&text).await {
+        let swap = self.lock.client().batch_execute(&text);
+        let (swapped, ()) = tokio::join!(biased; swap, failpoint::at(Place::SwapSent));
+        match swapped {
             Ok(()) => Ok(()),
             Err(e) => {
                 let refused = e.code().is_some();

@@ -36,8 +36,8 @@ pub fn superseded() -> Error {
 
 fn kind(code: &str) -> Kind {
     match code {
-        // Serialization failure, deadlock, lock timeout, cancelled.
-        "40001" | "40P01" | "55P03" | "57014" => Kind::Transient,
+        // Serialization failure, deadlock, lock timeout, cancelled; a session that the server ended for being silent in a transaction.
+        "40001" | "40P01" | "55P03" | "57014" | "25P03" | "25P04" => Kind::Transient,
         // Connection exceptions, out of resources, shutdown and recovery, object in use.
         _ if code.starts_with("08")
             || code.starts_with("53")

@@ -50,6 +50,7 @@ use crate::{
 use shadowswap_core::{
     Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
     engine::Leftover,
+    patience,
     plan::{Plan, Request},
 };
 use std::{
@@ -166,6 +167,11 @@ impl Engine for Postgres {
         // What is written here is worth no more than what it speaks of, and that is flushed with or after it.
         let relaxed = connection.client().batch_execute("set synchronous_commit = off").await;
         relaxed.map_err(|e| server(e, "setting up the control session"))?;
+        let silence = format!("{}ms", patience::scaled(patience::LOCK_SILENCE).as_millis());
+        let limited = "select set_config('idle_session_timeout', $1, false)\n\
+                       where current_setting('idle_session_timeout', true) is not null";
+        let limited = connection.client().execute(limited, &[&silence]).await;
+        limited.map_err(|e| server(e, "setting up the control session"))?;
         Control::open(connection, &self.control_schema, create).await
     }
 
@@ -181,7 +187,7 @@ impl Engine for Postgres {
     async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {
         let detail = Detail::of(plan)?;
         let mut connection = self.connect_for("prepare", migration).await?;
-        prepare::prepare(connection.client_mut(), plan, &detail, migration).await
+        prepare::prepare(connection.client_mut(), plan, &detail, &self.control_name(), migration).await
     }
 
     async fn reverse(&self, plan: &Plan, migration: i64) -> Result<Plan> {
@@ -202,6 +208,9 @@ impl Engine for Postgres {
                     .await?,
             ),
         };
+        if let Some(from) = from {
+            prepare::nothing_is_missing(connection.client(), &slot, from).await?;
+        }
         let replication =
             self.options.connect_replication(&self.role("stream", migration)).await.map_err(Error::from)?;
         let publication = prepare::publication_name(&tag, plan.is_turned());

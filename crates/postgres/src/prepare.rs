@@ -12,7 +12,12 @@ use crate::{
     shadow::index::IndexStep,
     sql::{literal, qualified, quote, run, table},
 };
-use shadowswap_core::{Error, Kind, Result, name::TableName, plan::Plan};
+use shadowswap_core::{
+    Error, Kind, Result,
+    failpoint::{self, Place},
+    name::TableName,
+    plan::Plan,
+};
 use std::{
     future::Future,
     sync::{Mutex, PoisonError},
@@ -67,16 +72,25 @@ const SLOT_EXISTS: &str = "select exists (select from pg_replication_slots where
 const PUBLICATION_EXISTS: &str = "select exists (select from pg_publication where pubname = $1)";
 
 /// Makes publication, slot and shadow, each where it is not there yet.
-pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migration: i64) -> Result<()> {
+pub async fn prepare(
+    client: &mut Client,
+    plan: &Plan,
+    detail: &Detail,
+    control: &str,
+    migration: i64,
+) -> Result<()> {
     if let Some(statement) = &detail.set_identity {
         with_short_lock(client, statement).await?;
+        failpoint::at(Place::IdentitySet).await;
     }
     let tag = scope::tag(plan, migration);
     publish(client, &publication_name(&tag, false), &plan.source).await?;
+    failpoint::at(Place::Published).await;
     if plan.request.guard_s.is_some() {
         // All that the stream is ever asked for is there before it begins.
         crate::shadow::create_shadow(client, plan, migration).await?;
         publish(client, &publication_name(&tag, true), &plan.shadow).await?;
+        failpoint::at(Place::PublishedBack).await;
     }
     let slot = slot_name(client, &tag).await?;
     if !is_there(client, SLOT_EXISTS, &slot).await? {
@@ -85,8 +99,19 @@ pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migratio
             .await;
         made.map_err(|e| server(e, format_args!("making the replication slot {slot}")))?;
     }
+    failpoint::at(Place::SlotMade).await;
+    // From here on the slot is never ahead of the checkpoint.
+    let text = format!(
+        "update {control}.checkpoint c set position = s.confirmed_flush_lsn::text from pg_replication_slots s\n\
+         where c.migration = $1 and c.position is null and s.slot_name = $2"
+    );
+    let noted = client.execute(&text, &[&migration, &slot]).await;
+    noted.map_err(|e| server(e, "noting where the change stream begins"))?;
+    failpoint::at(Place::BeginNoted).await;
     all_before_are_visible(client).await?;
-    crate::shadow::create_shadow(client, plan, migration).await
+    crate::shadow::create_shadow(client, plan, migration).await?;
+    failpoint::at(Place::ShadowMade).await;
+    Ok(())
 }
 
 async fn publish(client: &Client, publication: &str, name: &TableName) -> Result<()> {
@@ -155,12 +180,6 @@ pub async fn with_short_lock(client: &Client, statement: &str) -> Result<()> {
 
 /// The slot must be there and whole. A reader of a former runner is sent away.
 pub async fn check_slot(client: &Client, slot: &str) -> Result<()> {
-    let lost = |what: &str| {
-        Error::corrupt(format!(
-            "the replication slot {slot} {what}: changes are missing, the shadow cannot be trusted any more"
-        ))
-        .next("nothing was swapped; `shadowswap abort` removes the shadow, then run again")
-    };
     let mut pause = LOOK_FIRST;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
@@ -171,9 +190,9 @@ pub async fn check_slot(client: &Client, slot: &str) -> Result<()> {
             )
             .await
             .map_err(|e| server(e, format_args!("looking at the replication slot {slot}")))?;
-        let Some(row) = row else { return Err(lost("is gone")) };
+        let Some(row) = row else { return Err(lost(slot, "is gone")) };
         if row.get::<_, String>(1) == "lost" {
-            return Err(lost("has lost the WAL that it needs"));
+            return Err(lost(slot, "has lost the WAL that it needs"));
         }
         let Some(pid) = row.get::<_, Option<i32>>(0) else { return Ok(()) };
         client
@@ -188,6 +207,34 @@ pub async fn check_slot(client: &Client, slot: &str) -> Result<()> {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK_MAX);
     }
+}
+
+/// What the slot has left behind must be applied: one that was made anew under the same name, or moved, looks like any other.
+///
+/// # Errors
+/// `Corrupt` if changes are missing.
+pub async fn nothing_is_missing(client: &Client, slot: &str, applied: Lsn) -> Result<()> {
+    let text = "select confirmed_flush_lsn::text, confirmed_flush_lsn > $2::text::pg_lsn from pg_replication_slots where slot_name = $1";
+    let row = client.query_opt(text, &[&slot, &applied.to_string()]).await;
+    let row = row.map_err(|e| server(e, format_args!("looking at the replication slot {slot}")))?;
+    match row.map(|row| (row.get::<_, Option<String>>(0), row.get::<_, Option<bool>>(1))) {
+        Some((Some(_), Some(false))) => Ok(()),
+        Some((begins, _)) => Err(lost(
+            slot,
+            &format!(
+                "begins at {}, and changes are applied up to {applied}: it was moved, or dropped and made again",
+                begins.as_deref().unwrap_or("no position")
+            ),
+        )),
+        None => Err(lost(slot, "is gone")),
+    }
+}
+
+fn lost(slot: &str, what: &str) -> Error {
+    Error::corrupt(format!(
+        "the replication slot {slot} {what}: changes are missing, the shadow cannot be trusted any more"
+    ))
+    .next("nothing was swapped; `shadowswap abort` removes the shadow, then run again")
 }
 
 /// Where the stream of a later turn goes on: at the swap that began it, or where it was read to since.
@@ -228,6 +275,7 @@ pub async fn turn_begins(
     );
     let noted = client.execute(&text, &[&migration, &turn]).await;
     noted.map_err(|e| server(e, "noting where the change stream goes on"))?;
+    failpoint::at(Place::TurnBegun).await;
     Ok(position)
 }
 
@@ -274,6 +322,7 @@ where
     for statement in crate::swap::before_swap_statements(client, plan).await? {
         run(client, &statement).await?;
     }
+    failpoint::at(Place::TrimSet).await;
     report("gathering statistics".to_string());
     run(client, &format!("analyze {}", table(&plan.shadow))).await?;
     // Whatever was copied is older than this: a snapshot from before would not see all of it after the swap.
@@ -300,7 +349,10 @@ async fn build(
     loop {
         let Some(step) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return Ok(()) };
         report(format!("building {}", step.name));
-        let Err(e) = client.batch_execute(&step.statement).await else { continue };
+        let Err(e) = client.batch_execute(&step.statement).await else {
+            failpoint::at(Place::IndexBuilt).await;
+            continue;
+        };
         // Two chunks of different times, or a row that was read again, may have brought a value from the future.
         let collides = matches!(e.code(), Some(c) if *c == SqlState::UNIQUE_VIOLATION || *c == SqlState::EXCLUSION_VIOLATION);
         let early = collides && step.existed_on_source;
@@ -314,6 +366,7 @@ async fn drop_stream(client: &Client, tag: &str) -> Result<()> {
     for is_back in [false, true] {
         let name = quote(&publication_name(tag, is_back));
         run(client, &format!("drop publication if exists {name}")).await?;
+        failpoint::at(Place::Unpublished).await;
     }
     let slot = slot_name(client, tag).await?;
     if is_there(client, SLOT_EXISTS, &slot).await? {
@@ -325,6 +378,7 @@ async fn drop_stream(client: &Client, tag: &str) -> Result<()> {
         }
         let dropped = client.execute("select pg_drop_replication_slot($1)", &[&slot]).await;
         dropped.map_err(|e| server(e, format_args!("dropping the replication slot {slot}")))?;
+        failpoint::at(Place::SlotDropped).await;
     }
     Ok(())
 }
@@ -383,6 +437,7 @@ pub async fn drop_old_table(client: &Client, plan: &Plan, detail: &Detail) -> Re
     }
     for statement in crate::swap::drop_old_statements(plan) {
         with_short_lock(client, &statement).await?;
+        failpoint::at(Place::OldDropped).await;
     }
     Ok(true)
 }
@@ -392,6 +447,7 @@ pub async fn abort(client: &Client, plan: &Plan, detail: &Detail, migration: i64
     drop_stream(client, &scope::tag(plan, migration)).await?;
     for statement in crate::shadow::abort_statements(client, plan, migration).await? {
         run(client, &statement).await?;
+        failpoint::at(Place::ShadowDropped).await;
     }
     if let Some(statement) = &detail.restore_identity {
         with_short_lock(client, statement).await?;

@@ -13,7 +13,7 @@ use crate::{
     wire::{ServerError, StreamMessage, Wire, WireError, take_stream_message},
 };
 use bytes::{BufMut, Bytes, BytesMut};
-use shadowswap_core::{Error, Kind};
+use shadowswap_core::{Error, Kind, patience};
 use std::{
     fmt,
     future::{Ready, ready},
@@ -25,7 +25,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 /// A row may have values of 1 GiB together, and the server cannot build a larger message.
@@ -38,6 +38,9 @@ const GROW_BYTES_MAX: usize = 4 << 20;
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// And not more often without need, however short the server's patience.
 const REPORT_EVERY_MIN: Duration = Duration::from_millis(100);
+/// Each report asks for an answer. The server's own receivers take it for dead after 60 s; a large transaction of others' tables may
+/// keep it busy for longer.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// Microseconds from 1970 to 2000, where PostgreSQL's clock begins.
 const EPOCH_2000: i64 = 946_684_800_000_000;
 
@@ -282,6 +285,9 @@ pub struct ReplicationStream {
     status: StatusSender,
     reporter: JoinHandle<()>,
     place: String,
+    /// Since when the server has been silent while we listened.
+    silent_since: Instant,
+    asked_at: Instant,
 }
 
 /// Tells the server how far its changes are durable. Cheap to clone, for any task.
@@ -323,7 +329,17 @@ impl ReplicationStream {
         let (report, reports) = watch::channel(Report::default());
         let reporter = tokio::spawn(report_for_ever(write, reports, every, place.clone()));
         let status = StatusSender { report: Arc::new(report), place: place.as_str().into() };
-        ReplicationStream { socket: read, buffer, received: Lsn(0), status, reporter, place }
+        let (silent_since, asked_at) = (Instant::now(), Instant::now());
+        ReplicationStream {
+            socket: read,
+            buffer,
+            received: Lsn(0),
+            status,
+            reporter,
+            place,
+            silent_since,
+            asked_at,
+        }
     }
 
     /// The half that tells positions, for another task.
@@ -346,6 +362,11 @@ impl ReplicationStream {
     /// `Transient`: the connection is lost, or the server shuts down. `Refused`: the server's own error. `Corrupt`: not this protocol.
     /// After any of them the stream is of no more use.
     pub async fn next(&mut self) -> shadowswap_core::Result<Frame> {
+        // Whoever did not listen for so long cannot say that the server was silent.
+        if self.asked_at.elapsed() > SILENCE_MAX {
+            self.silent_since = Instant::now();
+        }
+        self.asked_at = Instant::now();
         loop {
             let missing =
                 match take_stream_message(&mut self.buffer, MESSAGE_BYTES_MAX).map_err(|e| self.lost(e))? {
@@ -368,10 +389,18 @@ impl ReplicationStream {
             {
                 self.buffer.reserve(missing.clamp(READ_BYTES, GROW_BYTES_MAX));
             }
-            match self.socket.read_buf(&mut self.buffer).await {
-                Ok(0) => return Err(self.lost(WireError::Closed)),
-                Ok(_) => {}
-                Err(e) => return Err(self.lost(WireError::Io(e))),
+            let deadline = self.silent_since + patience::scaled(SILENCE_MAX);
+            match timeout_at(deadline, self.socket.read_buf(&mut self.buffer)).await {
+                Ok(Ok(0)) => return Err(self.lost(WireError::Closed)),
+                Ok(Ok(_)) => (self.silent_since, self.asked_at) = (Instant::now(), Instant::now()),
+                Ok(Err(e)) => return Err(self.lost(WireError::Io(e))),
+                Err(_elapsed) => {
+                    return Err(Error::transient(format!(
+                        "the server said nothing on the change stream of {} for {} s, though it was asked",
+                        self.place,
+                        self.silent_since.elapsed().as_secs()
+                    )));
+                }
             }
         }
     }
@@ -431,9 +460,15 @@ async fn report_for_ever(
     every: Duration,
     place: String,
 ) {
+    let mut asked_at = Instant::now();
     loop {
         let report = *reports.borrow_and_update();
-        if let Err(e) = send_report(&mut socket, report).await {
+        // An answer to each would only wake us for nothing.
+        let asks = asked_at.elapsed() >= every;
+        if asks {
+            asked_at = Instant::now();
+        }
+        if let Err(e) = send_report(&mut socket, report, asks).await {
             tracing::debug!(stream = %place, error = %e, "position could not be reported");
             return;
         }
@@ -445,13 +480,13 @@ async fn report_for_ever(
     }
 }
 
-async fn send_report(socket: &mut WriteHalf<Socket>, report: Report) -> std::io::Result<()> {
-    socket.write_all(&encode(report, now())).await?;
+async fn send_report(socket: &mut WriteHalf<Socket>, report: Report, asks: bool) -> std::io::Result<()> {
+    socket.write_all(&encode(report, now(), asks)).await?;
     socket.flush().await
 }
 
 /// A standby status update within CopyData.
-fn encode(report: Report, now: i64) -> BytesMut {
+fn encode(report: Report, now: i64, asks: bool) -> BytesMut {
     let mut out = BytesMut::with_capacity(39);
     out.put_u8(b'd');
     out.put_u32(38);
@@ -460,7 +495,7 @@ fn encode(report: Report, now: i64) -> BytesMut {
     out.put_u64(report.flushed.0);
     out.put_u64(report.applied.0);
     out.put_i64(now);
-    out.put_u8(0);
+    out.put_u8(u8::from(asks));
     out
 }
 

@@ -16,8 +16,11 @@ use crate::{
     statements::{FLOOR, Statements, checkpoint_text, fence_text, turn_text},
 };
 use shadowswap_core::{
-    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried, batch::Batch,
-    engine::Session as CoreSession, plan::Plan,
+    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried,
+    batch::Batch,
+    engine::Session as CoreSession,
+    failpoint::{self, Place},
+    plan::Plan,
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{
@@ -235,6 +238,7 @@ impl Session {
             Some(rows) => rows,
             None => self.client().execute(&around, range).await.map_err(|e| server(e, "copying a chunk"))?,
         };
+        failpoint::at(Place::ChunkWritten).await;
         let rows_text = rows as i64;
         let params: &Params<'_> = &[&migration, &chunk.id, &rows_text];
         let (marked, committed) =
@@ -317,6 +321,7 @@ impl Session {
         if small.is_none() {
             self.write(batch, care).await?;
         }
+        failpoint::at(Place::BatchWritten).await;
         let client = self.client();
         // Sent together, in this order. Whatever fails, the commit after it is a rollback.
         let (written, saved, committed) = tokio::join!(

@@ -34,6 +34,11 @@ fn main() -> ExitCode {
     environment::settle();
     let cli = Cli::parse();
     let output = Output::new(cli.common.json);
+    #[cfg(feature = "mutations")]
+    if std::env::var_os("SHADOWSWAP_TEST_LIST_PLACES").is_some() {
+        shadowswap_core::failpoint::Place::all().for_each(|place| output::out(&place.name()));
+        return exit::DONE.into();
+    }
     log(cli.common.verbose, output);
     let ended = runtime().and_then(|runtime| {
         let ended = runtime.block_on(command::dispatch(cli, output));

@@ -33,10 +33,12 @@ pub mod load;
 pub mod mysql;
 pub mod postgres;
 mod process;
+mod proxy;
 mod target;
 
 pub use binary::Binary;
 pub use mysql::{Mysql, MysqlBuilder, Product};
 pub use nix::sys::signal::Signal;
 pub use postgres::{Database, Postgres, PostgresBuilder, Version, shared};
+pub use proxy::{Flow, Link, Loss, Proxy};
 pub use target::target_dir;

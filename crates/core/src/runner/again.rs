@@ -7,6 +7,7 @@ use crate::{
     control::{Command, Control, Migration},
     engine::Engine,
     error::{Error, Kind, Result},
+    failpoint::{self, Place},
     offline::give_up,
     phase::Phase,
     plan::Plan,
@@ -53,8 +54,10 @@ pub(super) async fn closed<E: Engine>(control: &E::Control, report: Report) -> R
     let stall = (report.stall_ms > 0.0).then_some(report.stall_ms);
     if let Ok(text) = serde_json::to_string(&report) {
         control.keep(report.migration, &text).await?;
+        failpoint::at(Place::ReportKept).await;
     }
     control.close(report.migration, None, stall).await?;
+    failpoint::at(Place::Closed).await;
     Ok(report)
 }
 

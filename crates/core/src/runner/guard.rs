@@ -10,6 +10,8 @@ use crate::{
     control::{Control, Migration},
     engine::{Engine, Outcome},
     error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
+    patience,
     phase::Phase,
     plan::Plan,
     throttle::Throttle,
@@ -76,6 +78,7 @@ pub(super) async fn open<E: Engine>(
     }
     let (length, is_set) = length(&migration.plan, settled);
     let left = control.guard_left(migration.id, migration.epoch, length, is_set).await?;
+    failpoint::at(Place::GuardBegun).await;
     let may_roll_back = wants_rollback && migration.turn % 2 != 0;
     let is_over = left.is_zero() && !may_roll_back;
     if migration.phase == Phase::Guard {
@@ -88,7 +91,9 @@ pub(super) async fn open<E: Engine>(
     if is_over {
         return Ok(None);
     }
-    let plan = engine.reverse(&migration.plan, migration.id).await.tried("working out the way back")?;
+    let plan = engine.reverse(&migration.plan, migration.id);
+    let plan = patience::work("working out the way back", plan).await.tried("working out the way back")?;
+    failpoint::at(Place::TurnOpened).await;
     Ok(Some(Plan { turn: migration.turn, ..plan }))
 }
 
@@ -98,7 +103,8 @@ pub(crate) async fn settle<E: Engine>(
     control: &E::Control,
     migration: &mut Migration<E>,
 ) -> Result<()> {
-    let is_swapped = engine.outcome(&migration.plan, migration.id).await? == Outcome::Swapped;
+    let outcome = engine.outcome(&migration.plan, migration.id);
+    let is_swapped = patience::answer("looking at the catalog", outcome).await? == Outcome::Swapped;
     if is_swapped == (migration.turn % 2 != 0) {
         return Ok(());
     }
@@ -259,7 +265,9 @@ impl<E: Engine> Run<'_, E> {
             }
         };
         self.tally.guard = Some(text);
+        failpoint::at(Place::Ending).await;
         self.control.end_guard(self.migration.id, self.migration.epoch).await?;
+        failpoint::at(Place::EndNoted).await;
         self.finish(drop_old).await
     }
 

@@ -8,6 +8,8 @@ use crate::{
     cutover::{self, Attempt, Stall},
     engine::Engine,
     error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
+    patience,
     phase::Phase,
     throttle::Throttle,
     window::{Calendar, Windows},
@@ -131,7 +133,10 @@ impl<E: Engine> Run<'_, E> {
             let opener = self.opener.clone();
             // What a task that died says ends the turn; what is said here of the tables themselves only ends the attempts.
             let obstacles = self
-                .guarded(async move { Ok(opener.engine.obstacles(&opener.plan, opener.migration).await) })
+                .guarded(async move {
+                    let looked = opener.engine.obstacles(&opener.plan, opener.migration);
+                    Ok(patience::answer("looking who is in the way", looked).await)
+                })
                 .await?;
             let obstacles = match obstacles {
                 Err(e) if self.migration.turn > 0 && is_final(&e) => return Ok(Some(e)),
@@ -198,7 +203,9 @@ impl<E: Engine> Run<'_, E> {
         let (turn, stall_ms) = (self.migration.turn + 1, ms(stall.whole));
         self.tally.stall = stall;
         let (id, epoch) = (self.migration.id, self.migration.epoch);
+        failpoint::at(Place::TurnNoting).await;
         self.control.turn(id, epoch, turn, guard::phase_of(turn), Some(stall_ms)).await?;
+        failpoint::at(Place::TurnNoted).await;
         self.is_turned = self.migration.plan.request.guard_s.is_some();
         self.in_step = false;
         (self.migration.turn, self.migration.plan.turn) = (turn, turn);
@@ -211,7 +218,10 @@ impl<E: Engine> Run<'_, E> {
         self.applying = None;
         self.tasks.shutdown().await;
         let (engine, plan) = (&self.opener.engine, &self.migration.plan);
-        engine.clean_up(plan, self.migration.id, drop_old).await.tried("cleaning up after the swap")?;
+        failpoint::at(Place::CleaningUp).await;
+        let cleaned = engine.clean_up(plan, self.migration.id, drop_old);
+        patience::told("cleaning up after the swap", cleaned).await.tried("cleaning up after the swap")?;
+        failpoint::at(Place::CleanedUp).await;
         self.tally.drops_old = drop_old;
         self.tally.report = Some(self.report());
         Ok(if self.migration.turn % 2 == 0 && self.migration.turn > 0 {

@@ -1,7 +1,15 @@
 //! What a run amounted to, over all its attempts and turns.
 
 use super::{Run, ms};
-use crate::{control::Command, cutover::Stall, engine::Engine, progress::Report};
+use crate::{
+    control::{Command, Control, Migration},
+    cutover::Stall,
+    engine::{Engine, Outcome},
+    error::{Error, Result},
+    patience,
+    phase::Phase,
+    progress::Report,
+};
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 
@@ -54,6 +62,31 @@ impl Tally {
             self.left_over.extend(wishes);
         }
     }
+}
+
+/// Another runner may have changed the table while this one waited for its turn: a plan of before is of no use then.
+///
+/// # Errors
+/// `Refused` if the table is not as it was planned; the migration, which has done nothing yet, is over then.
+pub(super) async fn is_as_planned<E: Engine>(
+    engine: &E,
+    control: &E::Control,
+    migration: &Migration<E>,
+) -> Result<()> {
+    let (plan, id) = (&migration.plan, migration.id);
+    let looked = patience::answer("looking whether the table is as planned", async {
+        let outcome = engine.outcome(plan, id).await?;
+        engine.obstacles(plan, id).await.map(|_| outcome)
+    });
+    let why = match looked.await {
+        Ok(Outcome::NotSwapped) => return Ok(()),
+        Err(e) if e.is_transient() => return Err(e),
+        Ok(Outcome::Swapped) => "it is swapped already".to_string(),
+        Err(e) => e.message,
+    };
+    control.save_phase(id, migration.epoch, Phase::Aborted).await?;
+    Err(Error::refused(format!("{} was changed by somebody else since the plan was made: {why}", plan.source))
+        .next("nothing was changed by this; look at `shadowswap status`, and run it again if the change is still to be made"))
 }
 
 impl<E: Engine> Run<'_, E> {

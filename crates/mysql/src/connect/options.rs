@@ -258,12 +258,15 @@ impl ConnectOptions {
             .db_name(self.database.clone())
             .ssl_opts(ssl)
             .tcp_nodelay(true)
+            .tcp_keepalive(Some(KEEPALIVE))
             .max_allowed_packet(Some(1 << 30))
             .connect_attribute("program_name", format!("shadowswap/{role}"))
             .into()
     }
 }
 
+/// A peer that is not there any more is looked for after so long without a word.
+const KEEPALIVE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Where servers listen.
 const PORT: u16 = 3306;
 

@@ -69,6 +69,11 @@ pub async fn obstacles(conn: &mut Conn, plan: &Plan, own: &str, migration: i64) 
     Ok(found)
 }
 
+async fn is_original(conn: &mut Conn, plan: &Plan) -> Result<bool> {
+    let now = crate::catalog::table(conn, &plan.source).await?;
+    Ok(now.is_some_and(|table| crate::names::is_old(plan, &table.columns)))
+}
+
 /// Whether the swap took place: the shadow's name is gone then, and the source is what the change makes of it. Of the plan that was made
 /// this is asked in every turn; of the way back, only right after its swap was tried.
 pub async fn outcome(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<Outcome> {
@@ -85,6 +90,8 @@ pub async fn outcome(conn: &mut Conn, plan: &Plan, control: &str, migration: i64
     match (has_source, has_shadow, has_old) {
         (true, true, _) => Ok(Outcome::NotSwapped),
         (true, false, true) => Ok(Outcome::Swapped),
+        // In the first turn nobody drops the old table yet: this is an abort that ended half way, or a shadow dropped by hand.
+        (true, false, false) if plan.turn == 0 && is_original(conn, plan).await? => Ok(Outcome::NotSwapped),
         _ => Err(Error::corrupt(format!(
             "neither {} nor {} is where it should be before or after a swap",
             plan.source, plan.shadow

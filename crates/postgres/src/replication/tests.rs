@@ -35,7 +35,7 @@ fn slots_names_are_checked_and_values_quoted() {
 
 #[test]
 fn report_has_the_layout_of_a_status_update() {
-    let bytes = encode(Report { received: Lsn(3), flushed: Lsn(2), applied: Lsn(1) }, 7);
+    let bytes = encode(Report { received: Lsn(3), flushed: Lsn(2), applied: Lsn(1) }, 7, false);
     assert_eq!((bytes.len(), bytes[0], bytes[4], bytes[5]), (39, b'd', 38, b'r'));
     assert_eq!((bytes[13], bytes[21], bytes[29], bytes[37], bytes[38]), (3, 2, 1, 7, 0));
 }

@@ -1,0 +1,115 @@
+//! Two runners of one migration: at the same moment, and one that was suspended and goes on when another has taken over.
+
+use std::time::Duration;
+
+use shadowswap_testkit::mysql::Product;
+use shadowswap_testkit::{Flow, Proxy, Signal, Version};
+
+use super::{Clients, Hold, Host, Kind, PATIENT, Table};
+use crate::operator::{LONG, SOON, printed};
+
+/// What a machine that is busy with other tests adds.
+const BUSY: Duration = Duration::from_secs(2);
+
+const KINDS: [Kind; 3] =
+    [Kind::Postgres(Version::Apt), Kind::Mysql(Product::MySql), Kind::Mysql(Product::MariaDb)];
+
+#[tokio::test]
+async fn of_two_runners_started_together_one_is_turned_away() {
+    for kind in KINDS {
+        let host = Host::start(kind).await;
+        for round in 0..3 {
+            let what = format!("{kind:?} round {round}");
+            let mut table = Table::new(&host, &format!("two_{round}"), Clients::FEW, false).await;
+            let call = || table.run().args(["--drop-old"]);
+            let runs = [call().spawn(), call().spawn(), call().spawn()];
+            let mut codes = Vec::new();
+            for run in runs {
+                let output = run.wait(LONG).await;
+                let text = printed(&output);
+                // Whoever came when all was done is told so.
+                let is_late = output.code() == Some(3) && text.contains("since the plan was made");
+                let is_fine = is_late || [Some(0), Some(7)].contains(&output.code());
+                assert!(is_fine, "{what}: {}\n{text}", output.status);
+                codes.push(output.code());
+            }
+            assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{what}: {codes:?}");
+            table.is_changed(&what, false).await;
+        }
+    }
+}
+
+/// A machine that sleeps, or a process in a debugger: its connections are open, but for the one that has the migration's lock, which the
+/// network has given up. Another runner takes over and ends the work; then the first goes on.
+#[tokio::test]
+async fn runner_that_was_suspended_past_its_lock_does_no_harm() {
+    for kind in KINDS {
+        let host = Host::start(kind).await;
+        for place in ["ChunkWritten", "BatchWritten", "Locked", "Drained"] {
+            let what = format!("{kind:?} {place}");
+            let mut table =
+                Table::new(&host, &format!("asleep_{place}").to_lowercase(), Clients::FEW, false).await;
+            let proxy = Proxy::start(host.port()).await;
+            let url = table.url_through(&proxy);
+            let hold = Hold::at(place);
+            let mut first = hold.on(table.run_at(&url).args(PATIENT).args(["--drop-old", "-v"])).spawn();
+            hold.reached(&mut first).await;
+            first.signal(Signal::SIGSTOP);
+            hold.let_go();
+            for link in proxy.links().iter().filter(|link| link.opening().contains("shadowswap/control")) {
+                link.set(Flow::Cut);
+            }
+            let second = table.run().args(["--drop-old"]).run(LONG).await;
+            assert!(second.code() == Some(0), "{what}: {}\n{}", second.status, printed(&second));
+            table.load.as_ref().unwrap().reached(20, SOON).await;
+            first.signal(Signal::SIGCONT);
+            let first = first.wait(LONG).await;
+            let text = printed(&first);
+            // It finds the migration done, or is told that another has it.
+            let is_sent_away = first.code() == Some(3) && text.contains("under the same server id");
+            let is_fine = is_sent_away || [Some(0), Some(7)].contains(&first.code());
+            assert!(is_fine, "{what}: {}\n{text}", first.status);
+            table.load.as_ref().unwrap().reached(20, SOON).await;
+            let count = match kind {
+                Kind::Postgres(_) => "select count(*)::text from shadowswap.migration where phase = 'done'",
+                Kind::Mysql(_) => {
+                    "select cast(count(*) as char) from shadowswap.migration where table_schema = database() and phase = 'done'"
+                }
+            };
+            assert_eq!(table.db.texts(count).await, ["1"], "{what}\n{text}");
+            table.is_changed(&what, false).await;
+        }
+    }
+}
+
+/// Somebody holds the table for longer than all attempts take: clients wait for the budget each time and no longer, the run ends with 5,
+/// and a later one finishes. (Transactions that wrote are seen beforehand and not waited for; this one has only read, or only locked.)
+#[tokio::test]
+async fn lock_that_is_held_costs_clients_no_more_than_the_budget() {
+    for kind in KINDS {
+        let host = Host::start(kind).await;
+        let mut table = Table::new(&host, "held", Clients { rate: Some(200.0), ..Clients::FEW }, false).await;
+        let mut run = table.run().args(["--cutover", "manual"]).spawn();
+        assert!(table.until(&mut run, |phase, _| phase == "ready").await);
+        let holder = host.connect(&table.name).await;
+        holder.sql(if let Kind::Postgres(_) = kind { "begin" } else { "start transaction" }).await;
+        drop(holder.texts("select email from t limit 1").await);
+        let load = table.load.as_ref().unwrap();
+        load.window();
+        run.signal(Signal::SIGTERM);
+        run.wait(SOON).await;
+        let budget = Duration::from_millis(60);
+        let args = ["--stall-budget", "60ms", "--cutover-attempts", "6"];
+        let output = table.run_at(&table.url()).args(args).run(LONG).await;
+        let text = printed(&output);
+        assert_eq!(output.code(), Some(5), "{kind:?}: {text}");
+        let slowest = load.window().max();
+        println!("{kind:?}: with the table held, a client waited for {slowest:?} at most");
+        // What a busy machine adds is measured by the benches; a wait for the lock itself would be minutes.
+        assert!(slowest < budget + BUSY, "{kind:?}: a client waited for {slowest:?}\n{text}");
+        load.reached(50, SOON).await;
+        holder.sql("rollback").await;
+        table.run().args(["--drop-old"]).run(LONG).await.expect_code(0);
+        table.is_changed(&format!("{kind:?} held"), false).await;
+    }
+}
