@@ -41,7 +41,8 @@ struct Cli {
     /// Rows of the table that `load` changes
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
-    /// Only the loads of `load` whose names contain this: `closed`, `defaults`, `gentle`
+    /// Only the loads of `load` whose names contain this: `closed`, `defaults`, `gentle`; or the cases of `memory`: `transaction`,
+    /// `backlog`, `rows`
     #[arg(long)]
     only: Option<String>,
 }
@@ -56,7 +57,7 @@ enum Bench {
     Apply,
     /// What clients feel while a table of a million rows is changed
     Load,
-    /// Memory of the process while one transaction changes every row
+    /// Memory of the process: a transaction of every row, a backlog of millions, rows of 50 MB
     Memory,
     /// The demo
     Demo,

@@ -121,7 +121,7 @@ pub fn open(directory: PathBuf, limits: Limits) -> Result<(Writer, Reader), Erro
 }
 
 /// The kernel releases the lock when we end, however we end, so there is no stale lock to break.
-fn lock(folder: &Path) -> Result<File, Error> {
+pub(crate) fn lock(folder: &Path) -> Result<File, Error> {
     let path = folder.join("lock");
     let file = OpenOptions::new()
         .write(true)

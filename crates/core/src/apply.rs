@@ -45,6 +45,8 @@ pub struct Applied<P> {
     pub backlog: u64,
     /// Bytes of the change log on disk.
     pub backlog_disk_bytes: u64,
+    /// Ends of transactions that the log gave to this applier: those that are applied, and those up to the last checkpoint written.
+    pub ends: (u64, u64),
     /// The server is told nothing of it: a swap is under way, and what follows it belongs to another turn.
     pub is_held: bool,
 }
@@ -60,6 +62,7 @@ impl<P> Applied<P> {
             lag: Duration::ZERO,
             backlog: 0,
             backlog_disk_bytes: 0,
+            ends: (0, 0),
             is_held: false,
         }
     }
@@ -129,6 +132,8 @@ pub struct Applier<E: Engine> {
     marker: u64,
     committed: i64,
     saved: Instant,
+    /// Ends of transactions that were taken from the log, and those of them that a checkpoint is behind.
+    ends: (u64, u64),
     ahead: Ahead<E::TxId>,
     /// Where what waits in the log is counted.
     counters: Arc<Counters>,
@@ -195,6 +200,7 @@ impl<E: Engine> Applier<E> {
             marker: 0,
             committed: 0,
             saved: Instant::now(),
+            ends: (0, 0),
             ahead: Ahead { records: VecDeque::new(), bytes: 0, marker: 0 },
             counters: Arc::default(),
         }
@@ -257,6 +263,9 @@ impl<E: Engine> Applier<E> {
             let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
             applied?;
             read?;
+            if end.is_some() {
+                self.ends.1 = self.ends.0;
+            }
             if self.end.is_some() {
                 self.saved = Instant::now();
             }
@@ -273,6 +282,7 @@ impl<E: Engine> Applier<E> {
             applied.lag = if self.committed > 0 { since(self.committed) } else { Duration::ZERO };
             applied.backlog = stats.records + self.ahead.records.len() as u64;
             applied.backlog_disk_bytes = stats.disk_bytes;
+            applied.ends = self.ends;
         });
         debug!(
             changes = self.batch.changes(),
@@ -314,6 +324,7 @@ impl<E: Engine> Applier<E> {
                 changes.into_iter().for_each(|change| self.batch.push(change));
                 self.marker = markers.into_iter().fold(self.marker, u64::max);
                 if let Some(end) = end {
+                    self.ends.0 += 1;
                     self.end = Some(position::<E>(&end.position)?);
                     self.committed = end.committed;
                 }
@@ -321,6 +332,7 @@ impl<E: Engine> Applier<E> {
             Record::Progress { position: p } => {
                 // Nothing came before it that is not applied; how long ago the last commit was says nothing about us.
                 self.committed = 0;
+                self.ends.0 += 1;
                 // Between the parts of one transaction there is no progress record, so this never moves a checkpoint into one.
                 self.end = Some(position::<E>(&p)?);
             }
@@ -329,7 +341,8 @@ impl<E: Engine> Applier<E> {
     }
 }
 
-fn position<E: Engine>(text: &str) -> Result<E::Position> {
+/// A position that was written as text.
+pub(crate) fn position<E: Engine>(text: &str) -> Result<E::Position> {
     text.parse().map_err(|e| {
         Error::corrupt(format!("the change log holds a position that cannot be read: {text:?}: {e}"))
     })

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod batch;
+mod brim;
 pub mod change;
 pub mod chunk;
 pub mod clock;
@@ -21,6 +22,7 @@ pub mod forecast;
 pub mod frontier;
 pub mod hook;
 mod http;
+mod journal;
 pub mod name;
 pub mod offline;
 pub mod phase;

@@ -142,6 +142,7 @@ pub async fn give_up<E: Engine>(
             .next("run it again to finish it"));
     }
     engine.abort(&migration.plan, migration.id).await.tried("removing what was made")?;
+    crate::journal::forget::<E>(control, migration.id).await;
     control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;
     control.note(migration.id, who, "aborted; everything that was made is removed").await
 }

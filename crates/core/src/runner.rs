@@ -21,6 +21,7 @@ use crate::{
     feed, folder,
     frontier::Frontier,
     hook::{self, Hooks},
+    journal::{self, Keeper},
     offline::give_up,
     phase::Phase,
     plan::{Plan, Strategy},
@@ -165,6 +166,10 @@ async fn once<E: Engine>(
                 }
                 run.tasks.shutdown().await;
                 folder::remove(&run.log_directory());
+                // All that was in it is applied, and the next turn has none.
+                if run.migration.turn > 0 {
+                    journal::forget::<E>(&control, migration.id).await;
+                }
                 match ended {
                     Ok(()) if run.is_turned => continue,
                     ended => ended.map(|()| run.report()),
@@ -431,19 +436,17 @@ impl<'a, E: Engine> Run<'a, E> {
 
     /// Opens the stream and the log, and starts feed and applier.
     async fn begin_applying(&mut self) -> Result<()> {
-        let Opener { engine, plan, migration, .. } = &self.opener;
         folder::forget_dead(&self.config.log_directory);
         let directory = self.log_directory();
+        let (stream, keeper) = self.open_stream().await?;
+        // What is on disk twice may take half of it each time.
+        let shares = if keeper.is_some() { 2 } else { 1 };
         let limits = shadowswap_changelog::Limits {
             memory_bytes: self.config.log_memory,
-            disk_bytes: self.config.log_disk,
+            disk_bytes: self.config.log_disk / shares,
             ..shadowswap_changelog::Limits::default()
         };
         let (writer, reader) = shadowswap_changelog::open(directory, limits)?;
-        let stream = engine
-            .stream(plan, *migration, self.migration.applied.as_ref())
-            .await
-            .tried("opening the change stream")?;
         let horizon = self.opener.open("horizon").await?.floor().await?;
         let frontier = Frontier::new(horizon);
         let applier = Applier::new(reader, frontier.clone(), self.ledger.clone(), self.applied.clone())
@@ -451,13 +454,35 @@ impl<'a, E: Engine> Run<'a, E> {
         let (failures, applied) = (self.failures.0.clone(), self.applied.subscribe());
         let counters = Arc::clone(&self.counters);
         self.tasks.spawn(async move {
-            if let Err(e) = feed::run::<E>(stream, writer, applied, &counters.waiting).await {
+            if let Err(e) = feed::run::<E>(stream, writer, applied, &counters, keeper).await {
                 drop(failures.send(e.while_trying("reading the change stream")).await);
             }
         });
         self.frontier = Some(frontier);
         self.resume_applying(applier);
         Ok(())
+    }
+
+    /// Opens the stream behind what is applied, or behind what is in the durable change log, if there is one.
+    async fn open_stream(&self) -> Result<(E::Stream, Option<Keeper<E>>)> {
+        let (engine, migration) = (&self.opener.engine, &self.migration);
+        // Whoever was told to keep one goes on with it, whatever is said now.
+        let wanted = self.config.is_durable.then_some(self.config.log_directory.as_path());
+        let opened = match migration.turn {
+            0 => {
+                let said = (self.config.who.as_str(), self.config.log_disk / 2);
+                journal::open(engine, &self.control, migration, wanted, said).await?
+            }
+            _ => None,
+        };
+        let from = opened.as_ref().map_or(&migration.applied, |opened| &opened.from);
+        let stream = engine.stream(&self.opener.plan, migration.id, from.as_ref()).await;
+        let stream = stream.tried("opening the change stream")?;
+        let keeper = match opened {
+            Some(opened) => Some(opened.go_on(engine, migration).await?),
+            None => None,
+        };
+        Ok((stream, keeper))
     }
 
     fn log_directory(&self) -> std::path::PathBuf {

@@ -243,6 +243,11 @@ impl Engine for MySql {
         Ok(Stream::new(changes.with_marks(Arc::clone(&self.marks)).fearing_xa(fears_xa)))
     }
 
+    async fn origin(&self) -> Result<String> {
+        let mut conn = self.connect("origin").await?;
+        reading::origin(&mut conn).await
+    }
+
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
         let detail = Detail::of(plan)?;
         let conn = self.options.connect(role, Charset::Binary).await?;
