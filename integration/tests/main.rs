@@ -18,4 +18,5 @@ mod mysql;
 mod operator;
 mod plans;
 mod race;
+mod spool;
 mod steering;

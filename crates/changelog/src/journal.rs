@@ -101,8 +101,7 @@ impl Found {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) => {
                     let ended = self.reader.take();
-                    self.before =
-                        ended.map(|(segment, reader)| Place { segment, offset: reader.position() });
+                    self.before = ended.map(|(segment, reader)| Place { segment, offset: reader.position() });
                 }
                 Err(e @ Error::Corrupt { .. }) => self.why_it_ends = Some(e),
                 Err(e) => return Err(e),
@@ -363,7 +362,10 @@ impl Journal {
                 Some(_) | None => remove_file(&path),
             };
             if let Err(e) = done {
-                tracing::error!(error = &e as &dyn std::error::Error, "a journal that could not be synced is left behind");
+                tracing::error!(
+                    error = &e as &dyn std::error::Error,
+                    "a journal that could not be synced is left behind"
+                );
             }
         }
     }

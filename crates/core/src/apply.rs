@@ -159,8 +159,10 @@ impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
         Ok(())
     }
 
-    fn has_room(&self) -> bool {
-        self.bytes < BATCH_BYTES && self.records.len() < BATCH_KEYS
+    fn has_room(&self, batch: &Batch) -> bool {
+        self.bytes + batch.bytes() < 2 * BATCH_BYTES
+            && self.bytes < BATCH_BYTES
+            && self.records.len() < BATCH_KEYS
     }
 
     fn pop(&mut self) -> Option<Record<T>> {
@@ -170,8 +172,8 @@ impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
     }
 
     /// Takes what the log has now, about a batch of it: done while the server is busy with the batch before.
-    async fn read(&mut self, log: &mut Reader) -> Result<()> {
-        while self.has_room() {
+    async fn read(&mut self, log: &mut Reader, batch: &Batch) -> Result<()> {
+        while self.has_room(batch) {
             let Some(record) = log.try_next()? else { return Ok(()) };
             self.push(&record)?;
             if self.records.len().is_multiple_of(READ_AT_ONCE) {
@@ -221,7 +223,7 @@ impl<E: Engine> Applier<E> {
         let mut pause = RECHECK_FIRST;
         while self.applied.borrow().marker < marker {
             // Everything that is left goes into one transaction: each commit takes the server as long as its disk does.
-            while self.ahead.marker < marker && self.ahead.has_room() {
+            while self.ahead.marker < marker && self.ahead.has_room(&self.batch) {
                 self.wait().await?;
             }
             // Under the lock nothing is written that need not be.
@@ -260,7 +262,7 @@ impl<E: Engine> Applier<E> {
         let is_due = end.is_some() && self.saved.elapsed() >= SAVE_EVERY;
         if !self.batch.is_empty() || is_due {
             let apply = target.apply(&self.batch, end);
-            let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
+            let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log, &self.batch));
             applied?;
             read?;
             if end.is_some() {

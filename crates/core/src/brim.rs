@@ -131,7 +131,11 @@ impl Brim {
 }
 
 async fn note<E: Engine>(steward: &Steward<E>, text: &str) -> Result<()> {
-    if text.contains("again") { info!("{text}") } else { warn!("{text}") }
+    if text.contains("again") {
+        info!("{text}");
+    } else {
+        warn!("{text}");
+    }
     let phase = steward.phase();
     steward.hooks.tell(steward.opener.event("warning", phase, Some(text.to_string())));
     let who = steward.live.with(|c| c.who.clone());
@@ -142,7 +146,9 @@ fn kept_text(load: &Load, log: &str) -> String {
     let bytes = human_bytes(load.retained_bytes);
     match load.retained_percent {
         Some(percent) => {
-            format!("the server keeps {bytes} of {log} for this run, {percent:.0}% of what it is willing to keep")
+            format!(
+                "the server keeps {bytes} of {log} for this run, {percent:.0}% of what it is willing to keep"
+            )
         }
         None => format!("the server keeps {bytes} of {log} for this run, and has no limit but its disk"),
     }
@@ -159,9 +165,18 @@ mod tests {
             kept = kept.after(percent, &PERCENT);
             kept
         };
-        assert_eq!([10.0, 49.9, 50.0, 74.0].map(&mut after), [Kept::Fine, Kept::Fine, Kept::Much, Kept::Much]);
-        assert_eq!([45.0, 75.0, 70.0, 61.0].map(&mut after), [Kept::Much, Kept::TooMuch, Kept::TooMuch, Kept::TooMuch]);
-        assert_eq!([60.0, 41.0, 40.0, 45.0].map(&mut after), [Kept::Much, Kept::Much, Kept::Fine, Kept::Fine]);
+        assert_eq!(
+            [10.0, 49.9, 50.0, 74.0].map(&mut after),
+            [Kept::Fine, Kept::Fine, Kept::Much, Kept::Much]
+        );
+        assert_eq!(
+            [45.0, 75.0, 70.0, 61.0].map(&mut after),
+            [Kept::Much, Kept::TooMuch, Kept::TooMuch, Kept::TooMuch]
+        );
+        assert_eq!(
+            [60.0, 41.0, 40.0, 45.0].map(&mut after),
+            [Kept::Much, Kept::Much, Kept::Fine, Kept::Fine]
+        );
         assert_eq!(after(99.0), Kept::TooMuch, "also at once");
     }
 }

@@ -61,9 +61,13 @@ mod tests {
         let folder = directory.path().join(shadowswap_changelog::FOLDER);
         let (dead, alive) = (u32::MAX, std::process::id());
         let of = |pid| {
-            [folder.join(format!("streamed-1-7.{pid}.0.spool")), directory.path().join(format!("shadowswap-{pid}-1/x"))]
+            [
+                folder.join(format!("streamed-1-7.{pid}.0.spool")),
+                directory.path().join(format!("shadowswap-{pid}-1/x")),
+            ]
         };
-        let others = [folder.join("notes"), directory.path().join("shadowswap-journal-1-ab/0000000000.journal")];
+        let others =
+            [folder.join("notes"), directory.path().join("shadowswap-journal-1-ab/0000000000.journal")];
         for path in of(dead).iter().chain(&of(alive)).chain(&others) {
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
             std::fs::write(path, "x").expect("a file");

@@ -263,13 +263,24 @@ impl<E: Engine> Opened<E> {
     pub async fn go_on(self, engine: &E, migration: &Migration<E>) -> Result<Keeper<E>> {
         let Opened { from, found, identity, scan, mut keeper, was_noted } = self;
         if was_noted && !engine.keeps(&migration.plan, migration.id, from.as_ref()).await? {
-            return Err(gap(&keeper.noted, from.map(|f| f.to_string()), scan.why, migration));
+            if !keeper.is_noted {
+                // Nobody would ever look for it.
+                drop(found);
+                drop(std::fs::remove_dir_all(&keeper.noted.folder));
+            }
+            return Err(gap(
+                &keeper.noted,
+                from.map(|f| f.to_string()).as_deref(),
+                scan.why.as_deref(),
+                migration,
+            ));
         }
         let text = match (&scan.kept, &scan.why) {
             (Some(kept), why) => format!(
                 "going on from the durable change log: {} transactions wait in it{}",
                 kept.ends,
-                why.as_ref().map_or_else(String::new, |why| format!("; its end was lost, and is read again: {why}"))
+                why.as_ref()
+                    .map_or_else(String::new, |why| format!("; its end was lost, and is read again: {why}"))
             ),
             (None, why) => format!(
                 "the durable change log is begun anew, and its changes are read again: {}",
@@ -293,14 +304,15 @@ impl<E: Engine> Opened<E> {
             }
             Ok::<_, Error>(journal)
         });
-        keeper.journal = Some(journal.await.map_err(|e| Error::transient("opening the change log").because(e))??);
+        keeper.journal =
+            Some(journal.await.map_err(|e| Error::transient("opening the change log").because(e))??);
         Ok(keeper)
     }
 }
 
-fn gap<E: Engine>(noted: &Noted, at: Option<String>, why: Option<String>, migration: &Migration<E>) -> Error {
+fn gap<E: Engine>(noted: &Noted, at: Option<&str>, why: Option<&str>, migration: &Migration<E>) -> Error {
     let (host, folder) = (&noted.host, noted.folder.display());
-    let (at, why) = (at.as_deref().unwrap_or("its beginning"), why.as_deref().unwrap_or("it ends too early"));
+    let (at, why) = (at.unwrap_or("its beginning"), why.unwrap_or("it ends too early"));
     Error::corrupt(format!(
         "changes are missing, so the shadow cannot be trusted any more: the server has been told that they are in the durable change log,          and has forgotten them, but the one in {folder} on {host} does not have all of them ({why}); the change stream would go on          behind {at} with a gap"
     ))

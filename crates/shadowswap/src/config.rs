@@ -407,10 +407,13 @@ impl Picks {
             other => Err(format!("{other:?} is neither temporary nor durable")),
         };
         let spool = self.pick("spool", |c| c.spool.clone(), Some((false, "temporary".into())), how)?;
-        let is_placed = self.settings.iter().any(|s| s.name == "log-directory" && s.origin != Origin::Default);
+        let is_placed =
+            self.settings.iter().any(|s| s.name == "log-directory" && s.origin != Origin::Default);
         if spool == Some(true) && !is_placed {
-            return Err(Error::usage("--spool durable needs a folder that survives a restart of this machine")
-                .next("say --log-directory, too; the same machine has to run the migration to its end"));
+            return Err(Error::usage(
+                "--spool durable needs a folder that survives a restart of this machine",
+            )
+            .next("say --log-directory, too; the same machine has to run the migration to its end"));
         }
         Ok(spool == Some(true))
     }

@@ -3,7 +3,7 @@ use crate::feed::End;
 use shadowswap_changelog::Journal;
 use std::fs;
 
-const SEGMENT: u64 = 400;
+const SEGMENT: u64 = 150;
 
 fn part(n: u64, end: bool) -> Record<u32> {
     let end = end.then(|| End { position: format!("p{n}"), committed: 0 });
