@@ -78,7 +78,8 @@ impl Brim {
         }
         let Some(load) = load else { return Ok(None) };
         let has_limit = |c: &crate::config::Config| {
-            c.all_limits().iter().any(|l| matches!(l.name.as_str(), "retained" | "slot-budget"))
+            // What is on our own disk may go from the server's.
+            c.is_durable || c.all_limits().iter().any(|l| matches!(l.name.as_str(), "retained" | "slot-budget"))
         };
         if steward.live.with(has_limit) {
             return Ok(None);
