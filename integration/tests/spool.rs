@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_testkit::binary::{Output, Run};
-use shadowswap_testkit::mysql::Mysql;
+use shadowswap_testkit::mysql::{Mysql, Product};
 use shadowswap_testkit::{Binary, Postgres, Signal, Version};
 use tempfile::TempDir;
 use tokio_postgres::Client;
@@ -64,7 +64,7 @@ struct Holder(Child);
 
 impl Holder {
     fn of(journal: &Path) -> Holder {
-        let child = Command::new("flock").arg(journal.join("lock")).args(["sleep", "600"]).spawn();
+        let child = Command::new("flock").arg("-o").arg(journal.join("lock")).args(["sleep", "60"]).spawn();
         Holder(child.unwrap())
     }
 }
@@ -85,7 +85,10 @@ struct Site {
 
 impl Site {
     async fn new(version: Version) -> Site {
-        let server = Postgres::start(version).await;
+        Site::on(Postgres::start(version).await).await
+    }
+
+    async fn on(server: Postgres) -> Site {
         let (client, url) = (server.connect("postgres").await, server.url("postgres"));
         sql(&client, TABLES).await;
         Site { server, client, url, directory: tempfile::tempdir().unwrap() }
@@ -93,7 +96,9 @@ impl Site {
 
     fn run(&self, args: &[&str]) -> Binary {
         let directory = self.directory.path().to_str().unwrap();
-        run(&self.url, "t", ALTER).args(["--stall-budget", "2s", "--log-directory", directory]).args(args.iter().copied())
+        run(&self.url, "t", ALTER)
+            .args(["--stall-budget", "2s", "--log-directory", directory])
+            .args(args.iter().copied())
     }
 
     /// A run in `ready`, of which nothing is applied any more.
@@ -122,7 +127,8 @@ impl Site {
     }
 
     async fn is_changed(&self) {
-        let differ = "select ('only in t: ' || id) from (select * from t except select * from twin) a union all
+        let differ =
+            "select ('only in t: ' || id) from (select * from t except select * from twin) a union all
             select ('only in twin: ' || id) from (select * from twin except select * from t) b";
         assert_eq!(texts(&self.client, differ).await, Vec::<String>::new());
         let kind = "select atttypid::regtype::text from pg_attribute where attrelid = 't'::regclass and attname = 'n'";
@@ -130,10 +136,10 @@ impl Site {
         assert_eq!(traces(&self.client).await, Vec::<String>::new());
     }
 
-    /// Nothing of ours is left in the log's directory.
+    /// No journal is left in the log's directory.
     fn is_clean(&self) {
         let left: Vec<_> = fs::read_dir(self.directory.path()).unwrap().map(|e| e.unwrap().path()).collect();
-        let ours = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("shadowswap-");
+        let ours = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("shadowswap-journal-");
         assert!(!left.iter().any(ours), "{left:?}");
     }
 }
@@ -147,7 +153,8 @@ async fn durable_log_replaces_what_the_server_forgot_or_the_run_ends() {
         let (mut migration, holder) = site.held(site.run(&durable)).await;
         site.write().await;
         let end = texts(&site.client, "select pg_current_wal_lsn()::text").await.remove(0);
-        let forgot = format!("exists (select from pg_replication_slots where confirmed_flush_lsn >= '{end}')");
+        let forgot =
+            format!("exists (select from pg_replication_slots where confirmed_flush_lsn >= '{end}')");
         seen(&site.client, &mut migration, &forgot).await;
         migration.signal(Signal::SIGKILL);
         migration.wait(SOON).await;
@@ -177,7 +184,8 @@ async fn durable_log_replaces_what_the_server_forgot_or_the_run_ends() {
 
         // It goes on being durable, whatever is said now.
         site.run(&[]).run(LONG).await.expect_code(0);
-        let said = "exists (select from shadowswap.event where what like 'going on from the durable change log%')";
+        let said =
+            "exists (select from shadowswap.event where what like 'going on from the durable change log%')";
         until_true(&site.client, said, SOON).await;
         site.is_changed().await;
         site.is_clean();
@@ -207,7 +215,8 @@ fn on_small_disk(site: &Site, size: &str, args: &[&str]) -> Binary {
     let directory = site.directory.path().to_str().unwrap();
     let binary = Binary::shadowswap();
     let program = binary.path().to_str().unwrap();
-    let run = ["run", "--yes", "--progress", "none", "--strategy", "shadow", "--table", "t", "--alter", ALTER];
+    let run =
+        ["run", "--yes", "--progress", "none", "--strategy", "shadow", "--table", "t", "--alter", ALTER];
     Binary::at("/usr/bin/unshare")
         .args(["-rm", "sh", "-c", &mount, directory, program])
         .args(run)
@@ -235,7 +244,10 @@ async fn full_log_waits_and_full_disk_ends_the_run_resumably() {
         }
         let output = migration.wait(SOON).await.expect_code(1);
         let text = printed(&output);
-        assert!(text.contains("no space left for the change log") && text.contains("run the same command again"), "{text}");
+        assert!(
+            text.contains("no space left for the change log") && text.contains("run the same command again"),
+            "{text}"
+        );
         sql(&holder, "rollback").await;
         sql(&site.client, "delete from t where id > 500; update t set n = id, body = 'row ' || id").await;
         sql(&site.client, "insert into t select * from twin on conflict do nothing").await;
@@ -250,11 +262,51 @@ async fn full_log_waits_and_full_disk_ends_the_run_resumably() {
     let full = "exists (select from shadowswap.event where what like 'the change log is full%')";
     seen(&site.client, &mut migration, full).await;
     let warnings = status(&site.url).await["progress"]["warnings"].to_string();
-    assert!(warnings.contains("--log-disk 2 MiB"), "{warnings}");
+    assert!(warnings.contains("--log-disk 2.0 MiB"), "{warnings}");
+    // Damage to what is only a buffer: all of it is read again from the server.
+    let log = site.directory.path().join(format!("shadowswap-{}-3/changelog", migration.pid()));
+    let mut damaged = 0;
+    for path in fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
+        let mut bytes = fs::read(&path).unwrap();
+        if path.extension().is_some_and(|e| e == "segment") && !bytes.is_empty() {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x20;
+            fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 2, "{damaged} files");
     sql(&holder, "rollback").await;
+    migration.saw("is corrupt at byte", SOON).await;
     tell(&site.url, "cutover", "t").await.expect_code(0);
     let output = migration.wait(LONG).await.expect_code(0);
     assert!(output.peak_rss_bytes < MEMORY_MAX, "{} bytes", output.peak_rss_bytes);
+    site.is_changed().await;
+}
+
+/// What the server keeps for a run is watched without anybody's asking for it, and copying waits before the slot is lost.
+#[tokio::test]
+async fn server_that_keeps_too_much_holds_the_copy_and_says_so() {
+    // Ten files.
+    let server = Postgres::builder(Version::Apt).setting("max_slot_wal_keep_size", "160MB").start().await;
+    let site = Site::on(server).await;
+    let (mut migration, holder) = site.held(site.run(&[])).await;
+    sql(&site.client, "update t set n = n + 1 where id < 10; update twin set n = n + 1 where id < 10").await;
+    let said = |what: &str| format!("exists (select from shadowswap.event where what like 'the server keeps%{what}')");
+    for (files, what) in [(6, "% of what it is willing to keep"), (3, "copying waits until it is less")] {
+        for _ in 0..files {
+            sql(&site.client, "select pg_logical_emit_message(true, 'test', 'x'); select pg_switch_wal()").await;
+        }
+        seen(&site.client, &mut migration, &said(what)).await;
+    }
+    let progress = status(&site.url).await["progress"].clone();
+    assert!(progress["warnings"].to_string().contains("--spool durable"), "{progress}");
+    let held = "(select progress::json ->> 'throttled' like 'the server keeps%' from shadowswap.migration)";
+    seen(&site.client, &mut migration, held).await;
+    sql(&holder, "rollback").await;
+    seen(&site.client, &mut migration, &said("well below what matters again")).await;
+    tell(&site.url, "cutover", "t").await.expect_code(0);
+    migration.wait(LONG).await.expect_code(0);
     site.is_changed().await;
 }
 
@@ -290,21 +342,35 @@ async fn binlog_may_be_purged_beneath_a_durable_log() {
         let directory = tempfile::tempdir().unwrap();
         let shown = directory.path().to_str().unwrap();
         let start = |cutover: &'static str| {
-            let args = ["--stall-budget", "2s", "--spool", "durable", "--log-directory", shown, "--cutover", cutover];
+            let args = [
+                "--stall-budget",
+                "2s",
+                "--spool",
+                "durable",
+                "--log-directory",
+                shown,
+                "--cutover",
+                cutover,
+            ];
             run(&server.url("shop"), "t", "modify n bigint").args(args).spawn()
         };
         let mut first = start("manual");
         mysql::reached(&mut conn, &mut first, &["ready"]).await;
         let mut holder = server.connect("shop").await;
         mysql::sql(&mut holder, "begin").await;
-        mysql::texts(&mut holder, "select id from _t_shadow for update").await;
+        let shadow = if product == Product::MySql { "_t_shadow" } else { "t_shadow" };
+        mysql::texts(&mut holder, &format!("select id from {shadow} for update")).await;
         for table in ["t", "twin"] {
             for text in writes(table, PAD) {
                 mysql::sql(&mut conn, &text).await;
             }
         }
         // One more, so that the row before it is in a file whole.
-        mysql::sql(&mut conn, "insert into t values (20000, 1, 'x'); insert into twin values (20000, 1, 'x')").await;
+        mysql::sql(
+            &mut conn,
+            "insert into t values (20000, 1, 'x'); insert into twin values (20000, 1, 'x')",
+        )
+        .await;
         let written = Instant::now();
         while !has_last(&journal(directory.path())) {
             assert!(written.elapsed() < SOON && !first.is_over(), "not in the journal\n{}", first.stderr());
@@ -332,7 +398,9 @@ async fn binlog_may_be_purged_beneath_a_durable_log() {
 }
 
 fn has_last(journal: &Path) -> bool {
-    let has = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| bytes.windows(LAST.len()).any(|w| w == LAST.as_bytes()));
+    let has = |file: &PathBuf| {
+        fs::read(file).is_ok_and(|bytes| bytes.windows(LAST.len()).any(|w| w == LAST.as_bytes()))
+    };
     segments(journal).iter().any(has)
 }
 

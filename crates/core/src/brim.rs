@@ -11,10 +11,8 @@ use crate::{
     steward::Steward,
     units::human_bytes,
 };
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// In hundredths of what the server is willing to keep (`max_slot_wal_keep_size`; the time after which binlogs expire): people are told,
@@ -79,7 +77,8 @@ impl Brim {
         let Some(load) = load else { return Ok(None) };
         let has_limit = |c: &crate::config::Config| {
             // What is on our own disk may go from the server's.
-            c.is_durable || c.all_limits().iter().any(|l| matches!(l.name.as_str(), "retained" | "slot-budget"))
+            c.is_durable
+                || c.all_limits().iter().any(|l| matches!(l.name.as_str(), "retained" | "slot-budget"))
         };
         if steward.live.with(has_limit) {
             return Ok(None);
