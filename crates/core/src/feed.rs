@@ -179,13 +179,15 @@ impl<E: Engine> Source<'_, E> {
     async fn append(&mut self, log: &mut Writer, record: Vec<u8>) -> Result<()> {
         let append = log.append(record);
         tokio::pin!(append);
+        let mut ticks = 0;
         loop {
             tokio::select! {
                 biased;
                 done = &mut append => break done?,
                 _ = self.tick.tick() => {
-                    // Not at once: it may only wait for others to be written.
-                    self.counters.log_full.store(true, Ordering::Relaxed);
+                    // At the first, it may only wait for others to be written.
+                    ticks += 1;
+                    self.counters.log_full.store(ticks > 1, Ordering::Relaxed);
                     self.confirm().await?;
                 }
             }

@@ -18,9 +18,11 @@
 //! Only for turn 0. During the guard nothing is paused for long, and the server's retention is watched (`--guard-retention`).
 
 use crate::{
+    apply::Opener,
+    config::Config,
     control::{Control, Migration},
     engine::Engine,
-    error::{Error, Kind, Result},
+    error::{Error, Kind, Result, Tried},
     feed::Record,
 };
 use serde::{Deserialize, Serialize};
@@ -106,9 +108,9 @@ struct Identity {
 }
 
 /// What an earlier process left, looked at and not changed yet.
-pub(crate) struct Opened<E: Engine> {
+struct Opened<E: Engine> {
     /// Where the stream is to be opened.
-    pub from: Option<E::Position>,
+    from: Option<E::Position>,
     found: Found,
     identity: Vec<u8>,
     scan: Scan,
@@ -117,11 +119,36 @@ pub(crate) struct Opened<E: Engine> {
     was_noted: bool,
 }
 
+/// Opens the stream behind what is applied, or behind what is in the journal, if there is one. Whoever was told to keep one goes on with
+/// it, whatever is said now.
+pub(crate) async fn open_stream<E: Engine>(
+    opener: &Opener<E>,
+    control: &Arc<E::Control>,
+    migration: &Migration<E>,
+    config: &Config,
+) -> Result<(E::Stream, Option<Keeper<E>>)> {
+    let engine = &opener.engine;
+    let wanted = config.is_durable.then_some(config.log_directory.as_path());
+    let said = (config.who.as_str(), config.log_disk / 2);
+    let opened = match migration.turn {
+        0 => open(engine, control, migration, wanted, said).await?,
+        _ => None,
+    };
+    let from = opened.as_ref().map_or(&migration.applied, |opened| &opened.from);
+    let stream = engine.stream(&opener.plan, migration.id, from.as_ref()).await;
+    let stream = stream.tried("opening the change stream")?;
+    let keeper = match opened {
+        Some(opened) => Some(opened.go_on(engine, migration).await?),
+        None => None,
+    };
+    Ok((stream, keeper))
+}
+
 /// Opens the migration's journal, or a new one in the folder that is `wanted`, where there is none. `disk_bytes`: what it may take.
 ///
 /// # Errors
 /// `Interrupted` if another process holds it.
-pub(crate) async fn open<E: Engine>(
+async fn open<E: Engine>(
     engine: &E,
     control: &Arc<E::Control>,
     migration: &Migration<E>,
@@ -260,14 +287,9 @@ impl<E: Engine> Opened<E> {
     ///
     /// # Errors
     /// `Corrupt` if changes are missing; nothing was changed then.
-    pub async fn go_on(self, engine: &E, migration: &Migration<E>) -> Result<Keeper<E>> {
+    async fn go_on(self, engine: &E, migration: &Migration<E>) -> Result<Keeper<E>> {
         let Opened { from, found, identity, scan, mut keeper, was_noted } = self;
         if was_noted && !engine.keeps(&migration.plan, migration.id, from.as_ref()).await? {
-            if !keeper.is_noted {
-                // Nobody would ever look for it.
-                drop(found);
-                drop(std::fs::remove_dir_all(&keeper.noted.folder));
-            }
             return Err(gap(
                 &keeper.noted,
                 from.map(|f| f.to_string()).as_deref(),
@@ -438,12 +460,22 @@ impl<E: Engine> Keeper<E> {
             return Ok(());
         }
         if !self.is_noted {
-            // Before the server is told anything: whoever comes next must know that there is a journal, and where.
-            self.control.set(self.migration, &self.who, SETTING, &self.noted.to_string()).await?;
+            // Before the server is told anything: whoever comes next must know that there is a journal, and where. If the answer is
+            // lost, it may be known.
             self.is_noted = true;
+            self.control.set(self.migration, &self.who, SETTING, &self.noted.to_string()).await?;
         }
         self.durable = upto;
         Ok(())
+    }
+}
+
+impl<E: Engine> Drop for Keeper<E> {
+    fn drop(&mut self) {
+        if !self.is_noted {
+            // Nobody would ever look for it.
+            drop(std::fs::remove_dir_all(&self.noted.folder));
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     feed, folder,
     frontier::Frontier,
     hook::{self, Hooks},
-    journal::{self, Keeper},
+    journal,
     offline::give_up,
     phase::Phase,
     plan::{Plan, Strategy},
@@ -438,7 +438,8 @@ impl<'a, E: Engine> Run<'a, E> {
     async fn begin_applying(&mut self) -> Result<()> {
         folder::forget_dead(&self.config.log_directory);
         let directory = self.log_directory();
-        let (stream, keeper) = self.open_stream().await?;
+        let (stream, keeper) =
+            journal::open_stream(&self.opener, &self.control, &self.migration, self.config).await?;
         // What is on disk twice may take half of it each time.
         let shares = if keeper.is_some() { 2 } else { 1 };
         let limits = shadowswap_changelog::Limits {
@@ -461,28 +462,6 @@ impl<'a, E: Engine> Run<'a, E> {
         self.frontier = Some(frontier);
         self.resume_applying(applier);
         Ok(())
-    }
-
-    /// Opens the stream behind what is applied, or behind what is in the durable change log, if there is one.
-    async fn open_stream(&self) -> Result<(E::Stream, Option<Keeper<E>>)> {
-        let (engine, migration) = (&self.opener.engine, &self.migration);
-        // Whoever was told to keep one goes on with it, whatever is said now.
-        let wanted = self.config.is_durable.then_some(self.config.log_directory.as_path());
-        let opened = match migration.turn {
-            0 => {
-                let said = (self.config.who.as_str(), self.config.log_disk / 2);
-                journal::open(engine, &self.control, migration, wanted, said).await?
-            }
-            _ => None,
-        };
-        let from = opened.as_ref().map_or(&migration.applied, |opened| &opened.from);
-        let stream = engine.stream(&self.opener.plan, migration.id, from.as_ref()).await;
-        let stream = stream.tried("opening the change stream")?;
-        let keeper = match opened {
-            Some(opened) => Some(opened.go_on(engine, migration).await?),
-            None => None,
-        };
-        Ok((stream, keeper))
     }
 
     fn log_directory(&self) -> std::path::PathBuf {
