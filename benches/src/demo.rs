@@ -110,7 +110,7 @@ async fn by_shadowswap(
 ) -> Felt {
     let (running, before) = start(server, ledger).await;
     let start = Instant::now();
-    let took = said(&["run", "--yes"], args).await;
+    let took = said(&["run", "--yes", "--max-load", "off"], args).await;
     felt(client, source, running, before, took, start.elapsed()).await
 }
 

@@ -21,14 +21,15 @@ pub async fn measure(setting: &Setting) -> Record {
     let server = &setting.server;
     let mut record = Record::new("load", server);
     let table = &server.table("loaded");
-    record.note("rows", setting.pick(setting.rows, 20_000) as f64, "");
+    let rows = setting.pick(setting.rows.unwrap_or(1_000_000), 20_000);
+    record.note("rows", rows as f64, "");
     let mut client = server.connect().await;
-    let mut ledger = client.fill(table::busy(server, table), setting.pick(setting.rows, 20_000)).await;
+    let mut ledger = client.fill(table::busy(server, table), rows).await;
     let open = |url: &str| Load::new(url).writers(32).rate(RATE);
     let url = server.url();
     let kinds: [(&str, Load, &[&str], Option<f64>); 3] = [
         ("8 closed-loop writers", Load::new(&url).writers(8), &[], None),
-        ("2,000/s, defaults", open(&url), &[], Some(1.3)),
+        ("2,000/s, defaults", open(&url), &["--max-load", "auto"], Some(1.3)),
         ("2,000/s, gentle", open(&url), &GENTLE, Some(1.3)),
     ];
     let only = setting.only.as_deref().unwrap_or_default();

@@ -4,9 +4,11 @@
 //! one run on one server: what is compared stood side by side. Only the built binary is measured, never the crates behind it.
 
 mod apply;
+mod back;
 mod client;
 mod demo;
 mod figure;
+mod foreground;
 mod load;
 mod memory;
 mod migration;
@@ -38,11 +40,11 @@ struct Cli {
     /// The server's own default settings, but for what decoding its log needs and for syncing, in place of an operator's
     #[arg(long)]
     stock: bool,
-    /// Rows of the table that `load` changes
-    #[arg(long, default_value_t = 1_000_000)]
-    rows: u64,
-    /// Only the loads of `load` whose names contain this: `closed`, `defaults`, `gentle`; or the cases of `memory`: `transaction`,
-    /// `backlog`, `rows`
+    /// Rows of the table that `load` (a million unless said) and `foreground` (200,000) change
+    #[arg(long)]
+    rows: Option<u64>,
+    /// Only those parts of `load` (`closed`, `defaults`, `gentle`) and `foreground` (`defaults`, `off`) whose names contain this, or those cases
+    /// of `memory` (`transaction`, `backlog`, `rows`)
     #[arg(long)]
     only: Option<String>,
 }
@@ -57,6 +59,10 @@ enum Bench {
     Apply,
     /// What clients feel while a table of a million rows is changed
     Load,
+    /// What clients feel of a run at its defaults, and of one without a throttle
+    Foreground,
+    /// How long clients wait around 20 roll backs
+    RollbackStall,
     /// Memory of the process: a transaction of every row, a backlog of millions, rows of 50 MB
     Memory,
     /// The demo
@@ -93,7 +99,7 @@ impl Choice {
 struct Setting {
     server: Server,
     is_quick: bool,
-    rows: u64,
+    rows: Option<u64>,
     only: Option<String>,
 }
 
@@ -118,6 +124,8 @@ async fn measure(bench: Bench, setting: &Setting) -> Record {
         Bench::Total => total::measure(setting).await,
         Bench::Apply => apply::measure(setting).await,
         Bench::Load => load::measure(setting).await,
+        Bench::Foreground => foreground::measure(setting).await,
+        Bench::RollbackStall => back::measure(setting).await,
         Bench::Memory => memory::measure(setting).await,
         Bench::Demo => unreachable!("the demo is no bench"),
     }
@@ -135,7 +143,15 @@ async fn main() -> ExitCode {
             }
         };
     }
-    let all = vec![Bench::Stall, Bench::Total, Bench::Apply, Bench::Load, Bench::Memory];
+    let all = vec![
+        Bench::Stall,
+        Bench::RollbackStall,
+        Bench::Total,
+        Bench::Apply,
+        Bench::Load,
+        Bench::Foreground,
+        Bench::Memory,
+    ];
     let benches = if cli.names.is_empty() { all } else { cli.names };
     let mut are_met = true;
     for kind in cli.server.kinds() {

@@ -12,8 +12,14 @@ pub const LONG: Duration = Duration::from_secs(900);
 /// How often what a run says is looked at.
 const POLL: Duration = Duration::from_millis(10);
 
-/// `shadowswap run` with progress as JSON.
+/// `shadowswap run` with progress as JSON, as fast as it can.
 pub fn run(server: &Server, table: &str, change: &str, more: &[&str]) -> Binary {
+    let more = [["--max-load", "off"].as_slice(), more].concat();
+    plain(server, table, change, &more)
+}
+
+/// The same at its defaults.
+pub fn plain(server: &Server, table: &str, change: &str, more: &[&str]) -> Binary {
     let args =
         ["run", "--yes", "--json", "--progress", "json", "--drop-old", "--table", table, "--alter", change];
     Binary::shadowswap().args(args).args(more.iter().copied()).args(["--url", &server.url()])
@@ -21,8 +27,28 @@ pub fn run(server: &Server, table: &str, change: &str, more: &[&str]) -> Binary 
 
 /// Tells a run to swap.
 pub async fn cutover(server: &Server, table: &str) {
-    let call = Binary::shadowswap().args(["cutover", "--table", table, "--url", &server.url()]);
-    call.run(LONG).await.expect_code(0);
+    command(server, table, &["cutover"]).await;
+}
+
+/// Gives a command about a table's migration, and returns what it printed.
+pub async fn command(server: &Server, table: &str, words: &[&str]) -> String {
+    let call =
+        Binary::shadowswap().args(words.iter().copied()).args(["--table", table, "--url", &server.url()]);
+    call.run(LONG).await.expect_code(0).stdout
+}
+
+/// The newest migration of a table, once it satisfies a condition.
+pub async fn status(server: &Server, table: &str, is_reached: impl Fn(&Value) -> bool) -> Value {
+    let start = Instant::now();
+    loop {
+        let text = command(server, table, &["status", "--json"]).await;
+        let newest = last(&text, "status").and_then(|mut all| all.get_mut(0).map(Value::take));
+        if let Some(newest) = newest.filter(|newest| is_reached(newest)) {
+            return newest;
+        }
+        assert!(start.elapsed() < LONG, "it took too long: {text}");
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 /// The last of the objects of this name that a run printed.

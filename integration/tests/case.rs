@@ -260,8 +260,9 @@ async fn carry_out<H: Home, F: Future<Output = H> + Send>(
 
 fn binary<H: Home>(case: &Case, url: &str) -> Binary {
     let file = case.dir.join("change.toml").display().to_string();
-    let mut call =
-        shadowswap(url).args(["run", "--yes", "--json", "-f", &file]).args(H::ARGS.iter().copied());
+    let mut call = shadowswap(url)
+        .args(["run", "--yes", "--json", "--max-load", "off", "-f", &file])
+        .args(H::ARGS.iter().copied());
     if case.change.strategy.is_none() {
         call = call.args(["--strategy", "shadow"]);
     }

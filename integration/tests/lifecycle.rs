@@ -332,7 +332,7 @@ async fn in_the_way(version: Version, open: &str) {
     sql(&holder, open).await;
     let pid = texts(&holder, "select pg_backend_pid()::text").await.remove(0);
     let limits = ["--cutover-attempts", "2", "--stall-budget", "50ms"];
-    let args = ["run", "--yes", "--table", "t", "--alter", ALTER];
+    let args = ["run", "--yes", "--max-load", "off", "--table", "t", "--alter", ALTER];
     let output = shadowswap(&site.url).args(args).args(limits).run(LONG).await.expect_code(5);
     let text = printed(&output);
     assert!(text.contains(&format!("pid {pid}")), "pid {pid} is not named:\n{text}");

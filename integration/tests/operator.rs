@@ -12,6 +12,9 @@ use tokio_postgres::Client;
 /// How long a whole run may take here, on a busy machine.
 pub const LONG: Duration = Duration::from_secs(90);
 
+/// What writers feel is not what most tests are about: they need not wait until copying has been courteous to them.
+pub const AT_ONCE: [&str; 2] = ["--max-load", "off"];
+
 /// How long anything else may take.
 pub const SOON: Duration = Duration::from_secs(30);
 
@@ -27,7 +30,7 @@ pub fn shadowswap(url: &str) -> Binary {
 pub fn run(url: &str, table: &str, alter: &str) -> Binary {
     let args =
         ["run", "--yes", "--progress", "none", "--strategy", "shadow", "--table", table, "--alter", alter];
-    shadowswap(url).args(args)
+    shadowswap(url).args(args).args(AT_ONCE)
 }
 
 /// A command that only names its table.

@@ -46,12 +46,12 @@ pub struct Counters {
     pub waiting: AtomicU64,
     /// There is no room in it: the change stream is not read.
     pub log_full: AtomicBool,
-    /// Chunks that are being copied.
+    /// Chunks that are being copied or compared.
     pub under_way: watch::Sender<usize>,
 }
 
 impl Counters {
-    /// Waits until no chunk is being copied. Cancel-safe.
+    /// Waits until no chunk is being copied or compared. Cancel-safe.
     pub async fn idle(&self) {
         // The sender lives as long as this.
         drop(self.under_way.subscribe().wait_for(|n| *n == 0).await);

@@ -226,6 +226,8 @@ pub struct Load {
     pub replica_lag: Option<Duration>,
     /// Sessions at work now, without our own.
     pub active_sessions: u64,
+    /// Statements or transactions that the server has ended so far, ours among them; `None` where it does not count them.
+    pub ended: Option<u64>,
     /// Bytes of the change stream that the server keeps for us.
     pub retained_bytes: u64,
     /// The same in hundredths of what the server is willing to keep; `None`: it has no limit.

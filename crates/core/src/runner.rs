@@ -13,7 +13,7 @@ use tally::Tally;
 
 use crate::{
     apply::{Applied, Applier, Applying, Ledger, Manner, Opener},
-    config::{Config, Live},
+    config::{Config, Live, MaxLoad},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
     engine::{Apply, Engine, Session},
@@ -540,7 +540,7 @@ impl<'a, E: Engine> Run<'a, E> {
             self.catch_up().await?;
             let applier = self.halt_applying().await?;
             let (opener, desk) = (self.opener.clone(), self.desk.clone());
-            let gently = self.config.is_gentle();
+            let gently = self.throttle.ease() < 0.5 || matches!(self.config.max_load, MaxLoad::Share(_));
             let built = self
                 .guarded(async move {
                     opener

@@ -72,8 +72,7 @@ pub fn apply(config: &Config, name: &str, value: &str) -> Result<Config, String>
         "max-lag" => new.max_lag = time(value, Duration::from_millis(1), WEEK)?,
         "max-replica-lag" if is_none => new.max_replica_lag = None,
         "max-replica-lag" => new.max_replica_lag = Some(time(value, Duration::from_millis(1), WEEK)?),
-        "max-load" if is_none => new.max_load = None,
-        "max-load" => new.max_load = Some(max_load(value)?),
+        "max-load" => new.max_load = max_load(value)?,
         "copy-window" if value == "always" => new.copy_windows = Windows::default(),
         "copy-window" => new.copy_windows = windows(value)?,
         "blackout" if is_none => new.blackouts = Blackouts::default(),
@@ -139,14 +138,21 @@ pub fn between<T: PartialOrd + Copy>(
     }
 }
 
-/// A number of sessions, or a share of the time.
+/// `auto`, `off` (or `none`), a number of sessions, or a share of the time.
 ///
 /// # Errors
 /// Says what is wrong with the text.
 pub fn max_load(text: &str) -> Result<MaxLoad, String> {
+    match text.trim() {
+        "auto" => return Ok(MaxLoad::Auto),
+        "off" | "none" => return Ok(MaxLoad::Off),
+        _ => {}
+    }
     match text.trim().strip_suffix('%') {
         Some(percent) => Ok(MaxLoad::Share(f64::from(number::<u8>(percent, 1, 99)?) / 100.0)),
-        None => number(text, 1, u64::MAX).map(MaxLoad::Sessions),
+        None => number(text, 1, u64::MAX)
+            .map(MaxLoad::Sessions)
+            .map_err(|e| format!("{e} (or say `auto`, `off`, or a share like 10%)")),
     }
 }
 
@@ -190,7 +196,11 @@ mod tests {
         assert_eq!(set("chunk-time", "50ms").chunk_time.as_millis(), 50);
         assert_eq!(set("copy-workers", "7").copy_workers, 7);
         assert_eq!(set("max-lag", "2s").max_lag.as_secs(), 2);
-        assert_eq!(set("max-load", "10%").max_load, Some(MaxLoad::Share(0.1)));
+        assert_eq!(set("max-load", "10%").max_load, MaxLoad::Share(0.1));
+        assert_eq!(
+            (set("max-load", "none").max_load, set("max-load", "auto").max_load),
+            (MaxLoad::Off, MaxLoad::Auto)
+        );
         assert_eq!(set("cutover", "manual").cutover, CutoverWhen::Manual);
         assert!(!set("copy-window", "daily 01:00-05:00 UTC").copy_windows.is_empty());
         assert_eq!(set("stall-budget", "80ms").stall_budget.as_millis(), 80);

@@ -4,7 +4,7 @@ use crate::{
     apply::{Applied, Opener},
     brim::Brim,
     clock,
-    config::Live,
+    config::{Config, Live, MaxLoad},
     control::{Command, Control},
     copy::Counters,
     engine::{Engine, Load},
@@ -17,9 +17,10 @@ use crate::{
     throttle::{
         Throttle,
         alarm::Alarm,
-        board::{Board, Judge, Verdict},
+        board::{Board, Judge, Shown, Verdict},
         fairness::{self, Fairness, Word},
         lag::Lag,
+        pulse::{self, Pulse, Timing},
         sampler,
         steer::{Steer, gait},
     },
@@ -78,6 +79,11 @@ impl Desk {
         let mut state = self.lock();
         state.phase = phase;
         state.detail = None;
+    }
+
+    /// The phase now.
+    pub fn now(&self) -> Phase {
+        self.lock().phase
     }
 
     /// What is being done within the phase.
@@ -184,9 +190,19 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         &steward.counters,
         &mut readers,
     );
+    let pulse = Pulse::default();
+    readers.spawn(pulse::follow(Timing {
+        opener: steward.opener.clone(),
+        live: steward.live.clone(),
+        loads: loads.clone(),
+        counters: Arc::clone(&steward.counters),
+        throttle: steward.throttle.clone(),
+        desk: steward.desk.clone(),
+        pulse: pulse.clone(),
+    }));
     let mut lag = Lag::new(steward.applied.clone(), Arc::clone(&steward.counters));
     let mut dismissed = steward.stop.clone();
-    let mut hold = Hold::new(&steward);
+    let mut hold = Hold::new(&steward, pulse);
     let (mut trend, mut brim) = (Trend::default(), Brim::default());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -277,6 +293,7 @@ struct Hold<'a, E: Engine> {
     steward: &'a Steward<E>,
     judge: Judge,
     steer: Steer,
+    pulse: Pulse,
     fairness: Fairness,
     alarm: Alarm,
     at: Instant,
@@ -285,9 +302,9 @@ struct Hold<'a, E: Engine> {
 }
 
 impl<'a, E: Engine> Hold<'a, E> {
-    fn new(steward: &'a Steward<E>) -> Hold<'a, E> {
+    fn new(steward: &'a Steward<E>, pulse: Pulse) -> Hold<'a, E> {
         let (judge, steer, fairness, alarm) = Default::default();
-        Hold { steward, judge, steer, fairness, alarm, at: Instant::now(), kept: None }
+        Hold { steward, judge, steer, pulse, fairness, alarm, at: Instant::now(), kept: None }
     }
 
     fn judge(&mut self, board: &Board, paused: bool) -> Verdict {
@@ -295,10 +312,14 @@ impl<'a, E: Engine> Hold<'a, E> {
         let now = Instant::now();
         let passed = now - std::mem::replace(&mut self.at, now);
         let config = steward.live.now();
-        let verdict = self.judge.verdict(&config.all_limits(), &config.criticals, board, now);
+        let mut verdict = self.judge.verdict(&config.all_limits(), &config.criticals, board, now);
         self.steer.observe(verdict.pressure, passed);
-        let gait = gait(self.steer.ease(), config.copy_workers, config.chunk_time);
-        steward.throttle.pace(self.steer.ease(), gait.workers);
+        let mut ease = self.steer.ease();
+        if config.max_load == MaxLoad::Auto {
+            ease = ease.min(self.courtesy(&config, passed, &mut verdict));
+        }
+        let gait = gait(ease, config.copy_workers, config.chunk_time);
+        steward.throttle.pace(ease, gait.workers);
         let calendar = Calendar { windows: config.copy_windows, blackouts: config.blackouts };
         let held = match () {
             () if paused => Some("paused by an operator".to_string()),
@@ -312,6 +333,22 @@ impl<'a, E: Engine> Hold<'a, E> {
             steward.hooks.tell(steward.opener.event("throttle", phase, Some(message)));
         }
         verdict
+    }
+
+    /// The share of full speed that other people hardly feel.
+    fn courtesy(&self, config: &Config, passed: Duration, verdict: &mut Verdict) -> f64 {
+        let mut courtesy = self.pulse.lock();
+        let workers = config.copy_workers.max(1);
+        let ease = courtesy.share(workers, passed) / workers as f64;
+        if courtesy.is_busy() {
+            verdict.signals.push(Shown {
+                name: "courtesy".to_string(),
+                value: courtesy.seen(),
+                limit: format!("{:.1}% of the time", ease * 100.0),
+                holds: false,
+            });
+        }
+        ease
     }
 
     /// During the guard: whether what is watched is well. The desk has the answer for the guard; people and hooks are told.

@@ -8,10 +8,12 @@ mod archive;
 pub mod board;
 mod command;
 mod commit;
+pub mod courtesy;
 pub mod fairness;
 mod flag;
 pub mod lag;
 pub mod limit;
+pub mod pulse;
 mod replica_lag;
 mod retained;
 pub(crate) mod sampler;
@@ -42,6 +44,8 @@ struct State {
     ease: f64,
     /// Copiers at work at most.
     workers: usize,
+    /// No chunk begins for a moment, so that the server is heard without one.
+    listens: bool,
 }
 
 /// Lets copiers through, or holds them with a reason that people are shown. Cheap to clone.
@@ -50,7 +54,12 @@ pub struct Throttle(watch::Sender<State>);
 
 impl Default for Throttle {
     fn default() -> Throttle {
-        Throttle(watch::Sender::new(State { gate: Gate::Open, ease: 1.0, workers: usize::MAX }))
+        Throttle(watch::Sender::new(State {
+            gate: Gate::Open,
+            ease: 1.0,
+            workers: usize::MAX,
+            listens: false,
+        }))
     }
 }
 
@@ -61,7 +70,7 @@ impl Throttle {
         let mut state = self.0.subscribe();
         let reached = state.wait_for(|state| match state.gate {
             Gate::Held(_) => false,
-            Gate::Open => worker < state.workers,
+            Gate::Open => worker < state.workers && !state.listens,
             Gate::Closed => true,
         });
         reached.await.is_ok_and(|state| state.gate == Gate::Open)
@@ -83,6 +92,11 @@ impl Throttle {
             state.gate = wanted;
             true
         });
+    }
+
+    /// Lets no chunk begin while the server is listened to, or lets them begin again. A moment; people are not told.
+    pub(crate) fn listen(&self, listens: bool) {
+        self.0.send_if_modified(|state| std::mem::replace(&mut state.listens, listens) != listens);
     }
 
     /// From now on goes at this share of full speed, with at most so many copiers.
@@ -138,26 +152,26 @@ mod tests {
 
     #[test]
     fn share_of_the_time_is_no_limit_and_is_divided_among_the_workers() {
-        let config = Config { max_load: Some(MaxLoad::Share(0.1)), copy_workers: 2, ..Config::default() };
+        let config = Config { max_load: MaxLoad::Share(0.1), copy_workers: 2, ..Config::default() };
         assert!(config.all_limits().iter().all(|l| l.name != "sessions"));
         assert_eq!(
             config.pace(),
-            Config { copy_workers: 1, max_load: Some(MaxLoad::Share(0.05)), ..config }.pace()
+            Config { copy_workers: 1, max_load: MaxLoad::Share(0.05), ..config }.pace()
         );
         assert_eq!(
             Config::default().pace(),
-            Config { max_load: Some(MaxLoad::Sessions(1)), ..Config::default() }.pace()
+            Config { max_load: MaxLoad::Sessions(1), ..Config::default() }.pace()
         );
     }
 
     #[test]
     fn rest_follows_work_in_proportion() {
-        let mut config = Config { max_load: Some(MaxLoad::Share(0.2)), copy_workers: 1, ..Config::default() };
+        let mut config = Config { max_load: MaxLoad::Share(0.2), copy_workers: 1, ..Config::default() };
         let took = Duration::from_millis(50);
         assert_eq!(config.pace().after(took).as_millis(), 200);
         config.copy_workers = 2;
         assert_eq!(config.pace().after(took).as_millis(), 450, "two sessions share it");
-        config.max_load = None;
+        config.max_load = MaxLoad::Off;
         assert_eq!(config.pace().after(took), Duration::ZERO);
     }
 

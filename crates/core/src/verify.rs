@@ -180,7 +180,10 @@ async fn work<E: Engine>(
             Chunk { id: cursor.id, lower, upper, attempt: 0 }
         };
         let started = Instant::now();
-        let compared = compare(&verifying, &mut session, &chunk).await?;
+        verifying.counters.under_way.send_modify(|n| *n += 1);
+        let compared = compare(&verifying, &mut session, &chunk).await;
+        verifying.counters.under_way.send_modify(|n| *n -= 1);
+        let compared = compared?;
         let took = started.elapsed();
         // The last range may be of any size.
         servo.observe(if chunk.upper.is_some() { rows } else { 0 }, took);

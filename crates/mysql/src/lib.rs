@@ -62,10 +62,10 @@ use shadowswap_core::{
     plan::{Plan, Request, Strategy},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     path::Path,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::Mutex;
@@ -88,6 +88,8 @@ pub struct MySql {
     /// The same for each query of the operator's own.
     queries: Arc<Mutex<HashMap<String, Conn>>>,
     readings: Arc<Mutex<load::Memory>>,
+    /// Connections of this process, by the server's numbers.
+    ours: Arc<std::sync::Mutex<HashSet<u32>>>,
 }
 
 impl std::fmt::Debug for MySql {
@@ -123,6 +125,7 @@ impl MySql {
             commit: Arc::default(),
             queries: Arc::default(),
             readings: Arc::default(),
+            ours: Arc::default(),
         })
     }
 
@@ -139,7 +142,9 @@ impl MySql {
     }
 
     async fn connect(&self, role: &str) -> Result<Conn> {
-        self.options.connect(role, Charset::Utf8).await
+        let conn = self.options.connect(role, Charset::Utf8).await?;
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner).insert(conn.id());
+        Ok(conn)
     }
 
     /// A connection that whoever takes over ends before anything else.
@@ -359,6 +364,10 @@ impl Engine for MySql {
         let control = self.control_name();
         let mut memory = self.readings.lock().await;
         let mut load = load::load(&mut conn, &product, &control, migration, &mut memory).await?;
+        if load.active_sessions > 0 {
+            let ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            load.active_sessions = load::others(&mut conn, load.active_sessions, &ours).await?;
+        }
         if replicas {
             let watch = self.watch.as_ref().unwrap_or(&self.later);
             let beat = Some(replica::Beat { control: &control, migration });

@@ -7,7 +7,10 @@ use crate::{
 };
 use mysql_async::{Conn, Row, prelude::Queryable};
 use shadowswap_core::{Load, Result};
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 /// The list of binlogs is asked for this often: the server opens each of them for it.
 const BINLOGS_EVERY: Duration = Duration::from_secs(5);
@@ -30,13 +33,15 @@ pub async fn load(
     memory: &mut Memory,
 ) -> Result<Load> {
     let mut load = Load::default();
-    let text = "show global status where variable_name in ('Threads_running', 'Innodb_history_list_length')";
+    let text = "show global status where variable_name in ('Threads_running', 'Innodb_history_list_length', 'Questions')";
     let found: Vec<(String, u64)> =
         conn.query(text).await.map_err(|e| server(e, "reading the server's load"))?;
     for (name, value) in found {
         if name.eq_ignore_ascii_case("Threads_running") {
             // One of them is this reading.
             load.active_sessions = value.saturating_sub(1);
+        } else if name.eq_ignore_ascii_case("Questions") {
+            load.ended = Some(value);
         } else {
             load.undo = Some(value);
         }
@@ -49,6 +54,36 @@ pub async fn load(
     }
     retained(conn, control, migration, memory, &mut load).await?;
     Ok(load)
+}
+
+/// Of the sessions at work, those that are neither ours nor a replica's.
+///
+/// # Errors
+/// The server's.
+pub async fn others(conn: &mut Conn, running: u64, ours: &HashSet<u32>) -> Result<u64> {
+    let connected: Option<(String, u64)> = conn
+        .query_first("show global status like 'Threads_connected'")
+        .await
+        .map_err(|e| server(e, "counting sessions"))?;
+    // Not from information_schema.PROCESSLIST: MySQL fails there (3854) as long as any statement has a character of four bytes in it.
+    let rows: Vec<Row> = conn.query("show processlist").await.map_err(|e| server(e, "listing sessions"))?;
+    let at_work = rows.iter().filter_map(|row| session(row, ours));
+    let (known, strangers): (Vec<_>, Vec<_>) = at_work.partition(|is_known| *is_known);
+    // Without PROCESS, only sessions of our own user are shown: then whoever is not known is a stranger.
+    let shows_all = rows.len() as u64 + 2 >= connected.map_or(0, |(_, n)| n);
+    let unseen = if shows_all { 0 } else { (running + 1).saturating_sub(known.len() as u64) };
+    Ok(unseen.max(strangers.len() as u64))
+}
+
+/// Whether a session at work is one of ours, or a replica's; `None`: it rests, or is the server's own.
+fn session(row: &Row, ours: &HashSet<u32>) -> Option<bool> {
+    let id: u64 = row.get_opt("Id")?.ok()?;
+    let command: String = row.get_opt("Command")?.ok()?;
+    match command.as_str() {
+        "Sleep" | "Daemon" | "Connect" | "Slave_IO" | "Slave_SQL" | "Slave_worker" => None,
+        _ if command.starts_with("Binlog Dump") => Some(true),
+        _ => Some(u32::try_from(id).is_ok_and(|id| ours.contains(&id))),
+    }
 }
 
 /// The history list, which MySQL shows only here.

@@ -58,7 +58,8 @@ const READINGS: &str = "select\n\
     (select last_archived_wal from pg_stat_archiver),\n\
     pg_size_bytes(current_setting('wal_segment_size')),\n\
     (select array_agg(pg_wal_lsn_diff(r.replay_lsn, '0/0')::bigint) from pg_stat_replication r where r.state is distinct from 'backup'\n\
-     and not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical'))";
+     and not exists (select from pg_replication_slots s where s.active_pid = r.pid and s.slot_type = 'logical')),\n\
+    (select sum(xact_commit + xact_rollback)::bigint from pg_stat_database)";
 
 impl Watch {
     /// Follows these replicas; none: those that are attached.
@@ -87,6 +88,7 @@ impl Watch {
         let keep_max: i64 = row.get(3);
         let mut load = Load {
             active_sessions: row.get::<_, i64>(1).max(0) as u64,
+            ended: row.get::<_, Option<i64>>(10).and_then(|n| u64::try_from(n).ok()),
             retained_bytes: retained as u64,
             retained_percent: (keep_max > 0).then(|| retained as f64 * 100.0 / keep_max as f64),
             vacuums: Some(row.get::<_, i64>(4).max(0) as u64),

@@ -224,9 +224,10 @@ pub struct Choices {
     #[arg(long, value_name = "HOST[:PORT]", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::one_or_many")]
     pub replica: Vec<String>,
-    /// Copying waits while more sessions than this are at work; or, with a percent sign, copying and comparing rest so that they
-    /// are at work for this share of the time
-    #[arg(long, value_name = "N|N%", help_heading = "How gently")]
+    /// How much of the server copying and comparing may use: `auto` (unless said) so much that other people's commits hardly become
+    /// slower, which is measured, and all of it while nobody else is at work; `off` all of it; with a percent sign, this share of the
+    /// time; a number, all of it while no more than so many other sessions are at work
+    #[arg(long, value_name = "auto|off|N|N%", overrides_with = "max_load", help_heading = "How gently")]
     #[serde(deserialize_with = "crate::file::text_or_number")]
     pub max_load: Option<String>,
     /// Copying waits while a signal is over its limit, and goes on once it is at or below RECOVERY (seven tenths of the limit

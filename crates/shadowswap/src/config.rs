@@ -305,7 +305,9 @@ impl Picks {
         let replica = |t: &str| between(duration(t)?, any.0, WEEK, duration_text);
         let max_replica_lag = self.pick("max-replica-lag", |c| c.max_replica_lag.clone(), None, replica)?;
         self.replicas();
-        let max_load = self.pick("max-load", |c| c.max_load.clone(), None, max_load)?;
+        let unsaid = Some((default.max_load, "auto".to_string()));
+        let max_load =
+            self.pick("max-load", |c| c.max_load.clone(), unsaid, max_load)?.unwrap_or(default.max_load);
         let limits = self.several("throttle", |c| &c.throttle, Limit::parse)?;
         let criticals = self.several("critical", |c| &c.critical, Limit::parse)?;
         let signals = self.several("signal", |c| &c.signal, str::parse::<Custom>)?;

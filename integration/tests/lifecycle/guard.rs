@@ -36,7 +36,8 @@ const EXTRAS: &str = "alter table t add column ancient text;
     grant select on t to reader";
 
 fn guarded(site: &Site) -> Binary {
-    let mut args = vec!["run", "--yes", "--progress", "none", "--table", "t", "--guard", "1h"];
+    let mut args =
+        vec!["run", "--yes", "--max-load", "off", "--progress", "none", "--table", "t", "--guard", "1h"];
     args.extend(ALTERS.iter().flat_map(|alter| ["--alter", alter]));
     shadowswap(&site.url).args(args).args(SETS).args(PATIENT)
 }

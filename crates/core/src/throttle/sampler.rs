@@ -32,6 +32,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 /// The server's load is read this often.
 const LOAD_EVERY: Duration = Duration::from_secs(1);
+const SECOND_LOAD: Duration = Duration::from_millis(200);
 /// How long one reading may take.
 pub const READ_WITHIN: Duration = Duration::from_secs(5);
 /// A signal that has no limit now is looked at again after this long: one may be given at any time.
@@ -49,10 +50,9 @@ pub(crate) fn start<E: Engine>(
     let (publish, loads) = watch::channel(None);
     let (from, choices) = (opener.clone(), live.clone());
     tasks.spawn(async move {
-        let mut tick = tokio::time::interval(LOAD_EVERY);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
+        // Two readings tell what goes on, and copying waits for the second.
+        for pause in std::iter::once(SECOND_LOAD).chain(std::iter::repeat(LOAD_EVERY)) {
+            let next = tokio::time::Instant::now() + pause;
             let reading =
                 from.engine.load(&from.plan, from.migration, choices.with(|c| c.wants("replica-lag")));
             let load = match tokio::time::timeout(READ_WITHIN, reading).await {
@@ -60,6 +60,7 @@ pub(crate) fn start<E: Engine>(
                 Err(_) => Err(late()),
             };
             publish.send_replace(Some((Instant::now(), load)));
+            tokio::time::sleep_until(next).await;
         }
     });
     let loads = Loads(loads);

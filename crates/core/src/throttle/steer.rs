@@ -54,9 +54,12 @@ pub struct Gait {
     pub rest: f64,
 }
 
+/// Nothing is slower than this: courtesy towards others may ask for less than signals do.
+const FLOOR: f64 = 1e-4;
+
 /// What an ease means for so many workers: first fewer of them, then rest for the last one; chunks become shorter all the while.
 pub fn gait(ease: f64, workers: usize, chunk_time: Duration) -> Gait {
-    let share = workers.max(1) as f64 * ease.clamp(EASE_MIN, 1.0);
+    let share = workers.max(1) as f64 * ease.clamp(FLOOR, 1.0);
     let at_work = share.ceil().max(1.0);
     Gait {
         workers: at_work as usize,

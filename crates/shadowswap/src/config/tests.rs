@@ -25,7 +25,7 @@ fn nothing_said_means_the_defaults() {
     assert_eq!(intent.request().strategy, Strategy::Auto);
     assert!(intent.settings.iter().all(|s| s.origin == Origin::Default));
     assert_eq!(setting(&intent, "stall-budget"), ("50ms", Origin::Default));
-    assert_eq!(setting(&intent, "max-load"), ("none", Origin::Default));
+    assert_eq!(setting(&intent, "max-load"), ("auto", Origin::Default));
 }
 
 #[test]
