@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mysql_async::{Conn, prelude::Queryable};
 use shadowswap_testkit::binary::{Output, Run};
+use shadowswap_testkit::load::{Ledger, Load, Running, TableShape};
 use shadowswap_testkit::mysql::{Mysql, Product};
 use shadowswap_testkit::{Binary, Postgres, Signal, Version};
 use tempfile::TempDir;
@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 use crate::catalog::traces;
 use crate::mysql;
 use crate::operator::{
-    LONG, POLL, SOON, printed, reached, run, seen, shadowswap, sql, status, tell, texts, until_true,
+    LONG, POLL, SOON, is_true, printed, reached, run, seen, shadowswap, sql, status, tell, texts, until_true,
 };
 
 const TABLES: &str = "create table t (id bigint primary key, n int, body text);
@@ -38,7 +38,6 @@ fn writes(table: &str, pad: &str) -> Vec<String> {
         all.push(format!("update {table} set n = n + 1 where id % 7 = 0"));
         all.push(format!("delete from {table} where id % 13 = 0"));
     }
-    all.push(format!("insert into {table} values (9999, 1, '{LAST}')"));
     all
 }
 
@@ -59,21 +58,11 @@ fn segments(journal: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Another process has the journal.
-struct Holder(Child);
-
-impl Holder {
-    fn of(journal: &Path) -> Holder {
-        let child = Command::new("flock").arg("-o").arg(journal.join("lock")).args(["sleep", "60"]).spawn();
-        Holder(child.unwrap())
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
+/// Somebody else has the journal, until this is dropped.
+fn hold_journal(journal: &Path) -> fs::File {
+    let file = fs::File::options().write(true).open(journal.join("lock")).unwrap();
+    file.lock().unwrap();
+    file
 }
 
 struct Site {
@@ -139,7 +128,8 @@ impl Site {
     /// No journal is left in the log's directory.
     fn is_clean(&self) {
         let left: Vec<_> = fs::read_dir(self.directory.path()).unwrap().map(|e| e.unwrap().path()).collect();
-        let ours = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("shadowswap-journal-");
+        let ours =
+            |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("shadowswap-journal-");
         assert!(!left.iter().any(ours), "{left:?}");
     }
 }
@@ -147,8 +137,8 @@ impl Site {
 /// The server is told to forget what is not applied. After a kill it comes from the disk; and where it does not, nothing is swapped.
 #[tokio::test]
 async fn durable_log_replaces_what_the_server_forgot_or_the_run_ends() {
-    for version in Version::ALL {
-        let site = Site::new(version).await;
+    {
+        let site = Site::new(Version::Apt).await;
         let durable = ["--spool", "durable"];
         let (mut migration, holder) = site.held(site.run(&durable)).await;
         site.write().await;
@@ -178,7 +168,7 @@ async fn durable_log_replaces_what_the_server_forgot_or_the_run_ends() {
             assert_eq!(fs::read(&segment).unwrap(), bytes, "what is there is left as it is");
         }
         fs::write(&segment, &whole).unwrap();
-        let other = Holder::of(&journal);
+        let other = hold_journal(&journal);
         site.fails(&[], &["another change log uses"]).await;
         drop(other);
 
@@ -264,7 +254,10 @@ async fn full_log_waits_and_full_disk_ends_the_run_resumably() {
     let warnings = status(&site.url).await["progress"]["warnings"].to_string();
     assert!(warnings.contains("--log-disk 2.0 MiB"), "{warnings}");
     // Damage to what is only a buffer: all of it is read again from the server.
-    let log = site.directory.path().join(format!("shadowswap-{}-3/changelog", migration.pid()));
+    let ours = format!("shadowswap-{}-", migration.pid());
+    let is_ours = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&ours);
+    let mut log = fs::read_dir(site.directory.path()).unwrap().map(|entry| entry.unwrap().path()).filter(is_ours);
+    let log = log.next().unwrap().join("changelog");
     let mut damaged = 0;
     for path in fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
         let mut bytes = fs::read(&path).unwrap();
@@ -292,10 +285,13 @@ async fn server_that_keeps_too_much_holds_the_copy_and_says_so() {
     let site = Site::on(server).await;
     let (mut migration, holder) = site.held(site.run(&[])).await;
     sql(&site.client, "update t set n = n + 1 where id < 10; update twin set n = n + 1 where id < 10").await;
-    let said = |what: &str| format!("exists (select from shadowswap.event where what like 'the server keeps%{what}')");
+    let said = |what: &str| {
+        format!("exists (select from shadowswap.event where what like 'the server keeps%{what}')")
+    };
     for (files, what) in [(6, "% of what it is willing to keep"), (3, "copying waits until it is less")] {
         for _ in 0..files {
-            sql(&site.client, "select pg_logical_emit_message(true, 'test', 'x'); select pg_switch_wal()").await;
+            sql(&site.client, "select pg_logical_emit_message(true, 'test', 'x'); select pg_switch_wal()")
+                .await;
         }
         seen(&site.client, &mut migration, &said(what)).await;
     }
@@ -304,7 +300,14 @@ async fn server_that_keeps_too_much_holds_the_copy_and_says_so() {
     let held = "(select progress::json ->> 'throttled' like 'the server keeps%' from shadowswap.migration)";
     seen(&site.client, &mut migration, held).await;
     sql(&holder, "rollback").await;
-    seen(&site.client, &mut migration, &said("well below what matters again")).await;
+    // What the server may let go is noticed when it writes where it is, each 15 s or so.
+    let below = said("well below what matters again");
+    let start = Instant::now();
+    while !is_true(&site.client, &below).await {
+        sql(&site.client, "checkpoint; select pg_log_standby_snapshot()").await;
+        assert!(start.elapsed() < SOON && !migration.is_over(), "{}", migration.stderr());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     tell(&site.url, "cutover", "t").await.expect_code(0);
     migration.wait(LONG).await.expect_code(0);
     site.is_changed().await;
@@ -358,19 +361,16 @@ async fn binlog_may_be_purged_beneath_a_durable_log() {
         mysql::reached(&mut conn, &mut first, &["ready"]).await;
         let mut holder = server.connect("shop").await;
         mysql::sql(&mut holder, "begin").await;
-        let shadow = if product == Product::MySql { "_t_shadow" } else { "t_shadow" };
-        mysql::texts(&mut holder, &format!("select id from {shadow} for update")).await;
+        mysql::texts(&mut holder, &format!("select id from {} for update", shadow(product))).await;
         for table in ["t", "twin"] {
             for text in writes(table, PAD) {
                 mysql::sql(&mut conn, &text).await;
             }
         }
-        // One more, so that the row before it is in a file whole.
-        mysql::sql(
-            &mut conn,
-            "insert into t values (20000, 1, 'x'); insert into twin values (20000, 1, 'x')",
-        )
-        .await;
+        // From here on the server keeps it.
+        mysql::sql(&mut conn, "flush binary logs").await;
+        mysql::sql(&mut conn, &format!("insert into twin values (9999, 1, '{LAST}')")).await;
+        mysql::sql(&mut conn, &format!("insert into t values (9999, 1, '{LAST}')")).await;
         let written = Instant::now();
         while !has_last(&journal(directory.path())) {
             assert!(written.elapsed() < SOON && !first.is_over(), "not in the journal\n{}", first.stderr());
@@ -397,6 +397,102 @@ async fn binlog_may_be_purged_beneath_a_durable_log() {
     }
 }
 
+/// Kills at whatever moment it happens to be, beneath writers: between a sync and what the server is told, for one. For every other one
+/// `hold` first keeps anything from being applied, and the file ends with half a record.
+async fn killed_again_and_again(url: &str, alter: &str, load: &Running, mut hold: impl AsyncFnMut(bool)) {
+    let directory = tempfile::tempdir().unwrap();
+    let shown = directory.path().to_str().unwrap();
+    let start = |cutover: &'static str| {
+        let args = ["--spool", "durable", "--log-directory", shown, "--cutover", cutover];
+        let slow = ["--chunk-time", "10ms", "--log-memory", "1MiB", "--stall-budget", "2s"];
+        run(url, "t", alter).args(args).args(slow).spawn()
+    };
+    for kill in 0..6_u64 {
+        let mut migration = start("manual");
+        let mut wait = async |ms| {
+            let until = Instant::now() + Duration::from_millis(ms);
+            while Instant::now() < until && !migration.is_over() {
+                tokio::time::sleep(POLL).await;
+            }
+            assert!(!migration.is_over(), "it ended by itself: {}", migration.stderr());
+        };
+        wait(500 + 170 * kill).await;
+        let is_held = kill % 2 == 1;
+        if is_held {
+            hold(true).await;
+            // The first two syncs come after a second or so.
+            wait(2_200).await;
+        }
+        migration.signal(Signal::SIGKILL);
+        migration.wait(SOON).await;
+        if is_held {
+            hold(false).await;
+            let last = segments(&journal(directory.path())).pop().unwrap();
+            let mut bytes = fs::read(&last).unwrap();
+            bytes.extend_from_slice(&[0, 1, 0, 0, 7, 7, 7, 7, 1, 2, 3]);
+            fs::write(&last, bytes).unwrap();
+        }
+    }
+    load.reached(50, SOON).await;
+    start("auto").wait(LONG).await.expect_code(0);
+    load.reached(50, SOON).await;
+}
+
+const GONE_ON: &str =
+    "select what from shadowswap.event where what like 'going on from the durable change log%'";
+
+#[tokio::test]
+async fn kills_at_any_moment_lose_nothing_of_a_durable_log() {
+    let server = Postgres::start(Version::Pip).await;
+    let (client, url) = (server.connect("postgres").await, server.url("postgres"));
+    let shape = TableShape::standard("public.t");
+    shape.create(&client).await;
+    let ledger = Ledger::fill(&client, shape, 20_000, 1).await;
+    let load = Load::new(&url).writers(2).start(ledger).await.unwrap();
+    let holder = server.connect("postgres").await;
+    let hold = async |is_held| {
+        sql(&holder, if is_held { "begin; lock table _t_shadow in share mode" } else { "rollback" }).await;
+    };
+    killed_again_and_again(&url, ALTER, &load, hold).await;
+    assert!(texts(&client, GONE_ON).await.len() > 1, "{:?}", texts(&client, "select what from shadowswap.event").await);
+    let (report, ledger) = load.stop().await;
+    assert!(report.is_clean(), "{report}");
+    let differences = ledger.check(&client, "public.t").await.unwrap();
+    assert!(differences.is_empty(), "{differences}");
+    assert_eq!(traces(&client).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn kills_at_any_moment_lose_nothing_of_a_durable_log_of_a_binlog() {
+    for product in mysql::PRODUCTS {
+        let server = Mysql::start(product).await;
+        server.create_database("shop").await;
+        let mut conn = server.connect("shop").await;
+        let shape = TableShape::standard("t");
+        shape.create(&mut conn).await;
+        let ledger = Ledger::fill(&mut conn, shape, 5_000, 1).await;
+        let load = Load::new(&server.url("shop")).writers(2).rate(400.0).start(ledger).await.unwrap();
+        let mut holder = server.connect("shop").await;
+        let lock = format!("select count(*) from {} for update", shadow(product));
+        let hold = async |is_held| {
+            mysql::sql(&mut holder, if is_held { "begin" } else { "rollback" }).await;
+            if is_held {
+                mysql::texts(&mut holder, &lock).await;
+            }
+        };
+        killed_again_and_again(&server.url("shop"), "modify n bigint", &load, hold).await;
+        assert!(mysql::texts(&mut conn, GONE_ON).await.len() > 1, "{:?}", mysql::texts(&mut conn, "select what from shadowswap.event").await);
+        let (report, ledger) = load.stop().await;
+        assert!(report.is_clean(), "{product}: {report}");
+        let differences = ledger.check(&mut conn, "t").await.unwrap();
+        assert!(differences.is_empty(), "{product}: {differences}");
+    }
+}
+
+fn shadow(product: Product) -> &'static str {
+    if product == Product::MySql { "_t_shadow" } else { "t_shadow" }
+}
+
 fn has_last(journal: &Path) -> bool {
     let has = |file: &PathBuf| {
         fs::read(file).is_ok_and(|bytes| bytes.windows(LAST.len()).any(|w| w == LAST.as_bytes()))
@@ -404,9 +500,8 @@ fn has_last(journal: &Path) -> bool {
     segments(journal).iter().any(has)
 }
 
-/// Purges all binlogs but an empty one.
+/// Purges all binlogs but the last.
 async fn purge(conn: &mut Conn) {
-    mysql::sql(conn, "flush binary logs").await;
     let files = mysql::texts(conn, "show binary logs").await;
     let last = files.last().and_then(|f| f.split('|').next()).unwrap_or_default().to_string();
     let start = Instant::now();
