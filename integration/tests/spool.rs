@@ -137,49 +137,47 @@ impl Site {
 /// The server is told to forget what is not applied. After a kill it comes from the disk; and where it does not, nothing is swapped.
 #[tokio::test]
 async fn durable_log_replaces_what_the_server_forgot_or_the_run_ends() {
-    {
-        let site = Site::new(Version::Apt).await;
-        let durable = ["--spool", "durable"];
-        let (mut migration, holder) = site.held(site.run(&durable)).await;
-        site.write().await;
-        let end = texts(&site.client, "select pg_current_wal_lsn()::text").await.remove(0);
-        let forgot =
-            format!("exists (select from pg_replication_slots where confirmed_flush_lsn >= '{end}')");
-        seen(&site.client, &mut migration, &forgot).await;
-        migration.signal(Signal::SIGKILL);
-        migration.wait(SOON).await;
-        sql(&holder, "rollback").await;
+    let site = Site::new(Version::Apt).await;
+    let durable = ["--spool", "durable"];
+    let (mut migration, holder) = site.held(site.run(&durable)).await;
+    site.write().await;
+    let end = texts(&site.client, "select pg_current_wal_lsn()::text").await.remove(0);
+    let forgot =
+        format!("exists (select from pg_replication_slots where confirmed_flush_lsn >= '{end}')");
+    seen(&site.client, &mut migration, &forgot).await;
+    migration.signal(Signal::SIGKILL);
+    migration.wait(SOON).await;
+    sql(&holder, "rollback").await;
 
-        let journal = journal(site.directory.path());
-        let elsewhere = site.directory.path().join("elsewhere");
-        fs::rename(&journal, &elsewhere).unwrap();
-        site.fails(&durable, &["cannot be trusted", "not on this machine", "shadowswap abort --table"]).await;
-        assert_eq!(fs::read_dir(site.directory.path()).unwrap().count(), 1, "nothing is begun in its place");
-        fs::rename(&elsewhere, &journal).unwrap();
+    let journal = journal(site.directory.path());
+    let elsewhere = site.directory.path().join("elsewhere");
+    fs::rename(&journal, &elsewhere).unwrap();
+    site.fails(&durable, &["cannot be trusted", "not on this machine", "shadowswap abort --table"]).await;
+    assert_eq!(fs::read_dir(site.directory.path()).unwrap().count(), 1, "nothing is begun in its place");
+    fs::rename(&elsewhere, &journal).unwrap();
 
-        // A byte in the middle, and what ends too early: neither is passed over, and neither is made worse.
-        let segment = segments(&journal).pop().unwrap();
-        let whole = fs::read(&segment).unwrap();
-        let mut damaged = whole.clone();
-        damaged[whole.len() / 2] ^= 0x20;
-        for bytes in [&damaged[..], &whole[..whole.len() / 2], b""] {
-            fs::write(&segment, bytes).unwrap();
-            site.fails(&[], &["cannot be trusted", "nothing was swapped"]).await;
-            assert_eq!(fs::read(&segment).unwrap(), bytes, "what is there is left as it is");
-        }
-        fs::write(&segment, &whole).unwrap();
-        let other = hold_journal(&journal);
-        site.fails(&[], &["another change log uses"]).await;
-        drop(other);
-
-        // It goes on being durable, whatever is said now.
-        site.run(&[]).run(LONG).await.expect_code(0);
-        let said =
-            "exists (select from shadowswap.event where what like 'going on from the durable change log%')";
-        until_true(&site.client, said, SOON).await;
-        site.is_changed().await;
-        site.is_clean();
+    // A byte in the middle, and what ends too early: neither is passed over, and neither is made worse.
+    let segment = segments(&journal).pop().unwrap();
+    let whole = fs::read(&segment).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 0x20;
+    for bytes in [&damaged[..], &whole[..whole.len() / 2], b""] {
+        fs::write(&segment, bytes).unwrap();
+        site.fails(&[], &["cannot be trusted", "nothing was swapped"]).await;
+        assert_eq!(fs::read(&segment).unwrap(), bytes, "what is there is left as it is");
     }
+    fs::write(&segment, &whole).unwrap();
+    let other = hold_journal(&journal);
+    site.fails(&[], &["another change log uses"]).await;
+    drop(other);
+
+    // It goes on being durable, whatever is said now.
+    site.run(&[]).run(LONG).await.expect_code(0);
+    let said =
+        "exists (select from shadowswap.event where what like 'going on from the durable change log%')";
+    until_true(&site.client, said, SOON).await;
+    site.is_changed().await;
+    site.is_clean();
 }
 
 /// Who gives up takes the log along.
@@ -304,7 +302,7 @@ async fn server_that_keeps_too_much_holds_the_copy_and_says_so() {
     let below = said("well below what matters again");
     let start = Instant::now();
     while !is_true(&site.client, &below).await {
-        sql(&site.client, "checkpoint; select pg_log_standby_snapshot()").await;
+        sql(&site.client, "checkpoint").await;
         assert!(start.elapsed() < SOON && !migration.is_over(), "{}", migration.stderr());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -506,7 +504,7 @@ async fn purge(conn: &mut Conn) {
     let last = files.last().and_then(|f| f.split('|').next()).unwrap_or_default().to_string();
     let start = Instant::now();
     while mysql::texts(conn, "show binary logs").await.len() > 1 {
-        drop(conn.query_drop(&format!("purge binary logs to '{last}'")).await);
+        drop(conn.query_drop(format!("purge binary logs to '{last}'")).await);
         assert!(start.elapsed() < SOON, "not purged");
         tokio::time::sleep(POLL).await;
     }
