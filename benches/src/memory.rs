@@ -73,7 +73,7 @@ async fn backlog(setting: &Setting, record: &mut Record) {
         // Ten transactions a round: the server keeps what is not committed in memory or temporary files of its own.
         for part in 0..10 {
             let set = format!("pad = {}", server.other_pad());
-            let of = format!("id % 10 = {part}");
+            let of = format!("id > {} and id <= {}", rows / 10 * part, rows / 10 * (part + 1));
             changed += client.execute(&format!("update {table} set {set} where {of}")).await;
         }
         println!("  backlog: round {round}, {changed} changes");
