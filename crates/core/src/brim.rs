@@ -34,6 +34,8 @@ struct Levels {
 #[derive(Default)]
 pub(crate) struct Brim {
     kept: Kept,
+    /// Why copying waits.
+    why: Option<String>,
     log_full: Option<Instant>,
 }
 
@@ -74,7 +76,8 @@ impl Brim {
         if let Some(said) = self.log(steward, progress) {
             note(steward, &said).await?;
         }
-        let Some(load) = load else { return Ok(None) };
+        // A reading that failed says nothing.
+        let Some(load) = load else { return Ok(self.why.clone()) };
         let has_limit = |c: &crate::config::Config| {
             // What is on our own disk may go from the server's.
             c.is_durable
@@ -101,7 +104,8 @@ impl Brim {
         if self.kept != Kept::Fine {
             progress.warnings.push(format!("{what} (--spool durable would let it go)"));
         }
-        Ok((self.kept == Kept::TooMuch).then_some(what))
+        self.why = (self.kept == Kept::TooMuch).then_some(what);
+        Ok(self.why.clone())
     }
 
     /// Says when the log begins and ends to be full.
