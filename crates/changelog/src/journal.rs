@@ -78,6 +78,14 @@ impl Found {
         })
     }
 
+    /// The identity that the first file has, as far as it can be read.
+    pub fn written_by(&self) -> Option<Vec<u8>> {
+        let number = *self.numbers.front()?;
+        let mut reader =
+            SegmentReader::open(&path(&self.folder, number), number, None, READ_BUFFER_BYTES).ok()?;
+        reader.next().ok()?
+    }
+
     /// The next record, and where it ends; `None` at the end of what can be trusted.
     ///
     /// # Errors

@@ -12,8 +12,8 @@
 //!    ([`Engine::keeps`]), while no other reader can move it. If not, changes are missing: the run ends, and says so.
 //!
 //! So damage anywhere, a lost folder, a torn end, or a runner on another machine lead to 3, which never passes over a gap. A journal of
-//! changes that the server has lost itself (it was replaced by a replica that was behind) counts for nothing either: the server's
-//! identity is part of the journal's. Two processes cannot have it at a time: it is locked, and the lock is held until its owner ends.
+//! changes that the server has lost itself (it was replaced by a replica that was behind) is refused, as one of another version is: the
+//! server's identity and the format are part of the journal's. Two processes cannot have it at a time: it is locked, and the lock is held until its owner ends.
 //!
 //! Only for turn 0. During the guard nothing is paused for long, and the server's retention is watched (`--guard-retention`).
 
@@ -249,6 +249,9 @@ where
     T: bincode::Encode + bincode::Decode<()>,
 {
     let mut found = Found::open(folder, identity)?;
+    if let Some(other) = found.written_by().filter(|other| other != identity) {
+        return Err(foreign(folder, &other, identity));
+    }
     let mut scan = Scan::default();
     let mut is_empty = true;
     while let Some((bytes, place)) = found.next()? {
@@ -280,6 +283,25 @@ where
         scan.why = Some(what.to_string());
     }
     Ok((found, scan))
+}
+
+/// A journal that is whole, and not ours to go on with.
+fn foreign(folder: &Path, other: &[u8], ours: &[u8]) -> Error {
+    let read = |bytes: &[u8]| serde_json::from_slice::<Identity>(bytes).ok();
+    let what = match (read(other), read(ours)) {
+        (Some(other), Some(ours)) if other.format != ours.format => format!(
+            "was written by another version of this program: format {}, not {}. Go on with that version",
+            other.format, ours.format
+        ),
+        (Some(other), Some(ours)) if other.server != ours.server => format!(
+            "has changes of another server: {}, not {}. Go on there",
+            other.server, ours.server
+        ),
+        _ => "belongs to another migration".to_string(),
+    };
+    Error::refused(format!("the durable change log in {} {what}", folder.display())).next(
+        "nothing was swapped, and nothing in the change log was touched. If this server has taken the other's place, or the version cannot          be had, move that folder away: what is not applied is then read from this server, if it still has it",
+    )
 }
 
 impl<E: Engine> Opened<E> {

@@ -82,7 +82,7 @@ async fn identity(conn: &mut Conn) -> Result<String> {
     Ok(found.map_or_else(String::new, |(_, uuid)| format!("@{uuid}")))
 }
 
-/// Which server this is: its UUID; MariaDB has none, and is known by its number, host, port and folder.
+/// Which server this is: its UUID; MariaDB has none, and is known by its number, which no replica of it has.
 ///
 /// # Errors
 /// The server's.
@@ -91,7 +91,7 @@ pub async fn origin(conn: &mut Conn) -> Result<String> {
     if !uuid.is_empty() {
         return Ok(uuid);
     }
-    let text = "select concat_ws('/', @@server_id, @@hostname, @@port, @@datadir)";
+    let text = "select concat('server_id ', @@server_id)";
     let found: Option<String> =
         conn.query_first(text).await.map_err(|e| server(e, "asking which server this is"))?;
     found.ok_or_else(|| Error::corrupt("the server does not say which one it is"))

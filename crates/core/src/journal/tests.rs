@@ -117,6 +117,28 @@ fn records_of_another_version_are_the_end() {
     assert!(scan.why.unwrap().contains("cannot be decoded"));
 }
 
+#[test]
+fn log_of_another_server_or_version_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("j");
+    let identity = |format, server: &str| {
+        let (token, table, server) = ("ab".to_string(), "s.t".to_string(), server.to_string());
+        serde_json::to_vec(&Identity { format, token, migration: 7, table, server }).unwrap()
+    };
+    let ours = identity(FORMAT, "here");
+    let mut journal = Found::open(&folder, &ours).unwrap().go_on(None, 0, SEGMENT).unwrap();
+    journal.append(&part(1, true).encode().unwrap(), true).unwrap();
+    drop(journal);
+    let file = folder.join("0000000000.journal");
+    let before = fs::read(&file).unwrap();
+    for (other, word) in [(identity(FORMAT, "there"), "another server"), (identity(0, "here"), "another version")] {
+        let e = scan::<u32>(&folder, &other, "p1").err().unwrap();
+        assert!(e.kind == Kind::Refused && e.message.contains(word), "{e}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+    assert!(scan::<u32>(&folder, &ours, "p1").unwrap().1.kept.is_some());
+}
+
 proptest::proptest! {
     /// Bytes that nobody vouches for: no panic, and nothing that was not written comes back.
     #[test]
