@@ -142,8 +142,7 @@ async fn durable_log_replaces_what_the_server_forgot_or_the_run_ends() {
     let (mut migration, holder) = site.held(site.run(&durable)).await;
     site.write().await;
     let end = texts(&site.client, "select pg_current_wal_lsn()::text").await.remove(0);
-    let forgot =
-        format!("exists (select from pg_replication_slots where confirmed_flush_lsn >= '{end}')");
+    let forgot = format!("exists (select from pg_replication_slots where confirmed_flush_lsn >= '{end}')");
     seen(&site.client, &mut migration, &forgot).await;
     migration.signal(Signal::SIGKILL);
     migration.wait(SOON).await;
@@ -254,7 +253,8 @@ async fn full_log_waits_and_full_disk_ends_the_run_resumably() {
     // Damage to what is only a buffer: all of it is read again from the server.
     let ours = format!("shadowswap-{}-", migration.pid());
     let is_ours = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&ours);
-    let mut log = fs::read_dir(site.directory.path()).unwrap().map(|entry| entry.unwrap().path()).filter(is_ours);
+    let mut log =
+        fs::read_dir(site.directory.path()).unwrap().map(|entry| entry.unwrap().path()).filter(is_ours);
     let log = log.next().unwrap().join("changelog");
     let mut damaged = 0;
     for path in fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
@@ -452,7 +452,11 @@ async fn kills_at_any_moment_lose_nothing_of_a_durable_log() {
         sql(&holder, if is_held { "begin; lock table _t_shadow in share mode" } else { "rollback" }).await;
     };
     killed_again_and_again(&url, ALTER, &load, hold).await;
-    assert!(texts(&client, GONE_ON).await.len() > 1, "{:?}", texts(&client, "select what from shadowswap.event").await);
+    assert!(
+        texts(&client, GONE_ON).await.len() > 1,
+        "{:?}",
+        texts(&client, "select what from shadowswap.event").await
+    );
     let (report, ledger) = load.stop().await;
     assert!(report.is_clean(), "{report}");
     let differences = ledger.check(&client, "public.t").await.unwrap();
@@ -479,7 +483,11 @@ async fn kills_at_any_moment_lose_nothing_of_a_durable_log_of_a_binlog() {
             }
         };
         killed_again_and_again(&server.url("shop"), "modify n bigint", &load, hold).await;
-        assert!(mysql::texts(&mut conn, GONE_ON).await.len() > 1, "{:?}", mysql::texts(&mut conn, "select what from shadowswap.event").await);
+        assert!(
+            mysql::texts(&mut conn, GONE_ON).await.len() > 1,
+            "{:?}",
+            mysql::texts(&mut conn, "select what from shadowswap.event").await
+        );
         let (report, ledger) = load.stop().await;
         assert!(report.is_clean(), "{product}: {report}");
         let differences = ledger.check(&mut conn, "t").await.unwrap();

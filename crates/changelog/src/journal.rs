@@ -19,9 +19,10 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::Error;
-use crate::log::lock;
+use crate::log::{LOCK_TIMEOUT, lock_within};
 use crate::segment::{
     FILE_HEADER_BYTES, RECORD_HEADER_BYTES, SegmentReader, create_file, encoded_bytes, file_header,
     make_private, record_header, remove_file,
@@ -66,7 +67,18 @@ impl Found {
     /// `Busy` if another process holds it; `Io`.
     pub fn open(folder: &Path, identity: &[u8]) -> Result<Found, Error> {
         make_private(folder)?;
-        let lock = lock(folder)?;
+        Found::with(lock_within(folder, LOCK_TIMEOUT)?, folder, identity)
+    }
+
+    /// The same at once, of a folder that must be there.
+    ///
+    /// # Errors
+    /// `Busy` if another process holds it; `Io`.
+    pub fn open_idle(folder: &Path, identity: &[u8]) -> Result<Found, Error> {
+        Found::with(lock_within(folder, Duration::ZERO)?, folder, identity)
+    }
+
+    fn with(lock: File, folder: &Path, identity: &[u8]) -> Result<Found, Error> {
         Ok(Found {
             folder: folder.to_owned(),
             identity: identity.to_vec(),
@@ -84,6 +96,12 @@ impl Found {
         let mut reader =
             SegmentReader::open(&path(&self.folder, number), number, None, READ_BUFFER_BYTES).ok()?;
         reader.next().ok()?
+    }
+
+    /// Whether nothing was ever written to it.
+    pub fn is_blank(&self) -> bool {
+        let is_empty = |n: &u32| fs::metadata(path(&self.folder, *n)).is_ok_and(|m| m.len() == 0);
+        self.numbers.iter().all(is_empty)
     }
 
     /// The next record, and where it ends; `None` at the end of what can be trusted.
@@ -152,10 +170,10 @@ impl Found {
         segment_bytes: u64,
     ) -> Result<Journal, Error> {
         let mut segments = VecDeque::new();
-        let mut next_number = 0;
+        // Without a hole, which would be an end.
+        let next_number = kept.map_or(0, |(_, end)| end.segment.wrapping_add(1));
         for number in numbers(&self.folder)? {
             let path = path(&self.folder, number);
-            next_number = number.wrapping_add(1);
             let is_needed = |(from, end): &(Place, Place)| {
                 let first = if ends == 0 { end.segment } else { from.segment };
                 (first..=end.segment).contains(&number)

@@ -97,6 +97,10 @@ pub(crate) async fn forget<E: Engine>(control: &E::Control, migration: i64) {
     }
 }
 
+fn folder_name(migration: i64, token: &str) -> String {
+    format!("shadowswap-journal-{migration}-{token}")
+}
+
 /// Whose records a journal has. The first record of each of its files.
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Identity {
@@ -173,6 +177,7 @@ async fn open<E: Engine>(
         table: migration.plan.source.to_string(),
         server: engine.origin().await?,
     };
+    forget_orphans(&noted, &identity);
     let identity = serde_json::to_vec(&identity)
         .map_err(|e| Error::corrupt("the change log's name cannot be written").because(e))?;
     let applied = applied_text(migration);
@@ -215,12 +220,33 @@ fn begin(parent: &Path, migration: i64, host: &str) -> Result<Noted> {
     read.map_err(|e| Error::new(Kind::Interrupted, "/dev/urandom cannot be read").because(e))?;
     let token: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     let parent = std::path::absolute(parent).unwrap_or_else(|_| parent.to_owned());
-    let folder = parent.join(format!("shadowswap-journal-{migration}-{token}"));
+    let folder = parent.join(folder_name(migration, &token));
     Ok(Noted { token, host: host.to_string(), folder })
 }
 
 fn segment_bytes(disk_bytes: u64) -> u64 {
     SEGMENT_BYTES.min(disk_bytes / 4)
+}
+
+/// Removes journals of this migration that its control tables do not know of: of runs that were killed before they had noted them.
+fn forget_orphans(noted: &Noted, ours: &Identity) {
+    let prefix = folder_name(ours.migration, "");
+    let entries = noted.folder.parent().and_then(|parent| std::fs::read_dir(parent).ok());
+    for folder in entries.into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let is_other = folder != noted.folder
+            && folder.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with(&prefix));
+        // Somebody who is at work holds it.
+        let Some(found) = is_other.then(|| Found::open_idle(&folder, b"").ok()).flatten() else { continue };
+        let is_orphan = match found.written_by().map(|by| serde_json::from_slice::<Identity>(&by)) {
+            // What was never written to was never noted.
+            None => found.is_blank(),
+            Some(Ok(other)) => other.server == ours.server && other.table == ours.table,
+            Some(Err(_)) => false,
+        };
+        if is_orphan && let Err(e) = std::fs::remove_dir_all(&folder) {
+            warn!(folder = %folder.display(), error = %e, "could not remove a durable change log that nobody knows");
+        }
+    }
 }
 
 /// What a journal has for us.
@@ -293,10 +319,9 @@ fn foreign(folder: &Path, other: &[u8], ours: &[u8]) -> Error {
             "was written by another version of this program: format {}, not {}. Go on with that version",
             other.format, ours.format
         ),
-        (Some(other), Some(ours)) if other.server != ours.server => format!(
-            "has changes of another server: {}, not {}. Go on there",
-            other.server, ours.server
-        ),
+        (Some(other), Some(ours)) if other.server != ours.server => {
+            format!("has changes of another server: {}, not {}. Go on there", other.server, ours.server)
+        }
         _ => "belongs to another migration".to_string(),
     };
     Error::refused(format!("the durable change log in {} {what}", folder.display())).next(

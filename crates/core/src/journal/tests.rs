@@ -118,6 +118,38 @@ fn records_of_another_version_are_the_end() {
 }
 
 #[test]
+fn only_journals_that_nobody_knows_are_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let identity = |server: &str| Identity {
+        format: FORMAT,
+        token: "ab".into(),
+        migration: 7,
+        table: "s.t".into(),
+        server: server.into(),
+    };
+    let at = |name: &str| directory.path().join(name);
+    let make = |name: &str, server: &str| {
+        let of = serde_json::to_vec(&identity(server)).unwrap();
+        let mut journal = Found::open(&at(name), &of).unwrap().go_on(None, 0, SEGMENT).unwrap();
+        journal.append(b"x", true).unwrap();
+        drop(journal.sync().unwrap());
+        journal
+    };
+    let names = ["7-noted", "7-orphan", "7-elsewhere", "71-other"].map(|n| format!("shadowswap-journal-{n}"));
+    for (name, server) in names.iter().zip(["here", "here", "there", "here"]) {
+        drop(make(name, server));
+    }
+    let held = make("shadowswap-journal-7-held", "here");
+    drop(Found::open(&at("shadowswap-journal-7-blank"), b"").unwrap());
+    let noted = Noted { token: "noted".into(), host: "h".into(), folder: at(&names[0]) };
+    forget_orphans(&noted, &identity("here"));
+    let left = ["7-noted", "7-orphan", "7-elsewhere", "71-other", "7-held", "7-blank"]
+        .map(|n| at(&format!("shadowswap-journal-{n}")).is_dir());
+    assert_eq!(left, [true, false, true, true, true, false]);
+    drop(held);
+}
+
+#[test]
 fn log_of_another_server_or_version_is_refused_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("j");
@@ -131,7 +163,9 @@ fn log_of_another_server_or_version_is_refused_and_left_alone() {
     drop(journal);
     let file = folder.join("0000000000.journal");
     let before = fs::read(&file).unwrap();
-    for (other, word) in [(identity(FORMAT, "there"), "another server"), (identity(0, "here"), "another version")] {
+    for (other, word) in
+        [(identity(FORMAT, "there"), "another server"), (identity(0, "here"), "another version")]
+    {
         let e = scan::<u32>(&folder, &other, "p1").err().unwrap();
         assert!(e.kind == Kind::Refused && e.message.contains(word), "{e}");
     }
