@@ -12,6 +12,18 @@ const WRITERS: usize = 32;
 /// The 99th percentile may become so much larger.
 const TARGET: f64 = 1.2;
 
+/// Phases whose latencies are shown apart.
+const PHASES: [&str; 3] = ["copy", "index", "verify"];
+/// What comes after them.
+const LATER: [&str; 4] = ["ready", "cutover", "guard", "done"];
+
+/// The share of full speed at which the last chunks were copied.
+fn share(stdout: &str) -> Option<f64> {
+    let lines = stdout.lines().rev().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut copying = lines.map(|line| line["progress"].clone()).filter(|p| p["phase"] == "copy");
+    copying.next()?["ease"].as_f64()
+}
+
 pub async fn measure(setting: &Setting) -> Record {
     let server = &setting.server;
     let mut record = Record::new("foreground", server);
@@ -35,10 +47,16 @@ pub async fn measure(setting: &Setting) -> Record {
         tokio::time::sleep(calm).await;
         let before = running.window();
         let start = Instant::now();
-        let run = migration::plain(server, table, &server.change(round), more).spawn();
+        let mut run = migration::plain(server, table, &server.change(round), more).spawn();
+        let mut parts = Vec::new();
+        for (place, phase) in PHASES.iter().enumerate() {
+            let later: Vec<&str> = PHASES.iter().skip(place + 1).chain(&LATER).copied().collect();
+            migration::in_phases_or_over(&mut run, &later).await;
+            parts.push((*phase, running.window()));
+        }
         let output = run.wait(migration::LONG).await.expect_code(0);
         let took = start.elapsed();
-        let during = running.window();
+        let during = parts.iter().fold(running.window(), |all, (_, part)| all.and(part));
         tokio::time::sleep(calm).await;
         let after = running.window();
         let (report, back) = running.stop().await;
@@ -49,6 +67,12 @@ pub async fn measure(setting: &Setting) -> Record {
             record.note(name(&format!("p50 {when}")), ms(latency.p50()), "ms");
             record.note(name(&format!("p99 {when}")), ms(latency.p99()), "ms");
             record.note(name(&format!("longest {when}")), ms(latency.max()), "ms");
+        }
+        for (phase, latency) in &parts {
+            record.note(name(&format!("p99 until the end of {phase}")), ms(latency.p99()), "ms");
+        }
+        if let Some(share) = share(&output.stdout) {
+            record.note(name("share of full speed in the end of the copy"), share, "");
         }
         let without = before.and(&after);
         let ratio = during.p99().as_secs_f64() / without.p99().as_secs_f64();

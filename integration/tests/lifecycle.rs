@@ -3,8 +3,10 @@
 //! Each test has its own server: open transactions here would hold up the slots of all others. Phases are held by locks of the test's,
 //! so that nothing depends on how fast the machine is.
 
+mod ends;
 mod guard;
 mod kills;
+mod schemas;
 
 use shadowswap_testkit::load::{Ledger, Load, Running, TableShape};
 use shadowswap_testkit::{Binary, Postgres, Signal, Version};

@@ -2,6 +2,7 @@
 //! `status --json` from another process.
 
 mod commands;
+mod guard;
 mod signals;
 mod watches;
 mod windows;

@@ -98,6 +98,11 @@ impl Ledger {
         self.lock().get(key).copied().unwrap_or(0)
     }
 
+    /// Whether somebody waits for what becomes of keys.
+    fn is_watched(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
     fn touched(&self, batch: &Batch) {
         for (key, count) in self.lock().iter_mut() {
             if batch.touches(key) {
@@ -470,9 +475,9 @@ async fn work<E: Engine>(
             Ok(true) => {
                 (pause, failed) = (RECHECK_FIRST, 0);
                 // A backlog is not waited for.
-                if manner == Manner::Gently && applier.is_idle() {
+                if manner == Manner::Gently && applier.is_idle() && !applier.ledger.is_watched() {
                     tokio::select! {
-                        () = tokio::time::sleep(GATHER) => {}
+                        () = tokio::time::sleep(std::env::var("SHADOWSWAP_GATHER_MS").ok().and_then(|v| v.parse().ok()).map_or(GATHER, Duration::from_millis)) => {}
                         _ = told.changed() => {}
                     }
                 }

@@ -1,7 +1,7 @@
 //! Whole transactions, reduced to one final state for each key.
 
 use crate::change::{Change, Key, Op};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A prefix of the stream, reduced: what each touched key amounts to at its end.
 ///
@@ -10,6 +10,7 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     last: HashMap<Key, Op>,
+    fresh: HashSet<Key>,
     bytes: usize,
     changes: u64,
 }
@@ -25,6 +26,11 @@ impl Batch {
         self.changes += 1;
         self.bytes += change.bytes();
         let Change { key, op } = change;
+        let is_there = !matches!(op, Op::Delete);
+        let fresh = (is_there && matches!(self.last.get(&key), Some(Op::Delete))).then(|| key.clone());
+        if !is_there && !self.fresh.is_empty() {
+            self.fresh.remove(&key);
+        }
         // An image that was complete before does not help a later incomplete one: the columns that the stream left out may have been
         // changed by a transaction in between that is itself incomplete here. The source knows; it is read again.
         if let Some(before) = self.last.insert(key, op) {
@@ -34,6 +40,7 @@ impl Batch {
             };
             self.bytes = self.bytes.saturating_sub(row);
         }
+        self.fresh.extend(fresh);
     }
 
     /// Changes that went in, before reduction.
@@ -66,9 +73,30 @@ impl Batch {
         self.last.contains_key(key)
     }
 
+    /// Keys whose rows were deleted and are there again at the end: other rows than those before, which have nothing of them.
+    pub fn fresh(&self) -> impl Iterator<Item = &Key> {
+        self.fresh.iter()
+    }
+
+    /// Whether the row of this key is one of those.
+    pub fn is_fresh(&self, key: &Key) -> bool {
+        self.fresh.contains(key)
+    }
+
+    /// The same keys, whose rows are read from the source instead.
+    #[must_use]
+    pub fn to_read_again(&self) -> Batch {
+        let read = |op: &Op| if matches!(op, Op::Delete) { Op::Delete } else { Op::Reread };
+        let mut again = Batch::new();
+        again.last.extend(self.last.iter().map(|(key, op)| (key.clone(), read(op))));
+        (again.fresh, again.changes) = (self.fresh.clone(), self.changes);
+        again
+    }
+
     /// Empties it, keeping its memory.
     pub fn clear(&mut self) {
         self.last.clear();
+        self.fresh.clear();
         self.bytes = 0;
         self.changes = 0;
     }
@@ -91,6 +119,31 @@ mod tests {
         batch.push(Change { key: key(1), op: Op::Delete });
         assert_eq!(batch.iter().collect::<Vec<_>>(), vec![(&key(1), &Op::Delete)]);
         assert_eq!(batch.changes(), 2);
+    }
+
+    #[test]
+    fn row_that_was_deleted_and_inserted_again_is_another_row() {
+        let (row, gone) = (|n| Op::Upsert(vec![n]), Op::Delete);
+        let fresh = |ops: &[Op]| {
+            let mut batch = Batch::new();
+            for op in ops {
+                batch.push(Change { key: key(1), op: op.clone() });
+            }
+            batch.is_fresh(&key(1)) && batch.fresh().count() == 1
+        };
+        assert!(fresh(&[gone.clone(), row(1)]));
+        assert!(fresh(&[gone.clone(), Op::Reread, row(2)]));
+        assert!(fresh(&[row(1), gone.clone(), row(2), gone.clone(), row(3)]));
+        assert!(!fresh(&[row(1), row(2)]));
+        assert!(!fresh(&[gone.clone(), row(1), gone.clone()]));
+        assert!(!fresh(&[gone.clone()]));
+        let mut batch = Batch::new();
+        for (n, op) in [(1, gone), (1, row(1)), (2, row(1))] {
+            batch.push(Change { key: key(n), op });
+        }
+        let again = batch.to_read_again();
+        assert!(again.is_fresh(&key(1)) && !again.is_fresh(&key(2)) && again.keys() == 2);
+        assert!(again.iter().all(|(_, op)| *op == Op::Reread));
     }
 
     proptest! {

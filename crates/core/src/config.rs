@@ -82,6 +82,8 @@ pub struct Config {
     pub drop_old: bool,
     /// How long the old table is kept in step after the swap; none: as the plan says.
     pub guard: Option<Duration>,
+    /// The same, said while it ran: counted from the guard's beginning, also where that is long ago.
+    pub guard_set: Option<Duration>,
     /// The guard ends when the server keeps more bytes of the change stream for it than this. Default 16 GiB.
     pub guard_retention: u64,
     /// Swap back now.
@@ -230,6 +232,7 @@ impl Default for Config {
             copy_workers: 2,
             drop_old: false,
             guard: None,
+            guard_set: None,
             guard_retention: 16 << 30,
             rollback: false,
             verify: true,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::{future::Future, time::Duration};
 
 /// The version of the control tables that this program writes.
-pub const SCHEMA_VERSION: i32 = 2;
+pub const SCHEMA_VERSION: i32 = 3;
 /// The oldest version that it reads, and upgrades before it writes.
 pub const SCHEMA_VERSION_MIN: i32 = 1;
 
@@ -185,7 +185,7 @@ pub fn stored_plan(text: &str) -> Result<Plan> {
 /// Tables of this version have no place for settings.
 pub fn too_old_for_settings(version: i32) -> Error {
     Error::refused(format!(
-        "the control tables have version {version}, and settings can be changed from version {SCHEMA_VERSION} on"
+        "the control tables have version {version}, and settings can be changed from version 2 on"
     ))
     .next("run the migration with this program once: it brings the tables up to date")
 }
@@ -214,13 +214,15 @@ pub trait Control<E: Engine>: Send + Sync + 'static {
         stall_ms: Option<f64>,
     ) -> impl Future<Output = Result<()>> + Send;
     /// What is left of the guard by the server's clock, zero if it is over. Begins it with this length, unless it has begun.
+    /// `is_set`: the length was changed meanwhile; a guard that has begun and was not ended gets it, too, from its beginning on.
     fn guard_left(
         &self,
         migration: i64,
         epoch: i64,
         length: Duration,
+        is_set: bool,
     ) -> impl Future<Output = Result<Duration>> + Send;
-    /// The guard's time is up from now on, whatever was left of it, also where it had not begun to run.
+    /// The guard's time is up from now on, whatever was left of it, also where it had not begun to run; no other length changes that.
     fn end_guard(&self, migration: i64, epoch: i64) -> impl Future<Output = Result<()>> + Send;
     /// Saves the copy's end, once.
     fn begin_copy(

@@ -398,6 +398,12 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         migration: i64,
         drop_old: bool,
     ) -> impl Future<Output = Result<()>> + Send;
+    /// Drops the old table of a migration that is done, long after it, and touches nothing else. False: it is not there any more. The
+    /// plan is the one that was made.
+    ///
+    /// # Errors
+    /// `Refused` if another table has its name.
+    fn drop_old(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<bool>> + Send;
     /// Removes everything that was made for this migration, and leaves the source as it was.
     fn abort(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<()>> + Send;
     /// Runs the change in place, once, with this lock timeout (strategy `direct`), and marks the migration done in the same

@@ -19,7 +19,7 @@ pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &
     };
     if phase.is_swapped() {
         return Err(Error::refused(format!("the migration of {table} is already swapped"))
-            .next("run it again to finish it"));
+            .next(format!("run it again to go on with it, or `shadowswap finish --table {table}` ends it")));
     }
     // What an older version wrote is brought to this one before it is changed.
     let control = engine.control(true).await?;
@@ -90,7 +90,13 @@ async fn finish_done<E: Engine>(
     if !drop_old || plan.strategy == Strategy::Direct {
         return Ok(format!("nothing is left to do: {table} was finished {at}"));
     }
-    engine.clean_up(&Plan { turn: 1, ..plan.clone() }, id, true).await.tried("dropping the old table")?;
+    let is_dropped = engine.drop_old(&Plan { turn: 1, ..plan.clone() }, id).await;
+    if !is_dropped.tried("dropping the old table")? {
+        return Ok(format!(
+            "nothing is left to do: {table} was finished {at}, and its old table {} is not there any more",
+            plan.old
+        ));
+    }
     control.note(id, who, "the old table is dropped").await?;
     Ok(format!("{table} was finished {at}; the old table {} is dropped", plan.old))
 }

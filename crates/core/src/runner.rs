@@ -8,6 +8,7 @@ mod guard;
 mod swap;
 mod tally;
 
+pub use guard::REFUSED;
 pub(crate) use guard::settle;
 use tally::Tally;
 
@@ -148,12 +149,15 @@ async fn once<E: Engine>(
         if std::mem::take(&mut is_first) && migration.resumed {
             control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
         }
-        let opened = guard::open(engine, &*control, &mut migration, config, tally.rollback).await;
+        // The steward reads them too, but at its own time.
+        let settled = steward::settled::<E>(&*control, migration.id, config.clone(), None).await?;
+        let choices = (config, &settled);
+        let opened = guard::open(engine, &*control, &mut migration, choices, tally.rollback).await;
         let ended = match opened {
             Ok(plan) => {
                 let mut run = Run::new(
                     engine,
-                    (config, hooks),
+                    (choices, hooks),
                     progress,
                     stop,
                     (Arc::clone(&control), migration.clone()),
@@ -264,7 +268,7 @@ struct Run<'a, E: Engine> {
 impl<'a, E: Engine> Run<'a, E> {
     fn new(
         engine: &E,
-        (config, hooks): (&'a Config, &Hooks),
+        ((config, settled), hooks): ((&'a Config, &Config), &Hooks),
         progress: &'a watch::Sender<Progress>,
         stop: &watch::Receiver<bool>,
         (control, migration): (Arc<E::Control>, Migration<E>),
@@ -283,7 +287,7 @@ impl<'a, E: Engine> Run<'a, E> {
         let counters = Arc::new(Counters::default());
         counters.rows.store(migration.copy.rows, Ordering::Relaxed);
         let applied = watch::Sender::new(Applied::new(migration.applied.clone()));
-        let (throttle, live) = (Throttle::default(), Live::new(config.clone()));
+        let (throttle, live) = (Throttle::default(), Live::new(settled.clone()));
         // Until every signal has been read once.
         throttle.hold(Some("starting".to_string()));
         let (tell, commands) = mpsc::channel(16);

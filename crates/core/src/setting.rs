@@ -6,7 +6,7 @@
 use crate::{
     config::{Config, CutoverWhen, MaxLoad},
     throttle::limit::{self, Limit},
-    units::{duration, duration_text},
+    units::{duration, duration_text, size, size_text},
     window::{Blackouts, Windows},
 };
 use std::time::Duration;
@@ -21,9 +21,15 @@ pub const CHUNK_TIME_MAX: Duration = Duration::from_secs(60);
 pub const STALL_BUDGET_MAX: Duration = Duration::from_secs(60);
 /// Longer is a slip of the finger.
 pub const WEEK: Duration = Duration::from_secs(7 * 86_400);
+/// A guard is counted in seconds.
+pub const GUARD_MIN: Duration = Duration::from_secs(1);
+/// The server keeps its log and both tables for as long.
+pub const GUARD_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// The least that the guard's budget can be.
+pub const RETENTION_MIN: u64 = 1 << 20;
 
 /// The names of settings that are no limits of signals.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 16] = [
     "chunk-time",
     "copy-workers",
     "max-lag",
@@ -35,7 +41,14 @@ pub const NAMES: [&str; 11] = [
     "stall-budget",
     "cutover-attempts",
     "overload-after",
+    "guard",
+    "guard-retention",
+    "watch-for",
+    "rollback",
+    "drop-old",
 ];
+/// Before the name of what is watched during the guard: its limit there is not the limit that holds the copy.
+pub const WATCH: &str = "watch.";
 
 /// Reads `SETTING=VALUE` and checks it. Gives the name and the value.
 ///
@@ -54,6 +67,10 @@ pub fn parse(text: &str) -> Result<(String, String), String> {
     if !NAMES.contains(&name) && limit::unit(name).is_none() && limit::is_name(name) {
         let source = crate::throttle::signal::Source::Command(String::new());
         config.signals.push(crate::throttle::signal::Custom { name: name.to_string(), source });
+    }
+    if let Some(watched) = name.strip_prefix(WATCH).filter(|watched| limit::is_name(watched)) {
+        let source = crate::throttle::signal::Source::Command(String::new());
+        config.watches.push(crate::throttle::signal::Custom { name: watched.to_string(), source });
     }
     apply(&config, name, value)?;
     Ok((name.to_string(), value.to_string()))
@@ -83,12 +100,23 @@ pub fn apply(config: &Config, name: &str, value: &str) -> Result<Config, String>
         // Not a setting, but stored among them: see journal.rs.
         crate::journal::SETTING => {}
         "overload-after" => new.overload_after = time(value, Duration::from_secs(1), WEEK)?,
+        "guard" => new.guard_set = Some(time(value, GUARD_MIN, GUARD_MAX)?),
+        "guard-retention" => {
+            new.guard_retention = between(size(value)?, RETENTION_MIN, u64::MAX, size_text)?;
+        }
+        "watch-for" => new.watch_for = time(value, Duration::from_secs(1), WEEK)?,
+        "rollback" => new.rolls_back = rollback(value)?,
+        "drop-old" => new.drop_old = yes(value)?,
         signal => {
+            if let Some(watched) = signal.strip_prefix(WATCH) {
+                watch(&mut new, watched, value)?;
+                return Ok(new);
+            }
             let has = |s: &crate::throttle::signal::Custom| s.name == signal;
             if limit::unit(signal).is_none() && !config.signals.iter().any(has) {
                 let signals = limit::BUILT_IN.map(|(name, ..)| name).join(", ");
                 return Err(format!(
-                    "{signal:?} is no setting; there are {}, the signals {signals}, and those of this run's own",
+                    "{signal:?} is no setting; there are {}, the signals {signals}, those of this run's own, and {WATCH}NAME for what is watched during the guard",
                     NAMES.join(", ")
                 ));
             }
@@ -99,6 +127,39 @@ pub fn apply(config: &Config, name: &str, value: &str) -> Result<Config, String>
         }
     }
     Ok(new)
+}
+
+/// Gives what is watched during the guard another limit; `none` takes it away.
+fn watch(config: &mut Config, watched: &str, value: &str) -> Result<(), String> {
+    let is_it = |custom: &crate::throttle::signal::Custom| custom.name == watched;
+    if limit::unit(watched).is_none() && !config.watches.iter().chain(&config.signals).any(is_it) {
+        return Err(format!("nothing that this run watches is called {watched:?}"));
+    }
+    config.watch_limits.retain(|l| l.name != watched);
+    if value != "none" {
+        config.watch_limits.push(Limit::level(watched, value)?);
+    }
+    Ok(())
+}
+
+/// Whether what is watched swaps back by itself.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn rollback(text: &str) -> Result<bool, String> {
+    match text {
+        "auto" => Ok(true),
+        "warn" => Ok(false),
+        other => Err(format!("{other:?} is neither auto nor warn")),
+    }
+}
+
+fn yes(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(format!("{other:?} is neither yes nor no")),
+    }
 }
 
 /// A time between two bounds.
@@ -209,6 +270,33 @@ mod tests {
         assert_eq!(apply(&limited, "undo", "none").unwrap(), Config::default());
         for name in NAMES {
             assert!(apply(&Config::default(), name, "no such value").is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn guard_and_what_is_watched_in_it_can_be_changed() {
+        assert_eq!(set("guard", "2h").guard_set, Some(Duration::from_secs(7_200)));
+        assert_eq!(set("guard-retention", "2GiB").guard_retention, 2 << 30);
+        assert_eq!(set("watch-for", "5s").watch_for.as_secs(), 5);
+        assert!(set("rollback", "auto").rolls_back && set("drop-old", "yes").drop_old);
+        // The limit that holds the copy is another one.
+        let watched = set("watch.commit", "20ms");
+        assert_eq!(watched.limits, []);
+        assert_eq!(watched.watch_limits, [Limit::level("commit", "20ms").unwrap()]);
+        assert_eq!(apply(&watched, "watch.commit", "none").unwrap(), Config::default());
+        assert_eq!(parse("watch.errors=5..2"), Ok(("watch.errors".into(), "5..2".into())));
+        let said = apply(&Config::default(), "watch.errors", "5").unwrap_err();
+        assert!(said.contains("nothing that this run watches"), "{said}");
+        for text in [
+            "guard=0s",
+            "guard=900d",
+            "guard=none",
+            "guard-retention=1KiB",
+            "watch.=1",
+            "watch.a b=1",
+            "drop-old=perhaps",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 

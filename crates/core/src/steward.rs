@@ -221,8 +221,7 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         let lag = lag.now(Instant::now());
         let verdict = hold.judge(&board, paused);
         let mut progress = collect(&steward, &applied, load.as_ref(), lag);
-        // A reading that failed says nothing of what is kept.
-        retained = load.as_ref().map_or(retained, |load| load.retained_bytes);
+        retained = kept(retained, load.as_ref());
         progress.retained_bytes = retained;
         progress.rows_per_second = copied.observe(progress.rows_copied);
         progress.changes_per_second = changed.observe(applied.changes);
@@ -259,24 +258,39 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
     }
 }
 
+/// What the server keeps for us. A reading that failed says nothing of it: a budget that was used up still is.
+fn kept(before: u64, load: Option<&Load>) -> u64 {
+    load.map_or(before, |load| load.retained_bytes)
+}
+
 /// Applies the settings that were stored with the migration. What cannot be applied is noted, where there is somebody to note it.
 async fn settle<E: Engine>(steward: &Steward<E>, who: Option<&str>) -> Result<()> {
-    let migration = steward.opener.migration;
-    let mut config = steward.live.now();
-    for (name, value) in steward.control.settings(migration).await? {
+    let config = steward.live.now();
+    let config = settled::<E>(&*steward.control, steward.opener.migration, config, who).await?;
+    steward.live.change(config);
+    Ok(())
+}
+
+/// These choices, with the settings applied that were stored with the migration.
+pub(crate) async fn settled<E: Engine>(
+    control: &E::Control,
+    migration: i64,
+    mut config: Config,
+    who: Option<&str>,
+) -> Result<Config> {
+    for (name, value) in control.settings(migration).await? {
         match setting::apply(&config, &name, &value) {
             Ok(changed) => config = changed,
             Err(why) => {
                 warn!(setting = name, error = %why, "a setting cannot be applied");
                 if let Some(who) = who {
                     let note = format!("setting {name}={value} cannot be applied: {why}");
-                    steward.control.note(migration, who, &note).await?;
+                    control.note(migration, who, &note).await?;
                 }
             }
         }
     }
-    steward.live.change(config);
-    Ok(())
+    Ok(config)
 }
 
 /// Lets every copier come to its chunk's edge, then ends the run.
@@ -510,4 +524,15 @@ fn eta(progress: &Progress, verify_rate: f64) -> Option<f64> {
         }
     };
     (rate > 0.0 && progress.throttled.is_none()).then(|| left as f64 / rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_not_forgotten_where_it_cannot_be_read() {
+        let load = Load { retained_bytes: 7, ..Load::default() };
+        assert_eq!((kept(0, Some(&load)), kept(7, None)), (7, 7));
+    }
 }

@@ -24,7 +24,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
@@ -179,12 +179,7 @@ async fn work<E: Engine>(
             let lower = std::mem::replace(&mut cursor.lower, upper.clone());
             Chunk { id: cursor.id, lower, upper, attempt: 0 }
         };
-        let started = Instant::now();
-        verifying.counters.under_way.send_modify(|n| *n += 1);
-        let compared = compare(&verifying, &mut session, &chunk).await;
-        verifying.counters.under_way.send_modify(|n| *n -= 1);
-        let compared = compared?;
-        let took = started.elapsed();
+        let (compared, took) = compare(&verifying, &mut session, &chunk).await?;
         // The last range may be of any size.
         servo.observe(if chunk.upper.is_some() { rows } else { 0 }, took);
         verifying.counters.verified.fetch_add(compared.rows_source, Ordering::Relaxed);
@@ -193,26 +188,32 @@ async fn work<E: Engine>(
     }
 }
 
-/// Compares one range until nothing in it is in doubt.
+/// Compares one range until nothing in it is in doubt. Gives the time that the server was at work on it, too: waiting for changes is none.
 async fn compare<E: Engine>(
     verifying: &Verifying<E>,
     session: &mut E::Session,
     chunk: &Chunk,
-) -> Result<Compared> {
+) -> Result<(Compared, Duration)> {
+    let mut took = Duration::ZERO;
     for _ in 0..ROUNDS {
-        let compared = session.compare(chunk, KEYS).await.tried("comparing source and shadow")?;
+        let started = Instant::now();
+        verifying.counters.under_way.send_modify(|n| *n += 1);
+        let compared = session.compare(chunk, KEYS).await;
+        verifying.counters.under_way.send_modify(|n| *n -= 1);
+        took += started.elapsed();
+        let compared = compared.tried("comparing source and shadow")?;
         let suspects = compared.differing.clone();
         let is_whole = suspects.len() < KEYS;
         if suspects.is_empty() {
             return if compared.rows_source == compared.rows_shadow {
-                Ok(compared)
+                Ok((compared, took))
             } else {
                 Err(Error::corrupt("a comparison counted different rows but named none"))
             };
         }
         judge(verifying, session, suspects).await?;
         if is_whole {
-            return Ok(compared);
+            return Ok((compared, took));
         }
     }
     Err(Error::transient(format!(

@@ -3,7 +3,7 @@
 mod lock;
 mod version;
 
-pub use lock::{lock_name, note_session};
+pub use lock::{lock_name, note_session, session_lock};
 
 use crate::{MySql, Position, error::superseded, keeper::Keeper, sql::quote};
 use mysql_async::{Conn, Params, Row, prelude::*};
@@ -318,25 +318,36 @@ impl control::Control<MySql> for Control {
         }
     }
 
-    async fn guard_left(&self, migration: i64, epoch: i64, length: Duration) -> Result<Duration> {
-        let look =
-            || format!("select {} from {}.migration m where id = ?", self.guard_left_text(), self.schema);
-        let left = |rows: Vec<Row>| rows.first().map_or(Ok(None), |r| get::<Option<f64>>(r, 0));
+    async fn guard_left(
+        &self,
+        migration: i64,
+        epoch: i64,
+        length: Duration,
+        is_set: bool,
+    ) -> Result<Duration> {
+        let length = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        let look = || {
+            format!(
+                "select {}, coalesce(? and guard_until <> guard_from + interval ? microsecond, 0) from {}.migration m where id = ?",
+                self.guard_left_text(),
+                self.schema
+            )
+        };
         let what = "looking what is left of the guard";
-        let found = match left(self.rows(look(), (migration,), what).await?)? {
-            Some(found) => Some(found),
-            None => {
+        let rows = self.rows(look(), (is_set, length, migration), what).await?;
+        let left = |rows: &[Row]| rows.first().map_or(Ok(None), |r| get::<Option<f64>>(r, 0));
+        let is_other = rows.first().map_or(Ok(false), |r| get::<bool>(r, 1))?;
+        let found = match left(&rows)? {
+            Some(found) if !is_other => Some(found),
+            Some(_) | None => {
+                // Assignments see what the ones before them have set.
                 let text = format!(
-                    "update {}.migration set guard_until = utc_timestamp(3) + interval ? microsecond where id = ? and epoch = ?",
+                    "update {}.migration set guard_from = case when guard_until is null then utc_timestamp(3) else guard_from end,\n\
+                     guard_until = guard_from + interval ? microsecond where id = ? and epoch = ?",
                     self.schema
                 );
-                self.run(
-                    text,
-                    (i64::try_from(length.as_micros()).unwrap_or(i64::MAX), migration, epoch),
-                    "beginning the guard",
-                )
-                .await?;
-                left(self.rows(look(), (migration,), what).await?)?
+                self.run(text, (length, migration, epoch), "giving the guard its length").await?;
+                left(&self.rows(look(), (is_set, length, migration), what).await?)?
             }
         };
         let found = found.ok_or_else(superseded)?;
@@ -345,7 +356,8 @@ impl control::Control<MySql> for Control {
 
     async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
         let text = format!(
-            "update {}.migration set guard_until = utc_timestamp(3) where id = ? and epoch = ? and (guard_until is null or guard_until > utc_timestamp(3))",
+            "update {}.migration set guard_from = null, guard_until = least(coalesce(guard_until, utc_timestamp(3)), utc_timestamp(3))\n\
+             where id = ? and epoch = ?",
             self.schema
         );
         self.run(text, (migration, epoch), "ending the guard").await.map(drop)

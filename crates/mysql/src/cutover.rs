@@ -7,8 +7,10 @@
 //! the source, before it has any other. For that the shadow's and the sentry's names must sort behind the source's.
 
 mod state;
+mod swappers;
 
 pub use state::{obstacles, outcome};
+pub use swappers::Swappers;
 
 use crate::{
     Floor, MySql, Position,
@@ -61,6 +63,8 @@ pub struct Locked {
     epoch: i64,
     counts: bool,
     marks: Arc<Marks>,
+    swappers: Swappers,
+    name: String,
     server: Server,
 }
 
@@ -82,6 +86,8 @@ pub struct Request<'a> {
     pub budget: Duration,
     /// Where the stream is asked for markers.
     pub marks: Arc<Marks>,
+    /// Where sessions are noted that were sent a RENAME.
+    pub swappers: Swappers,
 }
 
 /// The sessions of a cutover.
@@ -186,7 +192,7 @@ pub async fn lock(
     sessions: Sessions,
     ready: impl Future<Output = Result<()>>,
 ) -> Result<Locked> {
-    let Request { name, plan, detail, control, migration, epoch, budget, marks } = request;
+    let Request { name, plan, detail, control, migration, epoch, budget, marks, swappers } = request;
     let Sessions { mut lock, marker, mut killer, mut renamer } = sessions;
     still_fits(&mut killer, plan).await?;
     lock.stage().await?;
@@ -231,6 +237,8 @@ pub async fn lock(
         epoch,
         counts,
         marks,
+        swappers,
+        name: name.to_string(),
         server: detail.server.clone(),
     };
     locked_now.session.set_locked();
@@ -283,18 +291,21 @@ pub async fn remove_sentry_of_ours(conn: &mut Conn, plan: &Plan) -> Result<()> {
 
 impl Locked {
     /// Lets go of everything. The session with the lock is ended from outside: it may be in the middle of a statement whose answer nobody
-    /// waits for any more, and it is not needed again.
-    async fn let_go(&mut self) {
+    /// waits for any more, and it is not needed again. False: a RENAME may still be on its way.
+    async fn let_go(&mut self) -> bool {
         let all = async {
             let text = format!("kill {}", self.session.id());
             if self.killer.query_drop(text).await.is_err() {
                 drop(self.session.conn().query_drop("rollback; unlock tables").await);
             }
-            if self.renamer.is_some() {
+            if let Some(renamer) = &self.renamer {
+                // A RENAME that still waits must not find the sentry gone.
+                swappers::end(&mut self.killer, &self.name, renamer.id()).await?;
                 drop(remove_sentry(&mut self.killer, &self.plan).await);
             }
+            Ok::<(), Error>(())
         };
-        drop(tokio::time::timeout(Duration::from_secs(2), all).await);
+        matches!(tokio::time::timeout(Duration::from_secs(2), all).await, Ok(Ok(())))
     }
 
     async fn swap_inner(&mut self, deadline: Instant) -> Result<()> {
@@ -323,6 +334,7 @@ impl Locked {
         }
         mutations::hold(&mut self.killer).await;
         let limit = left("renaming")?;
+        self.swappers.sent(std::iter::once(self.session.id()).chain(self.renamer.iter().map(Conn::id)));
         match self.renamer.take() {
             None => self.rename_under_lock(limit).await,
             Some(mut renamer) => {
@@ -495,11 +507,14 @@ impl CoreLocked<MySql> for Locked {
     async fn swap(&mut self, deadline: Duration) -> Result<()> {
         let swapped = self.swap_inner(Instant::now() + deadline).await;
         match swapped {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.swappers.known();
+                Ok(())
+            }
             Err(e) => {
-                self.let_go().await;
+                let is_over = self.let_go().await;
                 // Of these kinds: the RENAME was not sent, or waited with the sentry in its way.
-                let is_known = matches!(e.kind, Kind::Budget | Kind::Superseded);
+                let is_known = is_over && matches!(e.kind, Kind::Budget | Kind::Superseded);
                 Err(if is_known { e } else { Error { kind: Kind::Ambiguous, ..e } })
             }
         }

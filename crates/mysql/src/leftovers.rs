@@ -59,7 +59,10 @@ pub async fn find(conn: &mut Conn, name: &str) -> Result<Vec<Leftover>> {
             continue;
         }
         let why = format!("migration {} of {} is over ({})", m.id, m.table, m.phase);
-        let plan = serde_json::from_str::<Plan>(&m.plan).ok().filter(|_| m.phase == "aborted");
+        // A later one that was rolled back has kept its table, under the name that this one's had.
+        let is_kept = known.iter().any(|o| o.table == m.table && o.id > m.id && o.phase == "rolledback");
+        let plan = serde_json::from_str::<Plan>(&m.plan).ok();
+        let plan = plan.filter(|_| m.phase == "aborted" && !is_kept);
         let bytes = match &plan {
             Some(plan) => size(conn, &plan.shadow).await?,
             None => None,

@@ -78,6 +78,7 @@ pub struct MySql {
     /// Kept open for readings that are taken every second.
     probe: Arc<Mutex<Option<Conn>>>,
     marks: Arc<Marks>,
+    swappers: cutover::Swappers,
     collisions: Arc<session::Collisions>,
     /// Follows the lag of replicas, where that is asked for from the beginning; the plan checks then whether they can be asked.
     watch: Option<Arc<Watch>>,
@@ -119,6 +120,7 @@ impl MySql {
             control_schema: control_schema.into(),
             probe: Arc::default(),
             marks: Arc::default(),
+            swappers: cutover::Swappers::default(),
             collisions: Arc::default(),
             watch: None,
             later: Arc::new(Watch::new(&[])),
@@ -321,18 +323,25 @@ impl Engine for MySql {
             epoch,
             budget,
             marks,
+            swappers: self.swappers.clone(),
         };
         cutover::lock(request, sessions, ready).await
     }
 
     async fn outcome(&self, plan: &Plan, migration: i64) -> Result<Outcome> {
         let mut conn = self.connect("outcome").await?;
+        self.swappers.end(&mut conn, &self.control_schema).await?;
         cutover::outcome(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {
         let mut conn = self.connect("clean up").await?;
         prepare::clean_up(&mut conn, plan, &self.control_name(), migration, drop_old).await
+    }
+
+    async fn drop_old(&self, plan: &Plan, migration: i64) -> Result<bool> {
+        let mut conn = self.connect("clean up").await?;
+        prepare::drop_old_table(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn abort(&self, plan: &Plan, migration: i64) -> Result<()> {

@@ -317,26 +317,40 @@ pub async fn clean_up(
     let product = crate::catalog::server(conn).await?;
     cutover::remove_sentry_of_ours(conn, plan).await?;
     if plan.turn == 0 || plan.is_turned() {
-        let old = names::old_table(conn, plan, &product, control, migration).await?;
-        if let Some(old) = old.filter(|_| drop_old) {
-            let now = crate::catalog::table(conn, &old).await?;
-            if now.is_some_and(|t| !names::is_old(plan, &t.columns)) {
-                return Err(Error::refused(format!(
-                    "{old} is not the table that {} was before the swap: it is not dropped",
-                    plan.source
-                ))
-                .next("look at it, and drop it by hand if nobody needs it"));
-            }
-            // It may be emptied in steps: from here on there is no swapping back to it.
-            if !is_noted(conn, control, migration, DROPPING).await? {
-                note(conn, control, migration, DROPPING).await?;
-            }
-            crate::discard::discard(conn, &old).await?;
+        if drop_old {
+            drop_old_table(conn, plan, control, migration).await?;
+        } else {
+            names::old_table(conn, plan, &product, control, migration).await?;
         }
     } else if !names::is_gone(conn, plan, &product, control, migration).await? {
         names::settle(conn, plan, &product, control, migration).await?;
     }
     forget(conn, control, migration).await
+}
+
+/// Drops the old table, if it is there.
+///
+/// # Errors
+/// `Refused` if what has the old table's name is another table.
+pub async fn drop_old_table(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) -> Result<bool> {
+    let product = crate::catalog::server(conn).await?;
+    let Some(old) = names::old_table(conn, plan, &product, control, migration).await? else {
+        return Ok(false);
+    };
+    let now = crate::catalog::table(conn, &old).await?;
+    if now.is_some_and(|t| !names::is_old(plan, &t.columns)) {
+        return Err(Error::refused(format!(
+            "{old} is not the table that {} was before the swap: it is not dropped",
+            plan.source
+        ))
+        .next("look at it, and drop it by hand if nobody needs it"));
+    }
+    // It may be emptied in steps: from here on there is no swapping back to it.
+    if !is_noted(conn, control, migration, DROPPING).await? {
+        note(conn, control, migration, DROPPING).await?;
+    }
+    crate::discard::discard(conn, &old).await?;
+    Ok(true)
 }
 
 pub async fn forget(conn: &mut Conn, control: &str, migration: i64) -> Result<()> {

@@ -136,10 +136,12 @@ async fn tables_of_version_1_are_read_and_upgraded() {
         drop(control);
         for text in [
             format!(
-                "alter table {name}.migration drop column turn, drop column swap_position, drop column guard_until, modify column unfinished tinyint\n\
+                "alter table {name}.migration drop column turn, drop column swap_position, drop column guard_from, drop column guard_until, modify column unfinished tinyint\n\
                      generated always as (case when phase in ('done', 'aborted') then null else 1 end) stored"
             ),
             format!("alter table {name}.checkpoint drop column turn"),
+            format!("drop view {name}.state"),
+            format!("drop table {name}.setting, {name}.report, {name}.probe"),
             format!("update {name}.version set version = 1"),
         ] {
             conn.query_drop(text).await.unwrap();
@@ -158,7 +160,7 @@ async fn tables_of_version_1_are_read_and_upgraded() {
         );
 
         let control = engine.control(true).await.unwrap();
-        assert_eq!(conn.query_first::<i32, _>(&version).await.unwrap(), Some(2), "{product:?}");
+        assert_eq!(conn.query_first::<i32, _>(&version).await.unwrap(), Some(3), "{product:?}");
         let taken = control.take(&plan, "test").await.unwrap();
         assert_eq!(
             (taken.id, taken.turn, taken.resumed),
@@ -167,10 +169,36 @@ async fn tables_of_version_1_are_read_and_upgraded() {
         );
         control.turn(id, taken.epoch, 1, Phase::Guard, Some(2.5)).await.unwrap();
         let hour = Duration::from_secs(3600);
-        let left = control.guard_left(id, taken.epoch, hour).await.unwrap();
+        let left = control.guard_left(id, taken.epoch, hour, false).await.unwrap();
         assert!(left > hour / 2 && left <= hour, "{product:?}: {left:?}");
+        // Of version 2: it is not known when it had begun.
+        for text in [
+            format!("alter table {name}.migration drop column guard_from"),
+            format!("update {name}.migration set plan = json_set(plan, '$.request.guard_s', 3600)"),
+            format!("update {name}.version set version = 2"),
+        ] {
+            conn.query_drop(text).await.unwrap();
+        }
+        drop(control);
+        let control = engine.control(true).await.unwrap();
+        let taken = control.take(&plan, "test").await.unwrap();
+        let left = control.guard_left(id, taken.epoch, hour, false).await.unwrap();
+        assert!(left > hour / 2 && left <= hour, "{product:?}: {left:?}");
+        let left = control.guard_left(id, taken.epoch, 3 * hour, true).await.unwrap();
+        assert!(left > 5 * hour / 2 && left <= 3 * hour, "{product:?}: {left:?}");
+        assert!(control.guard_left(id, taken.epoch, Duration::from_nanos(1), true).await.unwrap().is_zero());
+        assert!(
+            !control.guard_left(id, taken.epoch, hour, true).await.unwrap().is_zero(),
+            "it was not ended"
+        );
         control.end_guard(id, taken.epoch).await.unwrap();
-        assert_eq!(control.guard_left(id, taken.epoch, hour).await.unwrap(), Duration::ZERO, "{product:?}");
+        let left = control.guard_left(id, taken.epoch, hour, true).await.unwrap();
+        assert_eq!(left, Duration::ZERO, "{product:?}: what was ended has ended");
+        control.set(id, "test", "max-lag", "5s").await.unwrap();
+        assert_eq!(control.settings(id).await.unwrap().len(), 1, "{product:?}: with all that steering needs");
+        control.keep(id, "{}").await.unwrap();
+        let seen = format!("select phase from {name}.state");
+        assert_eq!(conn.query_first::<String, _>(seen).await.unwrap().as_deref(), Some("guard"));
         control.save_phase(id, taken.epoch, Phase::RolledBack).await.unwrap();
         assert!(control.find(&plan.source).await.unwrap().is_none(), "{product:?}: it is over");
     }

@@ -22,6 +22,8 @@ pub struct Control {
     connection: Connection,
     /// The control schema, quoted.
     schema: String,
+    /// What it adds to names.
+    scope: String,
     /// Of these tables; an older one is only read.
     version: i32,
 }
@@ -112,7 +114,7 @@ impl Control {
 
     /// Ends the sessions that a former runner of this migration left behind, and waits until they are gone.
     async fn end_orphans(&self, migration: i64) -> Result<()> {
-        let pattern = format!("shadowswap/% #{migration}");
+        let pattern = format!("shadowswap/% #{}{migration}", self.scope);
         let text = "select pg_terminate_backend(pid) from pg_stat_activity\n\
                     where application_name like $1 and pid <> pg_backend_pid() and datname = current_database()";
         let deadline = tokio::time::Instant::now() + ORPHANS_END_WITHIN;
@@ -241,13 +243,18 @@ impl Control {
         })
     }
 
+    /// On which a runner is told that there are commands.
+    fn channel(&self, migration: i64) -> String {
+        format!("shadowswap_{}{migration}", self.scope)
+    }
+
     /// Tells the runner of a migration that there is something to read. Gives whether there is one.
     async fn is_run(&self, migration: i64) -> Result<bool> {
         let row = self
             .one(
                 "select exists (select from pg_stat_activity where application_name like $1 and datname = current_database()),\n\
                  pg_notify($2, '') is null",
-                &[&format!("shadowswap/% #{migration}"), &channel(migration)],
+                &[&format!("shadowswap/% #{}{migration}", self.scope), &self.channel(migration)],
                 "looking for a runner",
             )
             .await?;
@@ -267,11 +274,6 @@ impl Control {
             .await?;
         Ok(rows.iter().map(|r| LoggedEvent { at: r.get(1), who: r.get(2), what: r.get(3) }).collect())
     }
-}
-
-/// On which a runner is told that there are commands.
-fn channel(migration: i64) -> String {
-    format!("shadowswap_{migration}")
 }
 
 /// A time as RFC 3339 text.
@@ -315,11 +317,11 @@ impl control::Control<Postgres> for Control {
         // From here on the name tells everybody which migration this connection holds.
         self.run(
             "select set_config('application_name', $1, false)",
-            &[&format!("shadowswap/control #{id}")],
+            &[&format!("shadowswap/control #{}{id}", self.scope)],
             "naming the session",
         )
         .await?;
-        let listen = format!("listen {}", channel(id));
+        let listen = format!("listen {}", self.channel(id));
         self.client().batch_execute(&listen).await.map_err(|e| server(e, "listening for commands"))?;
         self.load(id, resumed).await
     }
@@ -356,21 +358,34 @@ impl control::Control<Postgres> for Control {
         }
     }
 
-    async fn guard_left(&self, migration: i64, epoch: i64, length: Duration) -> Result<Duration> {
-        let look =
-            format!("select {} from {}.migration m where id = $1", self.guard_left_text(), self.schema);
-        let row = self.one(&look, &[&migration], "looking what is left of the guard").await?;
-        let left = match row.get::<_, Option<f64>>(0) {
-            Some(left) => left,
-            None => {
+    async fn guard_left(
+        &self,
+        migration: i64,
+        epoch: i64,
+        length: Duration,
+        is_set: bool,
+    ) -> Result<Duration> {
+        let look = format!(
+            "select {}, $2 and guard_until is distinct from guard_from + $3 * interval '1 second' and guard_from is not null\n\
+             from {}.migration m where id = $1",
+            self.guard_left_text(),
+            self.schema
+        );
+        let seconds = length.as_secs_f64();
+        let row =
+            self.one(&look, &[&migration, &is_set, &seconds], "looking what is left of the guard").await?;
+        let left = match (row.get::<_, Option<f64>>(0), row.get::<_, bool>(1)) {
+            (Some(left), false) => left,
+            (None, _) | (Some(_), true) => {
                 let begin = format!(
-                    "update {0}.migration m set guard_until = clock_timestamp() + $3 * interval '1 second' where id = $1 and epoch = $2\n\
-                     returning {1}",
+                    "update {0}.migration m set guard_from = case when guard_until is null then now() else guard_from end,\n\
+                     guard_until = case when guard_until is null then now() else guard_from end + $3 * interval '1 second'\n\
+                     where id = $1 and epoch = $2\nreturning {1}",
                     self.schema,
                     self.guard_left_text()
                 );
-                let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &length.as_secs_f64()];
-                let rows = self.all(&begin, params, "beginning the guard").await?;
+                let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &seconds];
+                let rows = self.all(&begin, params, "giving the guard its length").await?;
                 rows.first().ok_or_else(superseded)?.get(0)
             }
         };
@@ -379,7 +394,7 @@ impl control::Control<Postgres> for Control {
 
     async fn end_guard(&self, migration: i64, epoch: i64) -> Result<()> {
         let text = format!(
-            "update {}.migration set guard_until = clock_timestamp() where id = $1 and epoch = $2 and (guard_until is null or guard_until > clock_timestamp())",
+            "update {}.migration set guard_from = null, guard_until = least(guard_until, clock_timestamp()) where id = $1 and epoch = $2",
             self.schema
         );
         self.run(&text, &[&migration, &epoch], "ending the guard").await.map(drop)
@@ -542,10 +557,11 @@ impl control::Control<Postgres> for Control {
             .all(
                 &format!(
                     "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms,\n\
-                     exists (select from pg_stat_activity where application_name like 'shadowswap/% #' || id and datname = current_database()), {}, {}, {}\n\
+                     exists (select from pg_stat_activity where application_name like 'shadowswap/% #{}' || id and datname = current_database()), {}, {}, {}\n\
                      from {}.migration m where ($1::text is null or table_schema = $1) and ($2::text is null or table_name = $2)\norder by id desc limit 100",
                     AT.replace("at at", "started_at at"),
                     AT.replace("at at", "updated_at at"),
+                    self.scope,
                     self.turn_text(),
                     self.guard_left_text(),
                     AT.replace("at at", "ended_at at"),

@@ -101,8 +101,12 @@ pub async fn lock(
 
 fn changed(plan: &Plan) -> Error {
     let was = if plan.turn > 0 { "the one that it had after the swap" } else { "the planned one" };
-    Error::new(Kind::Unfit, format!("the definition of {} is not {was} any more", plan.source))
-        .next("nothing was swapped, and what was made is removed; plan and run again")
+    let next = if plan.turn > 0 {
+        "nothing was swapped by this; give it that definition again"
+    } else {
+        "nothing was swapped, and what was made is removed; plan and run again"
+    };
+    Error::new(Kind::Unfit, format!("the definition of {} is not {was} any more", plan.source)).next(next)
 }
 
 /// The source must be as planned, with nothing tied to it that the swap would leave behind.
@@ -116,10 +120,14 @@ async fn still_fits(client: &Client, plan: &Plan, detail: &Detail) -> Result<()>
         Some(first) => {
             let what = tied.iter().map(|f| f.message.as_str()).collect::<Vec<_>>().join("; ");
             let since = if plan.turn > 0 { "since the swap" } else { "during the run" };
-            Err(Error::new(Kind::Unfit, format!("made on {} {since}: {what}", plan.source)).next(format!(
-                "nothing was swapped, and what was made for the run is removed; {}",
-                first.next.as_deref().unwrap_or("plan and run again")
-            )))
+            let done = if plan.turn > 0 {
+                "nothing was swapped by this"
+            } else {
+                "nothing was swapped, and what was made for the run is removed"
+            };
+            let next = first.next.as_deref().unwrap_or("plan and run again");
+            Err(Error::new(Kind::Unfit, format!("made on {} {since}: {what}", plan.source))
+                .next(format!("{done}; {next}")))
         }
     }
 }

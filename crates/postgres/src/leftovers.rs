@@ -4,7 +4,7 @@
 
 use crate::{
     error::server,
-    shadow,
+    scope, shadow,
     sql::{quote, table},
 };
 use shadowswap_core::{
@@ -42,17 +42,11 @@ pub async fn find(client: &Client, control: &str) -> Result<Vec<Leftover>> {
                 where database = current_database() and slot_type = 'logical' and slot_name like 'shadowswap\\_%'";
     let slots = client.query(text, &[]).await.map_err(|e| server(e, "looking at the replication slots"))?;
     let mut found = Vec::new();
-    // Every control schema counts its migrations from 1: what looks like ours may be in use by another's.
-    let is_alone = !has_others(client, control).await?;
-    if !is_alone {
-        tracing::warn!(
-            "other schemas of this database have control tables, too: slots, publications and shadows that may be theirs are left alone"
-        );
-    }
-    for row in slots.iter().filter(|_| is_alone) {
+    let ours = Ours::of(client, control).await?;
+    for row in &slots {
         let (name, active, bytes): (String, bool, i64) = (row.get(0), row.get(1), row.get(2));
         let oid: u32 = row.get(3);
-        let Some(id) = name.strip_prefix(&format!("shadowswap_{oid}_")).and_then(|id| id.parse::<i64>().ok())
+        let Some(id) = name.strip_prefix(&format!("shadowswap_{oid}_")).and_then(|tag| ours.number(tag))
         else {
             continue;
         };
@@ -62,20 +56,24 @@ pub async fn find(client: &Client, control: &str) -> Result<Vec<Leftover>> {
         }
         found.push(leftover(LeftoverKind::Slot, name, why(id, migration), Some(bytes), id, migration));
     }
-    let text = "select pubname from pg_publication where pubname ~ '^shadowswap_[0-9]+(_back)?$'";
+    let text =
+        "select pubname from pg_publication where pubname ~ '^shadowswap_(c[0-9a-f]{7}_)?[0-9]+(_back)?$'";
     let publications = client.query(text, &[]).await.map_err(|e| server(e, "looking at the publications"))?;
-    for row in publications.iter().filter(|_| is_alone) {
+    for row in &publications {
         let name: String = row.get(0);
-        let number = name.trim_start_matches("shadowswap_").trim_end_matches("_back").parse::<i64>();
-        let Ok(id) = number else { continue };
+        let tag = name.strip_prefix("shadowswap_").map(|tag| tag.strip_suffix("_back").unwrap_or(tag));
+        let Some(id) = tag.and_then(|tag| ours.number(tag)) else { continue };
         let migration = known.iter().find(|m| m.id == id);
         if migration.is_none_or(Known::is_over) {
             found.push(leftover(LeftoverKind::Publication, name, why(id, migration), None, id, migration));
         }
     }
-    for m in known.iter().filter(|m| is_alone && m.phase == "aborted") {
+    for m in known.iter().filter(|m| m.phase == "aborted") {
         // Of another version, or of a plan that never got so far.
         let Ok(plan) = serde_json::from_str::<Plan>(&m.plan) else { continue };
+        if ours.number(&scope::tag(&plan, m.id)).is_none() {
+            continue;
+        }
         let Ok(statements) = shadow::abort_statements(client, &plan, m.id).await else { continue };
         if !statements.is_empty() {
             let text = "select pg_total_relation_size(to_regclass($1))";
@@ -86,7 +84,12 @@ pub async fn find(client: &Client, control: &str) -> Result<Vec<Leftover>> {
         }
     }
     for m in known.iter().filter(|m| !m.is_over() && !m.is_run) {
-        let bytes = slots.iter().find(|row| row.get::<_, String>(0).ends_with(&format!("_{}", m.id)));
+        let tag = serde_json::from_str::<Plan>(&m.plan)
+            .map_or_else(|_| m.id.to_string(), |plan| scope::tag(&plan, m.id));
+        let is_its = |row: &&tokio_postgres::Row| {
+            row.get::<_, String>(0) == format!("shadowswap_{}_{tag}", row.get::<_, u32>(3))
+        };
+        let bytes = slots.iter().find(is_its);
         let bytes = bytes.map(|row| row.get::<_, i64>(2));
         let why =
             format!("unfinished (phase {}), and nobody has run it for {:.0} min", m.phase, m.idle / 60.0);
@@ -153,17 +156,51 @@ fn why(id: i64, migration: Option<&Known>) -> String {
     }
 }
 
-/// Whether other schemas of this database have control tables, too.
-async fn has_others(client: &Client, control: &str) -> Result<bool> {
-    let text = "select exists (select from pg_namespace n where n.nspname <> $1 and 6 = (\n\
-                select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind = 'r'\n\
-                and c.relname in ('version', 'migration', 'checkpoint', 'chunk', 'event', 'command')))";
-    let unquoted = control.trim_matches('"').replace("\"\"", "\"");
-    let row = client.query_one(text, &[&unquoted]).await;
-    Ok(row.map_err(|e| server(e, "looking for other control schemas"))?.get(0))
+/// Which names are this control schema's.
+struct Ours {
+    scope: String,
+    /// No other control schema can have made names without anything added.
+    is_alone: bool,
+}
+
+impl Ours {
+    async fn of(client: &Client, control: &str) -> Result<Ours> {
+        let name = scope::unquoted(control);
+        let text = "select n.nspname::text from pg_namespace n where n.nspname <> $1 and 6 = (\n\
+                    select count(*) from pg_class c where c.relnamespace = n.oid and c.relkind = 'r'\n\
+                    and c.relname in ('version', 'migration', 'checkpoint', 'chunk', 'event', 'command'))";
+        let others = client.query(text, &[&name]).await;
+        let mut is_alone = true;
+        for row in others.map_err(|e| server(e, "looking for other control schemas"))? {
+            let other: String = row.get(0);
+            // Those without anything added are of the default schema, or of a version that added nothing. What cannot be read may be one.
+            let text = format!(
+                "select exists (select from {}.migration where coalesce(plan::json -> 'detail' ->> 'scope', '') = '')",
+                quote(&other)
+            );
+            let has_none = client.query_one(&text, &[]).await.is_ok_and(|row| !row.get::<_, bool>(0));
+            if !has_none {
+                is_alone = false;
+                tracing::warn!(
+                    "the schema {other} has control tables, too: slots, publications and shadows that may be its own are left alone"
+                );
+            }
+        }
+        Ok(Ours { scope: scope::of(&name), is_alone })
+    }
+
+    /// The migration's number, if what stands in a name is one of ours.
+    fn number(&self, tag: &str) -> Option<i64> {
+        let (number, is_ours) = match tag.strip_prefix(&self.scope).filter(|_| !self.scope.is_empty()) {
+            Some(number) => (number, true),
+            None => (tag, self.is_alone),
+        };
+        number.parse().ok().filter(|_| is_ours)
+    }
 }
 
 async fn known(client: &Client, control: &str) -> Result<Vec<Known>> {
+    let scope = scope::of(&scope::unquoted(control));
     let there =
         client.query_one("select to_regclass($1) is not null", &[&format!("{control}.migration")]).await;
     if !there.map_err(|e| server(e, "looking for the control tables"))?.get::<_, bool>(0) {
@@ -171,7 +208,7 @@ async fn known(client: &Client, control: &str) -> Result<Vec<Known>> {
     }
     let text = format!(
         "select id, table_schema, table_name, phase, plan, extract(epoch from clock_timestamp() - updated_at)::float8,\n\
-         exists (select from pg_stat_activity where application_name like 'shadowswap/% #' || id and datname = current_database())\n\
+         exists (select from pg_stat_activity where application_name like 'shadowswap/% #{scope}' || id and datname = current_database())\n\
          from {control}.migration order by id"
     );
     let rows = client.query(&text, &[]).await.map_err(|e| server(e, "reading the migrations"))?;

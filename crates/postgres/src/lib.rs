@@ -21,6 +21,7 @@ mod prepare;
 mod replication;
 mod reverse;
 mod rows;
+mod scope;
 mod service;
 mod session;
 mod shadow;
@@ -130,7 +131,11 @@ impl Postgres {
     }
 
     async fn connect_for(&self, role: &str, migration: i64) -> Result<Connection> {
-        self.connect(&format!("{role} #{migration}")).await
+        self.connect(&self.role(role, migration)).await
+    }
+
+    fn role(&self, role: &str, migration: i64) -> String {
+        format!("{role} #{}{migration}", scope::of(&self.control_schema))
     }
 
     fn control_name(&self) -> String {
@@ -187,7 +192,8 @@ impl Engine for Postgres {
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Lsn>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("slot", migration).await?;
-        let slot = prepare::slot_name(connection.client(), migration).await?;
+        let tag = scope::tag(plan, migration);
+        let slot = prepare::slot_name(connection.client(), &tag).await?;
         prepare::check_slot(connection.client(), &slot).await?;
         let from = match plan.turn {
             0 => from.copied(),
@@ -197,8 +203,8 @@ impl Engine for Postgres {
             ),
         };
         let replication =
-            self.options.connect_replication(&format!("stream #{migration}")).await.map_err(Error::from)?;
-        let publication = prepare::publication_name(migration, plan.is_turned());
+            self.options.connect_replication(&self.role("stream", migration)).await.map_err(Error::from)?;
+        let publication = prepare::publication_name(&tag, plan.is_turned());
         let options = prepare::stream_options(&detail, &publication);
         let start = from.unwrap_or(Lsn(0));
         let replication = replication.start(&slot, start, &options).await.map_err(Error::from)?;
@@ -220,7 +226,8 @@ impl Engine for Postgres {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for(role, migration).await?;
         let statements = Arc::new(Statements::new(plan, &detail, &self.control_name(), migration));
-        let writer = Writer { control: self.control_name(), migration, epoch };
+        let tag = scope::tag(plan, migration);
+        let writer = Writer { control: self.control_name(), migration, epoch, tag };
         let plan = Arc::new(plan.clone());
         let session = Session::new(
             connection,
@@ -280,6 +287,11 @@ impl Engine for Postgres {
         let connection = self.connect_for("clean up", migration).await?;
         prepare::drop_kept(connection.client(), &self.control_schema, migration).await?;
         prepare::clean_up(connection.client(), plan, &detail, migration, drop_old).await
+    }
+
+    async fn drop_old(&self, plan: &Plan, migration: i64) -> Result<bool> {
+        let connection = self.connect_for("clean up", migration).await?;
+        prepare::drop_old_table(connection.client(), plan, &Detail::of(plan)?).await
     }
 
     async fn abort(&self, plan: &Plan, migration: i64) -> Result<()> {

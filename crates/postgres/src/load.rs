@@ -72,7 +72,7 @@ impl Watch {
     /// # Errors
     /// The server's. What only some readings fail with is among the readings.
     pub async fn load(&self, client: &Client, plan: &Plan, migration: i64, replicas: bool) -> Result<Load> {
-        let slot = slot_name(client, migration).await?;
+        let slot = slot_name(client, &crate::scope::tag(plan, migration)).await?;
         let name = table(&plan.source);
         let row = client
             .query_one(READINGS, &[&slot, &name])

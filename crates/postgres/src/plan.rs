@@ -213,6 +213,7 @@ async fn assemble(
         set_identity,
         shadow_identity_has_key: identity_has(&after, &columns),
         converts: projection.columns.iter().any(|m| m.mapping.note == "type" || m.mapping.note == "computed"),
+        scope: crate::scope::of(&request.control_schema),
         later: None,
         shadow: after,
     };
@@ -279,6 +280,7 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>, search
         restore_identity_old: None,
         shadow_identity_has_key: false,
         converts: false,
+        scope: crate::scope::of(&request.control_schema),
         later: None,
     };
     let verdict = Verdict {

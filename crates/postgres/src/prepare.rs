@@ -8,6 +8,7 @@ use crate::{
     connect::Connection,
     error::server,
     plan::Detail,
+    scope,
     shadow::index::IndexStep,
     sql::{literal, qualified, quote, run, table},
 };
@@ -28,15 +29,15 @@ const LOCK_WAIT: Duration = Duration::from_millis(100);
 const LOCK_TRIES: u32 = 100;
 
 /// The publication of a migration: of the source; and of the shadow, for the way back.
-pub fn publication_name(migration: i64, is_back: bool) -> String {
-    format!("shadowswap_{migration}{}", if is_back { "_back" } else { "" })
+pub fn publication_name(tag: &str, is_back: bool) -> String {
+    format!("shadowswap_{tag}{}", if is_back { "_back" } else { "" })
 }
 
 /// The slot of a migration. Slots belong to the whole server, so that the database is part of the name.
-pub async fn slot_name(client: &Client, migration: i64) -> Result<String> {
+pub async fn slot_name(client: &Client, tag: &str) -> Result<String> {
     let row = client.query_one("select oid from pg_database where datname = current_database()", &[]).await;
     let oid: u32 = row.map_err(|e| server(e, "reading the database's number"))?.get(0);
-    Ok(format!("shadowswap_{oid}_{migration}"))
+    Ok(format!("shadowswap_{oid}_{tag}"))
 }
 
 /// pgoutput's options.
@@ -70,13 +71,14 @@ pub async fn prepare(client: &mut Client, plan: &Plan, detail: &Detail, migratio
     if let Some(statement) = &detail.set_identity {
         with_short_lock(client, statement).await?;
     }
-    publish(client, &publication_name(migration, false), &plan.source).await?;
+    let tag = scope::tag(plan, migration);
+    publish(client, &publication_name(&tag, false), &plan.source).await?;
     if plan.request.guard_s.is_some() {
         // All that the stream is ever asked for is there before it begins.
         crate::shadow::create_shadow(client, plan, migration).await?;
-        publish(client, &publication_name(migration, true), &plan.shadow).await?;
+        publish(client, &publication_name(&tag, true), &plan.shadow).await?;
     }
-    let slot = slot_name(client, migration).await?;
+    let slot = slot_name(client, &tag).await?;
     if !is_there(client, SLOT_EXISTS, &slot).await? {
         let made = client
             .query_one("select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot])
@@ -93,7 +95,7 @@ async fn publish(client: &Client, publication: &str, name: &TableName) -> Result
         return run(client, &format!("create publication {publication} for table only {name} with (publish = 'insert, update, delete, truncate')"))
             .await;
     }
-    // Another control schema counts its migrations from 1, too.
+    // Of versions that did not tell control schemas apart, another one's has the same name.
     let text = "select coalesce(bool_and(r.prrelid = $2::text::regclass) and count(*) = 1, false)\n\
                 from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1";
     let row = client.query_one(text, &[&publication, &table(name)]).await;
@@ -327,13 +329,13 @@ async fn build(
     }
 }
 
-async fn drop_stream(client: &Client, migration: i64) -> Result<()> {
+async fn drop_stream(client: &Client, tag: &str) -> Result<()> {
     // The slot is gone from the disk at once. This commit flushes the swap before that.
     for is_back in [false, true] {
-        let name = quote(&publication_name(migration, is_back));
+        let name = quote(&publication_name(tag, is_back));
         run(client, &format!("drop publication if exists {name}")).await?;
     }
-    let slot = slot_name(client, migration).await?;
+    let slot = slot_name(client, tag).await?;
     if is_there(client, SLOT_EXISTS, &slot).await? {
         match check_slot(client, &slot).await {
             // A slot that has lost its WAL is dropped all the same.
@@ -367,7 +369,7 @@ pub async fn clean_up(
     migration: i64,
     drop_old: bool,
 ) -> Result<()> {
-    drop_stream(client, migration).await?;
+    drop_stream(client, &scope::tag(plan, migration)).await?;
     if plan.turn > 0 && !plan.is_turned() {
         // It is nobody's shadow any more.
         if !crate::shadow::abort_statements(client, plan, migration).await?.is_empty() {
@@ -389,24 +391,25 @@ pub async fn clean_up(
         }
         return Ok(());
     }
-    // Only the table that was the source is dropped, whatever may have its name now.
-    let row = client
-        .query_opt(
-            "select 1 from pg_class where oid = $1 and relname = $2",
-            &[&detail.source_oid, &plan.old.name],
-        )
-        .await;
-    if row.map_err(|e| server(e, "looking for the old table"))?.is_some() {
-        for statement in crate::swap::drop_old_statements(plan) {
-            with_short_lock(client, &statement).await?;
-        }
+    drop_old_table(client, plan, detail).await.map(drop)
+}
+
+/// Drops the table that was the source, whatever may have its name now. False: there is none.
+pub async fn drop_old_table(client: &Client, plan: &Plan, detail: &Detail) -> Result<bool> {
+    let text = "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1 and c.relname = $2 and n.nspname = $3";
+    let row = client.query_opt(text, &[&detail.source_oid, &plan.old.name, &plan.old.schema]).await;
+    if row.map_err(|e| server(e, "looking for the old table"))?.is_none() {
+        return Ok(false);
     }
-    Ok(())
+    for statement in crate::swap::drop_old_statements(plan) {
+        with_short_lock(client, &statement).await?;
+    }
+    Ok(true)
 }
 
 /// Removes everything that was made, and leaves the source as it was.
 pub async fn abort(client: &Client, plan: &Plan, detail: &Detail, migration: i64) -> Result<()> {
-    drop_stream(client, migration).await?;
+    drop_stream(client, &scope::tag(plan, migration)).await?;
     for statement in crate::shadow::abort_statements(client, plan, migration).await? {
         run(client, &statement).await?;
     }

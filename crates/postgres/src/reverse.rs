@@ -83,6 +83,7 @@ async fn turned(
     let shared_unique = plan::shared_unique(&new, &original, &way.columns, &key);
     let is_streamed_binary = planned.server_version_num >= 140_000;
     let detail = Detail {
+        scope: planned.scope.clone(),
         source_oid: new.oid,
         server_version_num: planned.server_version_num,
         search_path: planned.search_path.clone(),
@@ -136,7 +137,7 @@ fn gone(e: Error, plan: &Plan) -> Error {
 /// The table that the change made: the one in the publication for the way back.
 async fn published(client: &Client, plan: &Plan, migration: i64) -> Result<u32> {
     let text = "select r.prrelid from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1";
-    let name = publication_name(migration, true);
+    let name = publication_name(&crate::scope::tag(plan, migration), true);
     let rows =
         client.query(text, &[&name]).await.map_err(|e| server(e, "looking for the table that was made"))?;
     match rows.as_slice() {

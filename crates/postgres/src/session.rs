@@ -16,8 +16,8 @@ use crate::{
     statements::{FLOOR, Statements, checkpoint_text, fence_text, turn_text},
 };
 use shadowswap_core::{
-    Apply, Bound, Change, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried,
-    batch::Batch, engine::Session as CoreSession, plan::Plan,
+    Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, Tried, batch::Batch,
+    engine::Session as CoreSession, plan::Plan,
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio_postgres::{
@@ -35,6 +35,8 @@ pub struct Writer {
     pub migration: i64,
     /// The runner's epoch.
     pub epoch: i64,
+    /// The migration's number as it stands in names.
+    pub tag: String,
 }
 
 /// One connection with its prepared statements.
@@ -308,7 +310,8 @@ impl Session {
         let changes = batch.changes() as i64;
         let update = self.prepare(checkpoint_text(&control)).await?;
         let params: &Params<'_> = &[&migration, &checkpoint, &changes];
-        let sets_aside = self.statements.kept.is_some() && (care > Care::Plain || self.has_aside);
+        let is_fresh = batch.fresh().next().is_some();
+        let sets_aside = self.statements.kept.is_some() && (care > Care::Plain || self.has_aside || is_fresh);
         let small =
             Small::of(batch).filter(|_| self.inline.is_some() && care < Care::DeletesFirst && !sets_aside);
         if small.is_none() {
@@ -376,7 +379,7 @@ impl Apply<crate::Postgres> for Session {
                 }
                 // After the swap a row that does not fit does not end everything, and may have been mended since: it counts as it is now.
                 Err(e) if e.kind == Kind::Unfit && self.statements.is_later && has_images(batch) => {
-                    again = Some(to_read_again(batch));
+                    again = Some(batch.to_read_again());
                     care = Care::DeletesFirst;
                 }
                 Err(e) => {
@@ -395,7 +398,7 @@ impl Apply<crate::Postgres> for Session {
         // One round trip; flushed whatever the session's commits do, for only what is flushed is streamed.
         let text = format!(
             "begin; set local synchronous_commit = local; select pg_logical_emit_message(true, 'shadowswap', '{}:{token}'); commit",
-            self.writer.migration
+            self.writer.tag
         );
         let sent = self.client().batch_execute(&text).await;
         let sent = sent.map_err(|e| server(e, "sending a marker"));
@@ -486,16 +489,6 @@ impl CoreSession<crate::Postgres> for Session {
 
 fn has_images(batch: &Batch) -> bool {
     batch.iter().any(|(_, op)| matches!(op, Op::Upsert(_)))
-}
-
-/// The same keys, whose rows are read from the source.
-fn to_read_again(batch: &Batch) -> Batch {
-    let mut again = Batch::new();
-    for (key, op) in batch.iter() {
-        let op = if matches!(op, Op::Upsert(_)) { Op::Reread } else { op.clone() };
-        again.push(Change { key: key.clone(), op });
-    }
-    again
 }
 
 fn first_line(text: &str) -> &str {

@@ -23,8 +23,8 @@ use tokio_postgres::Client;
 use twin::Place;
 
 /// The comment that makes a table ours.
-pub fn marker(source_oid: u32, migration: i64) -> String {
-    format!("shadowswap shadow of {source_oid} migration {migration}")
+pub fn marker(source_oid: u32, plan: &Plan, migration: i64) -> String {
+    format!("shadowswap shadow of {source_oid} migration {}", crate::scope::tag(plan, migration))
 }
 
 /// Whether the shadow's name is taken, and by whom.
@@ -55,7 +55,7 @@ async fn present(client: &Client, name: &TableName, marker: &str) -> Result<Pres
 /// `Refused` if the source is not what was planned any more, or if another table has the shadow's name.
 pub async fn create_shadow(client: &Client, plan: &Plan, migration: i64) -> Result<()> {
     let detail = Detail::of(plan)?;
-    let marker = marker(detail.source_oid, migration);
+    let marker = marker(detail.source_oid, plan, migration);
     match present(client, &plan.shadow, &marker).await? {
         Present::Ours(_) => return Ok(()),
         Present::Foreign => {
@@ -78,7 +78,7 @@ pub async fn create_shadow(client: &Client, plan: &Plan, migration: i64) -> Resu
 }
 
 async fn make(client: &Client, plan: &Plan, detail: &Detail, migration: i64, marker: &str) -> Result<()> {
-    let build = format!("shadowswap_build_{migration}");
+    let build = format!("shadowswap_build_{}", crate::scope::tag(plan, migration));
     let source = catalog::table(client, detail.source_oid).await?;
     if source.fingerprint() != plan.fingerprint {
         return Err(Error::refused(format!(
@@ -199,7 +199,7 @@ pub async fn missing_steps(client: &Client, plan: &Plan, detail: &Detail) -> Res
 /// What removes the shadow, if there is one of this migration.
 pub async fn abort_statements(client: &Client, plan: &Plan, migration: i64) -> Result<Vec<String>> {
     let detail = Detail::of(plan)?;
-    Ok(match present(client, &plan.shadow, &marker(detail.source_oid, migration)).await? {
+    Ok(match present(client, &plan.shadow, &marker(detail.source_oid, plan, migration)).await? {
         Present::Ours(_) => vec![format!("drop table {}", table(&plan.shadow))],
         Present::No | Present::Foreign => Vec::new(),
     })

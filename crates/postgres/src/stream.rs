@@ -38,6 +38,8 @@ pub struct Stream {
     replication: ReplicationStream,
     table: Table,
     migration: i64,
+    /// The same as it stands in names.
+    tag: String,
     ready: VecDeque<Event<Postgres>>,
     spools: HashMap<u32, Streamed>,
     /// The top-level transaction whose block is being received.
@@ -109,6 +111,7 @@ impl Stream {
             replication,
             table,
             migration,
+            tag: crate::scope::tag(plan, migration),
             ready: VecDeque::new(),
             spools: HashMap::new(),
             block: None,
@@ -200,8 +203,8 @@ impl Stream {
 
     fn marker(&mut self, prefix: &str, content: &[u8]) {
         let ours = |content: &[u8]| {
-            let (migration, token) = std::str::from_utf8(content).ok()?.split_once(':')?;
-            (migration.parse::<i64>().ok()? == self.migration).then(|| token.parse::<u64>().ok())?
+            let (tag, token) = std::str::from_utf8(content).ok()?.split_once(':')?;
+            (tag == self.tag).then(|| token.parse::<u64>().ok())?
         };
         if prefix == "shadowswap"
             && self.block.is_none()

@@ -219,11 +219,7 @@ pub async fn before_swap_statements(client: &Client, plan: &Plan) -> Result<Vec<
     let mut all = privileges(client, plan, &detail).await?;
     // From here on the shadow may be kept in step for days.
     all.extend(autovacuum_statements(&shadow, after));
-    match after.identity.as_str() {
-        "f" => all.push(format!("alter table {shadow} replica identity full")),
-        "n" => all.push(format!("alter table {shadow} replica identity nothing")),
-        _ => all.push(format!("alter table {shadow} replica identity default")),
-    }
+    all.extend(identity_statement(&shadow, after));
     for index in &after.indexes {
         let is_key = detail.shadow_key.index.as_deref() == Some(index.name.as_str());
         let now = if is_key { detail.shadow_key.name.clone() } else { name_now(&index.name) };
@@ -245,6 +241,18 @@ pub async fn before_swap_statements(client: &Client, plan: &Plan) -> Result<Vec<
         all.retain(|s| !is_about_identity(s));
     }
     Ok(all)
+}
+
+/// The replica identity, unless it is an index: that comes with the index, in one statement. In between there must never be none, for
+/// the table may be published, and could not be written then.
+fn identity_statement(name: &str, after: &Table) -> Option<String> {
+    let identity = match after.identity.as_str() {
+        "f" => "full",
+        "n" => "nothing",
+        "i" if after.indexes.iter().any(|i| i.replica_identity) => return None,
+        _ => "default",
+    };
+    Some(format!("alter table {name} replica identity {identity}"))
 }
 
 /// The new table's own replica identity does not carry the key, so it comes when nothing is kept in step any more.

@@ -308,7 +308,8 @@ pub struct Approval {
     /// Run without a question if the plan is still the one with this id
     #[arg(long, value_name = "ID")]
     pub plan_id: Option<String>,
-    /// Do nothing, and exit with 0, if the table's newest migration made this very change: for timers that run it night by night
+    /// Do nothing, and exit with 0, if the table's newest migration made this very change (with 6 if it was rolled back): for timers that
+    /// run it night by night
     #[arg(long)]
     pub once: bool,
     /// The same as `shadowswap plan`
@@ -351,8 +352,10 @@ fn throttle_help() -> String {
     let settings = shadowswap_core::setting::NAMES.join(", ");
     format!(
         "Settings have the names of the flags of `run`: {settings}.\n\n{}\n\n\
-         `none` takes a limit away. What is set holds until it is set again, for later runs of the migration too, and goes before their flags.\n\n\
-         Examples:\n  shadowswap throttle --table orders copy-workers=1 chunk-time=50ms\n  shadowswap throttle --table orders 'cutover=Sat 02:00-04:00 Europe/Berlin'",
+         `watch.NAME=LIMIT` is the limit of what is watched during the guard; `guard=DURATION` counts from the guard's beginning: less than what has passed ends it.\n\
+          `none` takes a limit away. What is set holds until it is set again, for later runs of the migration too, and goes before their flags.\n\n\
+         Examples:\n  shadowswap throttle --table orders copy-workers=1 chunk-time=50ms\n  shadowswap throttle --table orders 'cutover=Sat 02:00-04:00 Europe/Berlin'\n  \
+         shadowswap throttle --table orders guard=48h watch.errors=20",
         signals_help()
     )
 }

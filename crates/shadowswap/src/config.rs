@@ -9,8 +9,8 @@ use shadowswap_core::{
     Config, CutoverWhen, Error, Result,
     plan::{Indexes, Request, Strategy},
     setting::{
-        CHUNK_TIME_MAX, CHUNK_TIME_MIN, STALL_BUDGET_MAX, WEEK, WORKERS_MAX, between, cutover, max_load,
-        number, windows as windows_given,
+        CHUNK_TIME_MAX, CHUNK_TIME_MIN, GUARD_MAX, GUARD_MIN, STALL_BUDGET_MAX, WEEK, WORKERS_MAX, between,
+        cutover, max_load, number, rollback, windows as windows_given,
     },
     throttle::{limit::Limit, signal::Custom},
     window::{Blackouts, Windows},
@@ -19,8 +19,6 @@ use std::{path::PathBuf, time::Duration};
 
 /// The schema of the control tables where nothing else is said.
 pub const CONTROL_SCHEMA: &str = "shadowswap";
-/// A guard is counted in seconds.
-const GUARD_MIN: Duration = Duration::from_secs(1);
 /// The memory has to hold the change log's buffers.
 const LOG_MEMORY_MIN: u64 = 1 << 20;
 
@@ -289,7 +287,7 @@ impl Picks {
         )?;
         let no_verify = self.switch("no-verify", |c| c.no_verify);
         let drop_old = self.switch("drop-old", |c| c.drop_old);
-        let guard = |t: &str| between(duration(t)?, GUARD_MIN, Duration::MAX, duration_text);
+        let guard = |t: &str| between(duration(t)?, GUARD_MIN, GUARD_MAX, duration_text);
         let guard = self.pick("guard", |c| c.guard.clone(), None, guard)?;
         let guard_retention =
             self.size("guard-retention", |c| c.guard_retention.clone(), default.guard_retention)?;
@@ -319,13 +317,8 @@ impl Picks {
         known(&watch_limits, "--limit", &[signals.as_slice(), watches.as_slice()].concat())?;
         let watch_for = (Duration::from_secs(1), WEEK);
         let watch_for = self.time("watch-for", |c| c.watch_for.clone(), default.watch_for, watch_for)?;
-        let how = |text: &str| match text {
-            "auto" => Ok(true),
-            "warn" => Ok(false),
-            other => Err(format!("{other:?} is neither auto nor warn")),
-        };
         let rolls_back = self
-            .pick("rollback", |c| c.rollback.clone(), Some((false, "warn".into())), how)?
+            .pick("rollback", |c| c.rollback.clone(), Some((false, "warn".into())), rollback)?
             .unwrap_or(false);
         let flag_file = self.flags.flag_file.take().or_else(|| self.file.flag_file.take());
         let overload = (Duration::from_secs(1), WEEK);
@@ -363,6 +356,7 @@ impl Picks {
             copy_workers: workers.unwrap_or(default.copy_workers),
             drop_old,
             guard,
+            guard_set: None,
             guard_retention,
             rollback: false,
             verify: !no_verify,

@@ -359,6 +359,13 @@ async fn guard_ends_by_itself_when_its_time_is_up_or_it_costs_too_much() {
     sql(&holder, "commit").await;
     assert_eq!(phase(&site.client).await.as_deref(), Some("done"));
     assert_eq!(traces(&site.client).await, Vec::<String>::new());
+    // A runner that had died between the guard's end and the removal: whoever goes on does not drop what is to be looked at.
+    sql(&site.client, "update shadowswap.migration set phase = 'guard', ended_at = null where id = 2").await;
+    let again = run(&site.url, "t", "alter column n type integer").args(["--guard", "1h", "--drop-old"]);
+    again.run(LONG).await.expect_code(0);
+    assert!(is_true(&site.client, "to_regclass('_t_old') is not null").await);
+    shadowswap(&site.url).args(["finish", "--drop-old", "--table", "t"]).run(SOON).await.expect_code(0);
+    assert!(is_true(&site.client, "to_regclass('_t_old') is null").await);
 }
 
 #[tokio::test]
@@ -451,8 +458,8 @@ async fn control_tables_of_version_1_are_read_and_upgraded() {
         SOON,
     )
     .await;
-    let older = "drop view shadowswap.state;
-        alter table shadowswap.migration drop column turn, drop column swap_position, drop column guard_until;
+    let older = "drop view shadowswap.state; drop table shadowswap.setting, shadowswap.report, shadowswap.probe;
+        alter table shadowswap.migration drop column turn, drop column swap_position, drop column guard_from, drop column guard_until;
         alter table shadowswap.checkpoint drop column turn;
         drop index shadowswap.migration_unfinished;
         create unique index migration_unfinished on shadowswap.migration (table_schema, table_name) where phase not in ('done', 'aborted');
@@ -461,17 +468,49 @@ async fn control_tables_of_version_1_are_read_and_upgraded() {
     // Looking changes nothing.
     assert_eq!(status(&site.url).await["phase"], "ready");
     assert_eq!(texts(&site.client, "select version::text from shadowswap.version").await, ["1"]);
+    tell(&site.url, "history", "t").await.expect_code(0);
+    let early =
+        shadowswap(&site.url).args(["throttle", "--table", "t", "max-lag=5s"]).run(SOON).await.expect_code(3);
+    assert!(printed(&early).contains("from version 2 on"), "{}", printed(&early));
     sql(&site.client, "update t set body = 'meanwhile' where id = 2").await;
     let (one, other) = tokio::join!(site.run().run(LONG), site.run().run(LONG));
     let codes = [one.code(), other.code()];
     assert!(codes.contains(&Some(0)), "{codes:?}\n{}\n{}", printed(&one), printed(&other));
-    assert_eq!(texts(&site.client, "select version::text from shadowswap.version").await, ["2"]);
+    assert_eq!(texts(&site.client, "select version::text from shadowswap.version").await, ["3"]);
+    // With all that steering needs.
+    let kept = "select phase from shadowswap.state s join shadowswap.report r using (migration)";
+    assert_eq!(texts(&site.client, kept).await.first().map(String::as_str), Some("done"));
+    assert!(is_true(&site.client, "(select count(*) = 0 from shadowswap.setting, shadowswap.probe)").await);
     assert!(site.has_new_type().await);
     assert!(is_true(&site.client, "(select body = 'meanwhile' from t where id = 2)").await);
     assert_eq!(
         texts(&site.client, "select turn::text from shadowswap.migration order by id limit 1").await,
         ["1"]
     );
+    version_2_guards(&site).await;
+}
+
+/// Guards of version 2 knew when they end, and not when they had begun.
+async fn version_2_guards(site: &Site) {
+    sql(&site.client, "create table w (id int primary key, n int)").await;
+    let mut first =
+        run(&site.url, "w", "alter column n type bigint").args(["--guard", "1h"]).args(PATIENT).spawn();
+    let begun = "exists (select from shadowswap.migration where phase = 'guard' and guard_until is not null)";
+    seen(&site.client, &mut first, begun).await;
+    first.signal(Signal::SIGKILL);
+    first.wait(SOON).await;
+    sql(
+        &site.client,
+        "alter table shadowswap.migration drop column guard_from; update shadowswap.version set version = 2",
+    )
+    .await;
+    shadowswap(&site.url).args(["throttle", "--table", "w", "guard=3h"]).run(SOON).await.expect_code(0);
+    let mut second =
+        run(&site.url, "w", "alter column n type bigint").args(["--guard", "1h"]).args(PATIENT).spawn();
+    let longer = "exists (select from shadowswap.migration where phase = 'guard' and guard_until between now() + interval '2 h 55 min' and now() + interval '3 h')";
+    seen(&site.client, &mut second, longer).await;
+    tell(&site.url, "finish", "w").await.expect_code(0);
+    second.wait(LONG).await.expect_code(0);
 }
 
 /// Rows are deleted and written again where unique values wander between them; large values are read again from the new table.

@@ -4,8 +4,9 @@ use mysql_async::prelude::Queryable;
 use shadowswap_testkit::mysql::{Product, shared};
 use tokio::sync::Mutex;
 
-use super::{PRODUCTS, reached, sql, texts, until_found};
-use crate::operator::{LONG, SOON, run, tell};
+use super::visibility::server_without_replica;
+use super::{PRODUCTS, phase, reached, sql, texts, until_found};
+use crate::operator::{LONG, POLL, SOON, run, tell};
 
 /// The lock by which a swap is held up has one name on a server.
 static HELD: Mutex<()> = Mutex::const_new(());
@@ -81,4 +82,46 @@ async fn reads_and_writes_that_queued_before_the_swap_do_not_hold_it_up() {
             assert_eq!(rows, ["1", "2"]);
         }
     }
+}
+
+/// The session that swaps loses its connection while its RENAME commits, which nobody sees and nothing can stop. (Where two sessions swap, the
+/// first of them would wait for the replica before the RENAME does.)
+#[tokio::test]
+async fn rename_that_commits_after_its_connection_is_lost_is_waited_for() {
+    let product = Product::MySql;
+    let (server, prefix) = server_without_replica(product, &[]).await;
+    let url = server.url("shop");
+    let mut conn = server.connect("shop").await;
+    sql(&mut conn, "create table t (id int primary key, n int); insert into t values (1, 1), (2, 2)").await;
+    let mut migration = run(&url, "t", "modify n bigint")
+        .args(["--cutover", "manual", "--stall-budget", "30s"])
+        .env("SHADOWSWAP_TEST_HOLD_SWAP", "1")
+        .spawn();
+    reached(&mut conn, &mut migration, &["ready"]).await;
+    let mut holder = server.connect("shop").await;
+    sql(&mut holder, "do get_lock('shadowswap test', 0)").await;
+    tell(&url, "cutover", "t").await.expect_code(0);
+    let held = "select 1 from information_schema.processlist where info like 'do get_lock(''shadowswap test''%' and id <> connection_id()";
+    until_found(&mut conn, held, SOON).await;
+    sql(&mut conn, &format!("set global {prefix}_enabled = 1")).await;
+    sql(&mut holder, "do release_lock('shadowswap test')").await;
+    let commits = "select id from information_schema.processlist where state like '%semi-sync ACK%' and info like 'rename table%'";
+    until_found(&mut conn, commits, SOON).await;
+    for id in texts(&mut conn, commits).await {
+        sql(&mut conn, &format!("kill {id}")).await;
+    }
+    let start = std::time::Instant::now();
+    while !migration.stderr().contains("the answer to the swap was lost") {
+        assert!(start.elapsed() < SOON && !migration.is_over(), "{product:?}\n{}", migration.stderr());
+        tokio::time::sleep(POLL).await;
+    }
+    // Whoever takes it for missed says so now.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    sql(&mut conn, &format!("set global {prefix}_enabled = 0")).await;
+    let output = migration.wait(LONG).await;
+    assert_eq!(output.status.code(), Some(0), "{product:?}\n{}", output.stderr);
+    assert!(!output.stderr.contains("no cutover yet"), "{}", output.stderr);
+    assert_eq!(phase(&mut conn).await.as_deref(), Some("done"));
+    let column = "select data_type from information_schema.columns where table_schema = 'shop' and table_name = 't' and column_name = 'n'";
+    assert_eq!(texts(&mut conn, column).await, ["bigint"], "{product:?}");
 }

@@ -29,7 +29,7 @@ fn trapped_run(url: &str) -> Binary {
 }
 
 /// A server with the plugin, whose commits will wait for a replica that does not come; and the setting that makes them.
-async fn server_without_replica(product: Product, settings: &[(&str, &str)]) -> (Mysql, &'static str) {
+pub async fn server_without_replica(product: Product, settings: &[(&str, &str)]) -> (Mysql, &'static str) {
     let builder = settings.iter().fold(Mysql::builder(product), |b, (name, value)| b.setting(name, value));
     let server = builder.start().await;
     server.create_database("shop").await;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{EACH, Server, Site};
-use crate::operator::{LONG, SOON, until_true};
+use crate::operator::{LONG, SOON, shadowswap, until_true};
 
 const ROWS: u64 = 2_000;
 
@@ -126,6 +126,85 @@ async fn sessions_at_work_hold_the_copy() {
             site.is_changed(run, ROWS).await;
         };
         tokio::join!(naps, awake);
+    }
+}
+
+#[tokio::test]
+async fn others_at_work_are_spared_and_an_idle_server_is_not() {
+    let courtesy = |status: &serde_json::Value| {
+        let signals = status["progress"]["signals"].as_array().cloned().unwrap_or_default();
+        signals.into_iter().find(|signal| signal["name"] == "courtesy")
+    };
+    for product in EACH {
+        let site = Site::new(product, 30_000).await;
+        let back = if product.is_none() {
+            "alter table t alter column n type integer"
+        } else {
+            "alter table t modify n int"
+        };
+        // Nobody looks at it meanwhile: that would be somebody.
+        let idle = [
+            "run",
+            "--yes",
+            "--strategy",
+            "shadow",
+            "--progress",
+            "json",
+            "--chunk-time",
+            "5ms",
+            "--no-verify",
+        ];
+        let idle =
+            shadowswap(&site.url).args(idle).args(["--drop-old", "--table", "t", "--alter", site.alter()]);
+        let output = idle.run(LONG).await.expect_code(0);
+        let copying = output.stdout.lines().filter_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let progress = line.get("progress")?;
+            (progress["phase"] == "index").then(|| progress["ease"].as_f64()).flatten()
+        });
+        let copying: Vec<f64> = copying.collect();
+        assert!(
+            !copying.is_empty() && copying.iter().all(|ease| *ease == 1.0),
+            "{product:?}: {}",
+            output.stdout
+        );
+        site.sql(back).await;
+        // Somebody who is always at work, and never for long: an old snapshot would keep the tables from being swapped.
+        let naps = async {
+            match &site.server {
+                Server::Postgres(server) => {
+                    let client = server.connect("shop").await;
+                    loop {
+                        client.batch_execute("select pg_sleep(0.3)").await.unwrap();
+                    }
+                }
+                Server::Mysql(server) => {
+                    use mysql_async::prelude::Queryable;
+                    let mut conn = server.connect("shop").await;
+                    loop {
+                        conn.query_drop("do sleep(0.3)").await.unwrap();
+                    }
+                }
+            }
+        };
+        let awake = async {
+            let mut run = site.run().args(["--max-load", "auto"]).spawn();
+            let what = "slower than it could be, with what was measured";
+            let now = site
+                .shows(&mut run, what, |s| {
+                    courtesy(s).is_some_and(|signal| signal["value"].to_string().contains("while copying"))
+                })
+                .await;
+            let ease = now["progress"]["ease"].as_f64().unwrap();
+            assert!(ease < 0.5, "{product:?}: {now:#}");
+            site.throttle("max-load=off").await;
+            site.shows(&mut run, "at full speed, as it was told", |s| courtesy(s).is_none()).await;
+            site.is_changed(run, 30_000).await;
+        };
+        tokio::select! {
+            () = naps => {}
+            () = awake => {}
+        }
     }
 }
 

@@ -28,6 +28,9 @@ const DISMISSED_WITHIN: Duration = Duration::from_secs(10);
 /// A guard without a length of its own: only where a plan was stored with a guard and without its length.
 const LENGTH: Duration = Duration::from_secs(3600);
 
+/// What the runner notes where it is asked to swap back, and trying again would meet the same. Whoever asked looks for it.
+pub const REFUSED: &str = "roll back refused:";
+
 /// Why keeping in step ends.
 #[derive(Debug, PartialEq)]
 pub(super) enum Ending {
@@ -50,7 +53,7 @@ pub(super) async fn open<E: Engine>(
     engine: &E,
     control: &E::Control,
     migration: &mut Migration<E>,
-    config: &Config,
+    (config, settled): (&Config, &Config),
     wants_rollback: bool,
 ) -> Result<Option<Plan>> {
     let has_guard = migration.plan.request.guard_s.is_some();
@@ -70,7 +73,8 @@ pub(super) async fn open<E: Engine>(
     if !has_guard {
         return Ok(None);
     }
-    let left = control.guard_left(migration.id, migration.epoch, length(&migration.plan, config)).await?;
+    let (length, is_set) = length(&migration.plan, settled);
+    let left = control.guard_left(migration.id, migration.epoch, length, is_set).await?;
     let may_roll_back = wants_rollback && migration.turn % 2 != 0;
     let is_over = left.is_zero() && !may_roll_back;
     if migration.phase == Phase::Guard {
@@ -103,8 +107,10 @@ pub(crate) async fn settle<E: Engine>(
     Ok(())
 }
 
-fn length(plan: &Plan, config: &Config) -> Duration {
-    config.guard.or(plan.request.guard_s.map(Duration::from_secs)).unwrap_or(LENGTH)
+/// The guard's length, and whether it was changed while it ran.
+fn length(plan: &Plan, config: &Config) -> (Duration, bool) {
+    let planned = config.guard.or(plan.request.guard_s.map(Duration::from_secs)).unwrap_or(LENGTH);
+    (config.guard_set.unwrap_or(planned), config.guard_set.is_some())
 }
 
 /// After the first swap, nothing that was made is removed because of an error, and another table is the one that cannot be kept in step.
@@ -146,14 +152,14 @@ impl<E: Engine> Run<'_, E> {
     /// The old table is kept in step with the new one, until the time is up, somebody ends it or swaps back, or it costs too much.
     pub(super) async fn guard(&mut self) -> Result<Option<Phase>> {
         if self.is_over() {
-            let drop_old = self.config.drop_old && !self.tally.keeps_old;
+            let drop_old = self.live.with(|c| c.drop_old);
             return self.finish(drop_old).await.map(Some);
         }
         let mut watch = Watch::default();
         let mut alarmed = false;
         loop {
             // Once for each alarm: what kept it from swapping back is noted, and does not go away by trying all the time.
-            let alarm = self.desk.alarm().filter(|_| self.config.rolls_back);
+            let alarm = self.desk.alarm().filter(|_| self.live.with(|c| c.rolls_back));
             if let Some(why) = alarm.as_ref().filter(|_| !alarmed) {
                 let text = format!("rolling back by itself: {why}");
                 self.control.note(self.migration.id, &self.config.who, &text).await?;
@@ -197,13 +203,14 @@ impl<E: Engine> Run<'_, E> {
         if let Some(drop_old) = self.finish_now {
             return Ok(Some(Ending::Asked { drop_old }));
         }
-        if let Some(bytes) = watch.over(self.progress.borrow().retained_bytes, self.config.guard_retention) {
-            return Ok(Some(Ending::Costs { bytes, limit: self.config.guard_retention }));
+        let limit = self.live.with(|c| c.guard_retention);
+        if let Some(bytes) = watch.over(self.progress.borrow().retained_bytes, limit) {
+            return Ok(Some(Ending::Costs { bytes, limit }));
         }
         if watch.looks() {
             let (id, epoch) = (self.migration.id, self.migration.epoch);
-            let length = length(&self.migration.plan, self.config);
-            let left = self.control.guard_left(id, epoch, length).await?;
+            let (length, is_set) = self.live.with(|c| length(&self.migration.plan, c));
+            let left = self.control.guard_left(id, epoch, length, is_set).await?;
             self.desk.guard_left(left);
             if left.is_zero() {
                 return Ok(Some(Ending::TimeUp));
@@ -236,12 +243,13 @@ impl<E: Engine> Run<'_, E> {
             Ending::TimeUp | Ending::Asked { .. } => info!("{text}"),
         }
         self.control.note(self.migration.id, &self.config.who, &text).await?;
-        // What ended early is looked at by somebody before it is dropped.
+        let wants_drop = self.live.with(|c| c.drop_old);
         let drop_old = match ending {
-            Ending::TimeUp => self.config.drop_old,
-            Ending::Asked { drop_old } => drop_old || self.config.drop_old,
+            Ending::TimeUp => wants_drop,
+            Ending::Asked { drop_old } => drop_old || wants_drop,
             Ending::Costs { .. } => {
-                self.tally.keeps_old = true;
+                // What ended early is looked at by somebody before it is dropped. That holds for whoever goes on from here, too.
+                self.control.set(self.migration.id, &self.config.who, "drop-old", "no").await?;
                 false
             }
         };
@@ -269,9 +277,12 @@ impl<E: Engine> Run<'_, E> {
             );
         }
         warn!(error = %e, "the guard goes on");
-        self.control
-            .note(self.migration.id, &self.config.who, &format!("no roll back: {}", e.message))
-            .await?;
+        let text = match (super::swap::is_final(&e), &e.next) {
+            (true, Some(next)) => format!("{REFUSED} {}: {next}", e.message),
+            (true, None) => format!("{REFUSED} {}", e.message),
+            (false, _) => format!("no roll back: {}", e.message),
+        };
+        self.control.note(self.migration.id, &self.config.who, &text).await?;
         Ok(false)
     }
 

@@ -222,6 +222,6 @@ impl<E: Engine> Run<'_, E> {
 }
 
 /// Trying again would meet the same.
-fn is_final(e: &Error) -> bool {
+pub(super) fn is_final(e: &Error) -> bool {
     matches!(e.kind, Kind::Unfit | Kind::Refused)
 }

@@ -16,8 +16,6 @@ pub(super) struct Tally {
     /// How the guard ended.
     pub(super) guard: Option<String>,
     pub(super) drops_old: bool,
-    /// The old table stays, whatever was asked for: somebody is to look at why the guard ended.
-    pub(super) keeps_old: bool,
     /// Commands that came when the former turn was over.
     pub(super) left_over: Vec<Command>,
 }
@@ -33,7 +31,6 @@ impl Tally {
             rollback,
             guard: None,
             drops_old: false,
-            keeps_old: false,
             left_over: Vec::new(),
         }
     }

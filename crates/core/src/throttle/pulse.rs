@@ -57,7 +57,7 @@ pub(crate) struct Timing<E: Engine> {
 pub(crate) async fn follow<E: Engine>(timing: Timing<E>) {
     let mut looks = timing.loads.0.clone();
     let mut traffic = Traffic::default();
-    let (mut listened, mut failed) = (Instant::now(), false);
+    let (mut listened, mut last, mut failed) = (Instant::now(), Instant::now(), false);
     loop {
         if looks.has_changed().unwrap_or(false)
             && let Some((at, Ok(load))) = looks.borrow_and_update().as_ref()
@@ -79,7 +79,8 @@ pub(crate) async fn follow<E: Engine>(timing: Timing<E>) {
             listened = Instant::now();
             ended
         } else {
-            timing.pause().await;
+            timing.pause(last).await;
+            last = Instant::now();
             timing.once().await
         };
         if let Err(why) = &ended {
@@ -134,19 +135,15 @@ impl<E: Engine> Timing<E> {
         Ok(())
     }
 
-    /// Rests until the next commit; the sooner the seldomer there is a chunk at work, while there is.
-    async fn pause(&self) {
+    /// Rests until the next commit: from the last one on, less long while a chunk is at work where that is seldom the case.
+    async fn pause(&self, last: Instant) {
         let mut under_way = self.counters.under_way.subscribe();
-        let ease = self.throttle.ease();
-        if *under_way.borrow_and_update() > 0 {
-            let share = ease * self.live.with(|c| c.copy_workers) as f64;
-            tokio::time::sleep(EVERY.mul_f64(share.clamp(0.0, 1.0)).max(LEAST)).await;
-            return;
-        }
-        let begun = tokio::time::timeout(EVERY, under_way.wait_for(|n| *n > 0)).await.is_ok();
-        if begun {
-            tokio::time::sleep(LEAST).await;
-        }
+        let share = self.throttle.ease() * self.live.with(|c| c.copy_workers) as f64;
+        let soon = EVERY.mul_f64(share.clamp(0.0, 1.0)).max(LEAST);
+        tokio::time::sleep(soon.saturating_sub(last.elapsed())).await;
+        let rest = EVERY.saturating_sub(last.elapsed());
+        // Ends early when a chunk begins. The sender lives as long as this.
+        drop(tokio::time::timeout(rest, under_way.wait_for(|n| *n > 0)).await);
     }
 
     /// Lets no chunk begin until some commits that meet none were seen.

@@ -18,7 +18,7 @@ pub fn lock_name(control: &str, table: &TableName) -> String {
 }
 
 /// The name of the lock that one of our sessions holds as a sign of life.
-fn session_lock(control: &str, connection: u32) -> String {
+pub fn session_lock(control: &str, connection: u32) -> String {
     format!("shadowswap:{}:{connection}", &digest(control)[..16])
 }
 

@@ -59,28 +59,36 @@ async fn view(conn: &mut Conn, schema: &str) {
     }
 }
 
-/// Brings tables of version 1 to this one. DDL commits by itself here: what an earlier try has done is seen by its columns, and the
+/// Brings tables of an older version to this one. DDL commits by itself here: what an earlier try has done is seen by its columns, and the
 /// version comes last.
 pub async fn upgrade(conn: &mut Conn, name: &str) -> Result<()> {
     let schema = quote(name);
     let what = format!("bringing the control tables in database {name} to version {SCHEMA_VERSION}");
     let found: Vec<String> = conn
         .exec(
-            "select table_name from information_schema.columns where table_schema = ? and column_name = 'turn'",
+            "select concat(table_name, '.', column_name) from information_schema.columns where table_schema = ? and column_name in ('turn', 'guard_from')",
             (name,),
         )
         .await
         .map_err(|e| server(e, &what))?;
-    let lacks = |table: &str| found.iter().all(|f| f != table);
+    let lacks = |column: &str| found.iter().all(|f| f != column);
     let mut statements = Vec::new();
-    if lacks("migration") {
+    if lacks("migration.turn") {
         statements.push(format!(
             "alter table {schema}.migration add column turn bigint not null default 0, add column swap_position longtext,\n\
              add column guard_until datetime(3), modify column unfinished tinyint\n\
              generated always as (case when phase in ('done', 'aborted', 'rolledback') then null else 1 end) stored"
         ));
     }
-    if lacks("checkpoint") {
+    if lacks("migration.guard_from") {
+        statements.push(format!("alter table {schema}.migration add column guard_from datetime(3)"));
+        // Before version 3 a guard did not know when it had begun, only when it ends.
+        statements.push(format!(
+            "update {schema}.migration set guard_from = guard_until - interval cast(json_extract(plan, '$.request.guard_s') as unsigned) second\n\
+             where guard_until > utc_timestamp(3)"
+        ));
+    }
+    if lacks("checkpoint.turn") {
         statements.push(format!("alter table {schema}.checkpoint add column turn bigint not null default 0"));
     }
     statements.extend(split(include_str!("../sql/steer.sql"), &schema));

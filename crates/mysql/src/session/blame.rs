@@ -14,11 +14,7 @@ impl Session {
         checkpoint: Option<&str>,
         first: Error,
     ) -> Result<u64> {
-        let mut again = Batch::new();
-        for (key, op) in batch.iter() {
-            let op = if matches!(op, Op::Delete) { Op::Delete } else { Op::Reread };
-            again.push(Change { key: key.clone(), op });
-        }
+        let again = batch.to_read_again();
         let care = self.care;
         if !self.statements.keeps() {
             // A row that is read again may be gone, and nothing else would delete it.

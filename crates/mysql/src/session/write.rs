@@ -35,19 +35,19 @@ impl Session {
                 gone.push(key.0.as_slice());
             }
         }
+        // Rows that were deleted and inserted again are others: nothing of the former ones is kept.
+        let fresh: Vec<&[u8]> = batch.fresh().filter(|_| keeps).map(|key| key.0.as_slice()).collect();
+        if !fresh.is_empty() {
+            self.delete(&fresh).await?;
+        }
         let sets_aside = keeps && care >= Care::DeletesFirst && !gone.is_empty();
-        if !gone.is_empty() {
-            match statements.delete_listed().filter(|_| !sets_aside) {
-                Some((head, tail)) => self.listed(&head, &gone, ("", ""), &tail, "deleting rows").await?,
-                None => {
-                    self.stage_keys("_gone", &gone).await?;
-                    if sets_aside {
-                        self.then(&statements.empty(KEPT));
-                        self.run(statements.set_aside(), "setting values aside").await?;
-                    }
-                    self.write_then(statements.delete_staged().as_bytes(), "deleting rows").await?;
-                }
-            }
+        if sets_aside {
+            self.stage_keys("_gone", &gone).await?;
+            self.then(&statements.empty(KEPT));
+            self.run(statements.set_aside(), "setting values aside").await?;
+            self.write_then(statements.delete_staged().as_bytes(), "deleting rows").await?;
+        } else if !gone.is_empty() {
+            self.delete(&gone).await?;
         }
         if !again.is_empty() {
             self.write_again(&again, care).await?;
@@ -59,6 +59,15 @@ impl Session {
             self.run(statements.put_back(), "putting values back").await?;
         }
         Ok(())
+    }
+
+    async fn delete(&mut self, gone: &[&[u8]]) -> Result<()> {
+        let statements = Arc::clone(&self.statements);
+        if let Some((head, tail)) = statements.delete_listed() {
+            return self.listed(&head, gone, ("", ""), &tail, "deleting rows").await;
+        }
+        self.stage_keys("_gone", gone).await?;
+        self.write_then(statements.delete_staged().as_bytes(), "deleting rows").await
     }
 
     /// Writes rows as they are in the source by now. Of those that nothing deleted before, the source may have none any more.

@@ -19,6 +19,7 @@ create table if not exists {control}.migration (
     copy_last longtext,
     turn bigint not null default 0,
     swap_position longtext,
+    guard_from datetime(3),
     guard_until datetime(3),
     started_at datetime(3) not null,
     updated_at datetime(3) not null,

@@ -10,7 +10,8 @@ use shadowswap_core::{
 impl Control {
     /// Opens the tables, making them where `create` is set.
     pub async fn open(connection: Connection, schema: &str, create: bool) -> Result<Control> {
-        let mut control = Control { connection, schema: quote(schema), version: SCHEMA_VERSION };
+        let scope = crate::scope::of(schema);
+        let mut control = Control { connection, schema: quote(schema), scope, version: SCHEMA_VERSION };
         let exists = control
             .client()
             .query_one("select to_regclass($1) is not null", &[&format!("{}.version", control.schema)])

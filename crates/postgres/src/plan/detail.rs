@@ -64,6 +64,9 @@ pub struct Detail {
     pub shadow_identity_has_key: bool,
     /// A column's values are converted or computed.
     pub converts: bool,
+    /// What the control schema adds to names: see [`crate::scope`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope: String,
     /// What later turns need besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub later: Option<Box<Later>>,

@@ -10,9 +10,16 @@ use std::sync::Arc;
 impl Session {
     /// Writes a batch, and keeps what only this table has of rows that have to go and come again.
     pub(super) async fn write(&mut self, batch: &Batch, care: Care) -> Result<()> {
-        self.write_rows(batch, care).await?;
         let statements = Arc::clone(&self.statements);
-        let Some(kept) = &statements.kept else { return Ok(()) };
+        let Some(kept) = &statements.kept else { return self.write_rows(batch, care).await };
+        // Rows that were deleted and inserted again are others: nothing of the former ones is kept.
+        let fresh: Vec<&[u8]> = batch.fresh().map(|key| key.0.as_slice()).collect();
+        if !fresh.is_empty() {
+            self.copy_in(statements.copy_gone(), &fresh).await?;
+            self.run(statements.delete(Place::Staged), &[], "deleting rows").await?;
+            self.run(statements.forget_aside(kept), &[], "forgetting rows that are gone").await?;
+        }
+        self.write_rows(batch, care).await?;
         if care > Care::Plain || self.has_aside {
             self.run(statements.give_back(kept), &[], "giving rows back what was set aside").await?;
             self.run(statements.forget_aside(kept), &[], "forgetting rows that are gone").await?;

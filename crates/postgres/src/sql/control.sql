@@ -20,6 +20,7 @@ create table if not exists {control}.migration (
     settled_xid bigint,
     turn bigint not null default 0,
     swap_position text,
+    guard_from timestamptz,
     guard_until timestamptz,
     started_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),

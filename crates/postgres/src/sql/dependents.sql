@@ -74,7 +74,7 @@ select json_build_object(
         select json_agg(pubname order by pubname)
         from pg_publication_tables where schemaname = t.nspname and tablename = t.relname
         -- A migration's own goes with it.
-        and pubname !~ '^shadowswap_[0-9]+(_back)?$'), '[]'),
+        and pubname !~ '^shadowswap_(c[0-9a-f]{7}_)?[0-9]+(_back)?$'), '[]'),
     'publications_all', coalesce((select json_agg(pubname order by pubname) from pg_publication where puballtables), '[]'),
     'statistics_of_others', coalesce((
         select json_agg(format('%I.%I', n.nspname, s.stxname) order by s.stxname)

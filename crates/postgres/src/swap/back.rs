@@ -87,7 +87,7 @@ pub fn back_statements(
         before.push(rename("statistics", &s.schema, &statistics_now(source, original, &s.name)?, &s.name));
     }
     // Now it is the shadow again, which may be removed.
-    let text = marker(planned.source_oid, migration);
+    let text = marker(planned.source_oid, plan, migration);
     before.push(format!("comment on table {} is {}", table(&plan.source), literal(&text)));
 
     let mut locked = vec![rename("table", schema, &plan.source.name, &plan.old.name)];

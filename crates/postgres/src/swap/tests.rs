@@ -1,7 +1,7 @@
 //! A swapped table must be told from one that was altered in place by nothing: on both servers, the same statements are run in place in
 //! one database, and through plan, shadow and swap in another; then catalogs, privileges, sequences and rows are compared.
 
-use super::{before_swap_statements, drop_old_statements, swap_statements};
+use super::{before_swap_statements, drop_old_statements, is_about_identity, swap_statements};
 use crate::{
     catalog::{self, Table},
     plan::{self, Detail},
@@ -275,6 +275,21 @@ async fn a_deferrable_key_and_a_unique_index_serve_as_keys() {
     let identity = "create table app.t (id int primary key, a int not null unique); alter table app.t replica identity using index t_a_key;
         insert into app.t values (1, 2), (2, 1);";
     same_as_in_place(identity, "app.t", &["add x int"]).await;
+}
+
+/// In between the table may have none, and could not be written if it is published.
+#[tokio::test]
+async fn replica_identity_by_index_is_given_in_one_statement() {
+    let database = shared(Version::Pip).await.database().await;
+    let client = database.connect().await;
+    run(&client, ROLES).await;
+    run(&client, "create table app.t (id int not null unique, n int); alter table app.t replica identity using index t_id_key").await;
+    let plan = plan::plan(&client, &request("app.t", &["alter n type bigint"], &[], Strategy::Shadow))
+        .await
+        .unwrap();
+    let all = before_swap_statements(&client, &plan).await.unwrap();
+    let about: Vec<_> = all.iter().filter(|s| is_about_identity(s)).collect();
+    assert!(about.len() == 1 && about[0].contains("using index"), "{about:?}");
 }
 
 #[tokio::test]

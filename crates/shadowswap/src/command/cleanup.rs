@@ -18,7 +18,7 @@ use shadowswap_core::{
 /// Asks before each, slots first: they have the server keep its log.
 ///
 /// # Errors
-/// What the server answers; what was removed until then is removed.
+/// The first of what could not be removed, and why; all the rest is removed.
 pub async fn execute<E: Engine>(engine: &E, args: &CleanupArgs, output: Output) -> Ended {
     let mut left = engine.leftovers().await?;
     left.sort_by_key(|l| l.kind);
@@ -26,7 +26,7 @@ pub async fn execute<E: Engine>(engine: &E, args: &CleanupArgs, output: Output) 
         output.say("nothing is left behind");
     }
     let can_ask = output.is_interactive && !output.json;
-    let mut removed = Vec::new();
+    let (mut removed, mut failed) = (Vec::new(), None);
     for leftover in &left {
         let text = describe(leftover);
         let is_wanted = match args.yes {
@@ -34,9 +34,12 @@ pub async fn execute<E: Engine>(engine: &E, args: &CleanupArgs, output: Output) 
             false => can_ask && output.ask(&format!("{text}\n{}?", question(leftover))),
         };
         if is_wanted {
-            remove(engine, leftover)
-                .await
-                .map_err(|e| e.while_trying(format_args!("removing {}", leftover.name)))?;
+            if let Err(e) = remove(engine, leftover).await {
+                output.say(&format!("not removed: {text}: {}", e.message));
+                let what = format!("removing {} {}", leftover.kind.name(), leftover.name);
+                failed = failed.or(Some(e.while_trying(what)));
+                continue;
+            }
             removed.push(leftover.name.as_str());
             output.say(&format!("removed: {text}"));
         } else if !can_ask {
@@ -52,7 +55,7 @@ pub async fn execute<E: Engine>(engine: &E, args: &CleanupArgs, output: Output) 
             e.next("say --yes to remove it (with --unfinished, also migrations that can be resumed)"),
         ));
     }
-    Ok(DONE)
+    failed.map_or(Ok(DONE), |e| Err(e.into()))
 }
 
 async fn remove<E: Engine>(engine: &E, leftover: &Leftover) -> shadowswap_core::Result<()> {

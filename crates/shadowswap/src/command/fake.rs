@@ -228,6 +228,10 @@ impl Engine for Fake {
         absent()
     }
 
+    async fn drop_old(&self, _: &Plan, _: i64) -> Result<bool> {
+        absent()
+    }
+
     async fn clean_up(&self, _: &Plan, _: i64, _: bool) -> Result<()> {
         absent()
     }
@@ -283,7 +287,7 @@ impl Control<Fake> for Fake {
         absent()
     }
 
-    async fn guard_left(&self, _: i64, _: i64, _: Duration) -> Result<Duration> {
+    async fn guard_left(&self, _: i64, _: i64, _: Duration, _: bool) -> Result<Duration> {
         absent()
     }
 

@@ -13,6 +13,7 @@ use shadowswap_core::{
     Config, Engine, Error, Kind, Result,
     control::{Command, Control as _, LoggedEvent, Status},
     plan::Plan,
+    runner::REFUSED,
 };
 use std::time::Duration;
 
@@ -143,7 +144,9 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
 
 /// What the runner notes where it does not swap back.
 fn is_refusal(event: &LoggedEvent) -> bool {
-    event.what.starts_with("no roll back:") || event.what.starts_with("verify failed:")
+    event.what.starts_with("no roll back:")
+        || event.what.starts_with(REFUSED)
+        || event.what.starts_with("verify failed:")
 }
 
 fn refusal(status: &Status, what: &str) -> Error {
@@ -151,6 +154,10 @@ fn refusal(status: &Status, what: &str) -> Error {
     if what.starts_with("verify failed:") {
         let e = Error::new(Kind::Differs, format!("{table} was not rolled back: {what}"));
         return e.next("look at these rows in both tables; the table in use is not affected");
+    }
+    if what.starts_with(REFUSED) {
+        return Error::refused(format!("{table}: {what}"))
+            .next("the guard goes on; then `shadowswap rollback` again");
     }
     let e = Error::new(Kind::Budget, format!("{table}: {what}"));
     e.next("the guard goes on. End what is in the way, then `shadowswap rollback` again")
@@ -191,5 +198,6 @@ mod tests {
         let status = fake::status("s", "a", Phase::Guard);
         assert_eq!(refusal(&status, "verify failed: x").kind, Kind::Differs);
         assert_eq!(refusal(&status, "no roll back: x").kind, Kind::Budget);
+        assert_eq!(refusal(&status, "roll back refused: x").kind, Kind::Refused);
     }
 }

@@ -89,6 +89,13 @@ async fn done<E: Engine>(engine: &E, intent: &Intent) -> Result<Option<String>, 
     else {
         return Ok(None);
     };
+    if status.phase == Phase::RolledBack && !intent.is_empty() && status.alters == intent.alters {
+        let message = format!(
+            "migration {} of {} made this change and was rolled back: with --once it is not begun anew",
+            status.id, status.table
+        );
+        return Err(Error::new(Kind::RolledBack, message).next("run it without --once to begin anew").into());
+    }
     let Some((id, plan, at)) = control.finished(&status.table).await? else { return Ok(None) };
     if intent.is_empty()
         || id != status.id

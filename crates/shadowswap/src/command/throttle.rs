@@ -20,6 +20,18 @@ pub async fn execute<E: Engine>(engine: &E, args: &ThrottleArgs, output: Output)
         Failure::from(Error::usage(e).next("`shadowswap throttle --help` says which settings there are"))
     })?;
     let (control, status) = find::unfinished(engine, args.target.table.as_deref()).await?;
+    if settings.iter().any(|(name, _)| name == "guard") {
+        let guard = control.find(&status.table).await?.and_then(|(_, _, plan)| plan.request.guard_s);
+        if guard.is_none() {
+            let e = Error::refused(format!(
+                "the migration of {} began without --guard: nothing is prepared for going back",
+                status.table
+            ));
+            return Err(e
+                .next("nothing was changed; `shadowswap abort` and begin again with --guard")
+                .into());
+        }
+    }
     let who = who::operator();
     let mut is_held = false;
     for (name, value) in &settings {

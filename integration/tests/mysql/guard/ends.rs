@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use mysql_async::prelude::Queryable;
 use shadowswap_testkit::Signal;
-use shadowswap_testkit::mysql::{Mysql, shared};
+use shadowswap_testkit::mysql::{Mysql, Product, shared};
 
 use super::{PATIENT, TWO, follows, guarded, in_guard, turned};
 use crate::mysql::{PRODUCTS, numbered, reached, sql, texts, traces, until_found};
@@ -277,5 +277,56 @@ async fn runner_that_is_killed_while_it_swaps_back_leaves_the_guard_as_it_was() 
         assert_eq!(texts(&mut conn, "select id from t order by id").await, ["1", "2", "3", "4"]);
         tell(&url, "finish", "t").await.expect_code(0);
         second.wait(LONG).await.expect_code(6);
+    }
+}
+
+/// Rows may be missing from it by then. (Where two sessions swap, it is given its last name before, for which a reader would keep it.)
+#[tokio::test]
+async fn old_table_whose_dropping_has_begun_is_not_swapped_back_to() {
+    let (database, mut conn, guard) = in_guard(Product::MySql, TWO, "modify n bigint", &[]).await;
+    guard.signal(Signal::SIGKILL);
+    drop(guard.wait(SOON).await);
+    // Somebody reads it, so that it cannot be dropped yet.
+    let mut reader = database.connect().await;
+    sql(&mut reader, "set autocommit = 0; select * from _t_old").await;
+    let finish = || shadowswap(&database.url()).args(["finish", "--table", "t", "--drop-old"]);
+    let dropping = finish().spawn();
+    let noted = "select 1 from shadowswap.event e join shadowswap.migration m on m.id = e.migration\n\
+                 where m.table_schema = database() and what = 'dropping the old table'";
+    until_found(&mut conn, noted, SOON).await;
+    dropping.signal(Signal::SIGKILL);
+    drop(dropping.wait(SOON).await);
+    let output = shadowswap(&database.url()).args(["rollback", "--yes", "--table", "t"]).run(LONG).await;
+    let output = output.expect_code(3);
+    assert!(output.stderr.contains("dropping the old table of"), "{}", output.stderr);
+    sql(&mut reader, "rollback").await;
+    finish().run(LONG).await.expect_code(0);
+    assert_eq!(texts(&mut conn, "show tables").await, ["t"]);
+    assert_eq!(traces(&mut conn).await, Vec::<String>::new());
+}
+
+/// Where one session swaps, no such name is needed; elsewhere it is, and that is said before anything is done.
+#[tokio::test]
+async fn table_of_somebody_elses_by_the_name_of_the_sentry_stays() {
+    for product in PRODUCTS {
+        let database = shared(product).await.database().await;
+        let mut conn = database.connect().await;
+        sql(&mut conn, TWO).await;
+        sql(&mut conn, "create table t_swapped (precious int); insert into t_swapped values (1)").await;
+        let start = || run(&database.url(), "t", "modify n bigint").args(PATIENT);
+        if product == Product::MariaDb {
+            let output = start().run(LONG).await;
+            assert!(output.code() == Some(3) && output.stderr.contains("t_swapped"), "{}", output.stderr);
+        } else {
+            let mut guard = start().spawn();
+            turned(&mut conn, &mut guard, 1).await;
+            sql(&mut conn, "insert into t values (4, 4, 4)").await;
+            follows(&mut conn, &mut guard, guarded(product), "id = 4").await;
+            tell(&database.url(), "rollback", "t").await.expect_code(0);
+            turned(&mut conn, &mut guard, 2).await;
+            tell(&database.url(), "finish", "t").await.expect_code(0);
+            guard.wait(LONG).await.expect_code(6);
+        }
+        assert_eq!(texts(&mut conn, "select precious from t_swapped").await, ["1"], "{product:?}");
     }
 }
