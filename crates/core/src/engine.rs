@@ -348,7 +348,7 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     ) -> impl Future<Output = Result<bool>> + Send {
         async { Ok(true) }
     }
-    /// Which server this is, and which of its pasts: another text after it was replaced by a copy of it.
+    /// Which server this is, and which of its pasts: another text after it was replaced by a copy of it. With the control schema.
     fn origin(&self) -> impl Future<Output = Result<String>> + Send {
         async { Ok(String::new()) }
     }

@@ -252,7 +252,9 @@ impl Engine for MySql {
 
     async fn origin(&self) -> Result<String> {
         let mut conn = self.connect("origin").await?;
-        reading::origin(&mut conn).await
+        // Another control database counts its migrations from 1, too.
+        let server = reading::origin(&mut conn).await?;
+        Ok(format!("{server} ({})", self.control_schema))
     }
 
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {

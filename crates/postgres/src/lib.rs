@@ -219,7 +219,9 @@ impl Engine for Postgres {
 
     async fn origin(&self) -> Result<String> {
         let connection = self.connect("origin").await?;
-        prepare::origin(connection.client()).await
+        // Another control schema counts its migrations from 1, too.
+        let server = prepare::origin(connection.client()).await?;
+        Ok(format!("{server} ({})", self.control_schema))
     }
 
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
