@@ -211,9 +211,9 @@ impl Engine for Postgres {
         Stream::new(replication, plan, &detail, migration, self.spool.as_ref().clone(), from)
     }
 
-    async fn keeps(&self, _plan: &Plan, migration: i64, from: Option<&Lsn>) -> Result<bool> {
+    async fn keeps(&self, plan: &Plan, migration: i64, from: Option<&Lsn>) -> Result<bool> {
         let connection = self.connect_for("slot", migration).await?;
-        let slot = prepare::slot_name(connection.client(), migration).await?;
+        let slot = prepare::slot_name(connection.client(), &scope::tag(plan, migration)).await?;
         prepare::keeps(connection.client(), &slot, from).await
     }
 
