@@ -136,7 +136,7 @@ mod tests {
         assert!(fresh(&[row(1), gone.clone(), row(2), gone.clone(), row(3)]));
         assert!(!fresh(&[row(1), row(2)]));
         assert!(!fresh(&[gone.clone(), row(1), gone.clone()]));
-        assert!(!fresh(&[gone.clone()]));
+        assert!(!fresh(std::slice::from_ref(&gone)));
         let mut batch = Batch::new();
         for (n, op) in [(1, gone), (1, row(1)), (2, row(1))] {
             batch.push(Change { key: key(n), op });

@@ -13,7 +13,7 @@ pub(crate) use guard::settle;
 use tally::Tally;
 
 use crate::{
-    apply::{Applied, Applier, Applying, Ledger, Manner, Opener},
+    apply::{Applied, Applier, Applying, GATHER, Ledger, Manner, Opener},
     config::{Config, Live, MaxLoad},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
@@ -474,7 +474,9 @@ impl<'a, E: Engine> Run<'a, E> {
 
     fn resume_applying(&mut self, applier: Applier<E>) {
         let is_soon_over = self.migration.phase == Phase::Cutover;
-        let manner = if self.config.is_gentle() && !is_soon_over { Manner::Gently } else { Manner::Swiftly };
+        // What is gathered is behind, and must not hold the copy by that.
+        let (is_gentle, gather) = self.live.with(|c| (c.is_gentle(), GATHER.min(c.max_lag / 5)));
+        let manner = if is_gentle && !is_soon_over { Manner::Gently(gather) } else { Manner::Swiftly };
         let (opener, failures) = (self.opener.clone(), self.failures.0.clone());
         self.applying = Some(Applying::start(applier, opener, failures, manner, &mut self.tasks));
     }

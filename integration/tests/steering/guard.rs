@@ -113,7 +113,7 @@ async fn cleanup_goes_on_past_what_is_swapped_and_roll_back_says_what_is_in_the_
                 site.sql(make).await;
             }
             Some(_) => {
-                site.sql("create trigger theirs before insert on t for each row set new.n = new.n").await
+                site.sql("create trigger theirs before insert on t for each row set new.n = new.n").await;
             }
         }
         let refused =
