@@ -53,6 +53,8 @@ pub struct Applied<P> {
     pub backlog: u64,
     /// Bytes of the change log on disk.
     pub backlog_disk_bytes: u64,
+    /// Ends of transactions that the log gave to this applier: those that are applied, and those up to the last checkpoint written.
+    pub ends: (u64, u64),
     /// The server is told nothing of it: a swap is under way, and what follows it belongs to another turn.
     pub is_held: bool,
 }
@@ -68,6 +70,7 @@ impl<P> Applied<P> {
             lag: Duration::ZERO,
             backlog: 0,
             backlog_disk_bytes: 0,
+            ends: (0, 0),
             is_held: false,
         }
     }
@@ -151,6 +154,8 @@ pub struct Applier<E: Engine> {
     marker: u64,
     committed: i64,
     saved: Instant,
+    /// Ends of transactions that were taken from the log, and those of them that a checkpoint is behind.
+    ends: (u64, u64),
     ahead: Ahead<E::TxId>,
     /// Where what waits in the log is counted.
     counters: Arc<Counters>,
@@ -176,8 +181,10 @@ impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
         Ok(())
     }
 
-    fn has_room(&self) -> bool {
-        self.bytes < BATCH_BYTES && self.records.len() < batch_keys()
+    fn has_room(&self, batch: &Batch) -> bool {
+        self.bytes + batch.bytes() < 2 * BATCH_BYTES
+            && self.bytes < BATCH_BYTES
+            && self.records.len() < batch_keys()
     }
 
     fn pop(&mut self) -> Option<Record<T>> {
@@ -187,8 +194,8 @@ impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
     }
 
     /// Takes what the log has now, about a batch of it: done while the server is busy with the batch before.
-    async fn read(&mut self, log: &mut Reader) -> Result<()> {
-        while self.has_room() {
+    async fn read(&mut self, log: &mut Reader, batch: &Batch) -> Result<()> {
+        while self.has_room(batch) {
             let Some(record) = log.try_next()? else { return Ok(()) };
             self.push(&record)?;
             if self.records.len().is_multiple_of(READ_AT_ONCE) {
@@ -217,6 +224,7 @@ impl<E: Engine> Applier<E> {
             marker: 0,
             committed: 0,
             saved: Instant::now(),
+            ends: (0, 0),
             ahead: Ahead { records: VecDeque::new(), bytes: 0, marker: 0 },
             counters: Arc::default(),
         }
@@ -237,7 +245,7 @@ impl<E: Engine> Applier<E> {
         let mut pause = RECHECK_FIRST;
         while self.applied.borrow().marker < marker {
             // Everything that is left goes into one transaction: each commit takes the server as long as its disk does.
-            while self.ahead.marker < marker && self.ahead.has_room() {
+            while self.ahead.marker < marker && self.ahead.has_room(&self.batch) {
                 self.wait().await?;
             }
             // Under the lock nothing is written that need not be.
@@ -278,9 +286,12 @@ impl<E: Engine> Applier<E> {
         if !self.batch.is_empty() || is_due {
             failpoint::at(Place::BatchReady).await;
             let apply = patience::work("applying a batch", target.apply(&self.batch, end));
-            let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
+            let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log, &self.batch));
             applied?;
             read?;
+            if end.is_some() {
+                self.ends.1 = self.ends.0;
+            }
             failpoint::at(Place::BatchApplied).await;
             if self.end.is_some() {
                 self.saved = Instant::now();
@@ -299,6 +310,7 @@ impl<E: Engine> Applier<E> {
             applied.lag = if self.committed > 0 { since(self.committed) } else { Duration::ZERO };
             applied.backlog = stats.records + self.ahead.records.len() as u64;
             applied.backlog_disk_bytes = stats.disk_bytes;
+            applied.ends = self.ends;
         });
         debug!(
             changes = self.batch.changes(),
@@ -341,6 +353,7 @@ impl<E: Engine> Applier<E> {
                 changes.into_iter().for_each(|change| self.batch.push(change));
                 self.marker = markers.into_iter().fold(self.marker, u64::max);
                 if let Some(end) = end {
+                    self.ends.0 += 1;
                     self.end = Some(position::<E>(&end.position)?);
                     self.committed = end.committed;
                 }
@@ -348,6 +361,7 @@ impl<E: Engine> Applier<E> {
             Record::Progress { position: p } => {
                 // Nothing came before it that is not applied; how long ago the last commit was says nothing about us.
                 self.committed = 0;
+                self.ends.0 += 1;
                 // Between the parts of one transaction there is no progress record, so this never moves a checkpoint into one.
                 self.end = Some(position::<E>(&p)?);
             }
@@ -356,7 +370,8 @@ impl<E: Engine> Applier<E> {
     }
 }
 
-fn position<E: Engine>(text: &str) -> Result<E::Position> {
+/// A position that was written as text.
+pub(crate) fn position<E: Engine>(text: &str) -> Result<E::Position> {
     text.parse().map_err(|e| {
         Error::corrupt(format!("the change log holds a position that cannot be read: {text:?}: {e}"))
     })

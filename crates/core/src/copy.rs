@@ -17,7 +17,7 @@ use crate::{
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -48,6 +48,8 @@ pub struct Counters {
     pub verified_chunks: AtomicU64,
     /// Records that wait in the change log.
     pub waiting: AtomicU64,
+    /// There is no room in it: the change stream is not read.
+    pub log_full: AtomicBool,
     /// Chunks that are being copied or compared.
     pub under_way: watch::Sender<usize>,
 }

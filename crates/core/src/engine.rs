@@ -338,6 +338,20 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         migration: i64,
         from: Option<&Self::Position>,
     ) -> impl Future<Output = Result<Self::Stream>> + Send;
+    /// Whether the server still has everything of an open stream behind this position (none: from the stream's beginning). Asked after
+    /// [`Engine::stream`], so that no other reader can move it. Engines whose servers say so themselves at the opening need not be asked.
+    fn keeps(
+        &self,
+        _plan: &Plan,
+        _migration: i64,
+        _from: Option<&Self::Position>,
+    ) -> impl Future<Output = Result<bool>> + Send {
+        async { Ok(true) }
+    }
+    /// Which server this is, and which of its pasts: another text after it was replaced by a copy of it. With the control schema.
+    fn origin(&self) -> impl Future<Output = Result<String>> + Send {
+        async { Ok(String::new()) }
+    }
     /// Opens a working session that writes under this epoch. `role` names it for people who look at the server.
     fn session(
         &self,

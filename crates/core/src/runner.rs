@@ -25,6 +25,7 @@ use crate::{
     feed, folder,
     frontier::Frontier,
     hook::{self, Hooks},
+    journal,
     mutations::{Mutation, breaks},
     patience,
     phase::Phase,
@@ -191,6 +192,10 @@ async fn once<E: Engine>(
                 }
                 run.tasks.shutdown().await;
                 folder::remove(&run.log_directory());
+                // All that was in it is applied, and the next turn has none.
+                if run.migration.turn > 0 {
+                    journal::forget::<E>(&control, migration.id).await;
+                }
                 match ended {
                     Ok(()) if run.is_turned => continue,
                     ended => ended.map(|()| run.report()),
@@ -417,18 +422,18 @@ impl<'a, E: Engine> Run<'a, E> {
 
     /// Opens the stream and the log, and starts feed and applier.
     async fn begin_applying(&mut self) -> Result<()> {
-        let Opener { engine, plan, migration, .. } = &self.opener;
         folder::forget_dead(&self.config.log_directory);
         let directory = self.log_directory();
+        let (stream, keeper) =
+            journal::open_stream(&self.opener, &self.control, &self.migration, self.config).await?;
+        // What is on disk twice may take half of it each time.
+        let shares = if keeper.is_some() { 2 } else { 1 };
         let limits = shadowswap_changelog::Limits {
             memory_bytes: self.config.log_memory,
-            disk_bytes: self.config.log_disk,
+            disk_bytes: self.config.log_disk / shares,
             ..shadowswap_changelog::Limits::default()
         };
         let (writer, reader) = shadowswap_changelog::open(directory, limits)?;
-        let stream = engine.stream(plan, *migration, self.migration.applied.as_ref());
-        let stream = patience::work("opening the change stream", Box::pin(stream)).await;
-        let stream = stream.tried("opening the change stream")?;
         let mut session = self.opener.open("horizon").await?;
         let horizon = patience::answer("asking what is visible", session.floor()).await?;
         drop(session);
@@ -438,7 +443,7 @@ impl<'a, E: Engine> Run<'a, E> {
         let (failures, applied) = (self.failures.0.clone(), self.applied.subscribe());
         let counters = Arc::clone(&self.counters);
         self.tasks.spawn(async move {
-            if let Err(e) = feed::run::<E>(stream, writer, applied, &counters.waiting).await {
+            if let Err(e) = feed::run::<E>(stream, writer, applied, &counters, keeper).await {
                 drop(failures.send(e.while_trying("reading the change stream")).await);
             }
         });
