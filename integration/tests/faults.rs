@@ -286,6 +286,10 @@ impl Table {
         if by_unique && let Kind::Postgres(_) = host.kind {
             db.sql("alter table t drop constraint t_pkey, add unique (id), alter id set not null").await;
         }
+        if let Kind::Mysql(_) = host.kind {
+            // Ahead of every row: the shadow's does not get there by itself.
+            db.sql("alter table t auto_increment = 1000000000").await;
+        }
         let ledger = db.fill(shape, clients.rows).await;
         let mut load = Load::new(&host.url(&name)).writers(clients.writers).seed(clients.seed);
         if let Some(rate) = clients.rate {

@@ -52,10 +52,10 @@ fn journeys(place: &str) -> &'static [Journey] {
     use Journey::{Abort, Back, Forward, Guarded, ThereAndBack};
     match place {
         "PublishedBack" | "GuardBegun" | "Ending" => &[Guarded],
-        "Locked" | "SwapSent" | "RenameWaits" | "LetGo" | "Swapped" | "TurnNoting" | "TurnBegun"
-        | "FollowerNamed" | "BatchWritten" | "EpochRaised" => &[ThereAndBack],
-        "Locking" | "LockReady" | "Drained" | "TurnNoted" | "TurnOpened" | "SentryMade"
-        | "CounterCarried" | "BatchReady" | "BatchApplied" | "Taken"
+        "Locked" | "Swapped" | "TurnBegun" | "FollowerNamed" | "EpochRaised" => &[ThereAndBack],
+        "SwapSent" | "RenameWaits" | "LetGo" | "TurnNoting" | "BatchWritten" | "Locking" | "LockReady"
+        | "Drained" | "TurnNoted" | "TurnOpened" | "SentryMade" | "CounterCarried" | "BatchReady"
+        | "BatchApplied" | "Taken"
             if is_long() =>
         {
             &[Guarded, ThereAndBack]
