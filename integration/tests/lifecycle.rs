@@ -311,6 +311,20 @@ async fn ddl_on_the_source_stops_the_run() {
     spoilt_by(Version::Apt, trigger, &has("select from pg_trigger where tgname = 'surprise'")).await;
 }
 
+/// The plan is of no use then; what the dead run has made, least of all the slot, is not left behind.
+#[tokio::test]
+async fn preparations_for_a_table_that_was_changed_meanwhile_are_removed() {
+    let site = Site::filled(Version::Apt, 100).await;
+    site.run().env("SHADOWSWAP_TEST_DIE_AT", "ShadowMade").run(LONG).await;
+    assert_ne!(traces(&site.client).await, Vec::<String>::new(), "it died too early");
+    sql(&site.client, "alter table t add column surprise int").await;
+    let output = site.run().run(LONG).await.expect_code(3);
+    assert!(printed(&output).contains("since the plan was made"), "{}", printed(&output));
+    assert_eq!(traces(&site.client).await, Vec::<String>::new());
+    site.run().run(LONG).await.expect_code(0);
+    assert!(site.has_new_type().await);
+}
+
 /// They would stay with the old table, and go on showing or checking its rows.
 #[tokio::test]
 async fn dependents_made_during_the_run_stop_it() {

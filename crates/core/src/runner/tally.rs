@@ -5,7 +5,7 @@ use crate::{
     control::{Command, Control, Migration},
     cutover::Stall,
     engine::{Engine, Outcome},
-    error::{Error, Result},
+    error::{Error, Result, Tried},
     patience,
     phase::Phase,
     progress::Report,
@@ -67,7 +67,7 @@ impl Tally {
 /// Another runner may have changed the table while this one waited for its turn: a plan of before is of no use then.
 ///
 /// # Errors
-/// `Refused` if the table is not as it was planned; the migration, which has done nothing yet, is over then.
+/// `Refused` if the table is not as it was planned; what was made is removed, and the migration is over then.
 pub(super) async fn is_as_planned<E: Engine>(
     engine: &E,
     control: &E::Control,
@@ -84,6 +84,12 @@ pub(super) async fn is_as_planned<E: Engine>(
         Ok(Outcome::Swapped) => "it is swapped already".to_string(),
         Err(e) => e.message,
     };
+    // An earlier runner may have come as far as to the slot.
+    if migration.resumed {
+        let removed = engine.abort(plan, id).await;
+        removed
+            .tried(format_args!("removing what was made before somebody changed {}: {why}", plan.source))?;
+    }
     control.save_phase(id, migration.epoch, Phase::Aborted).await?;
     Err(Error::refused(format!("{} was changed by somebody else since the plan was made: {why}", plan.source))
         .next("nothing was changed by this; look at `shadowswap status`, and run it again if the change is still to be made"))
