@@ -43,7 +43,8 @@ struct Cli {
     /// Rows of the table that `load` (a million unless said) and `foreground` (200,000) change
     #[arg(long)]
     rows: Option<u64>,
-    /// Only those parts of `load` (`closed`, `defaults`, `gentle`) and `foreground` (`defaults`, `off`) whose names contain this
+    /// Only those parts of `load` (`closed`, `defaults`, `gentle`) and `foreground` (`defaults`, `off`) whose names contain this, or those cases
+    /// of `memory` (`transaction`, `backlog`, `rows`)
     #[arg(long)]
     only: Option<String>,
 }
@@ -62,7 +63,7 @@ enum Bench {
     Foreground,
     /// How long clients wait around 20 roll backs
     RollbackStall,
-    /// Memory of the process while one transaction changes every row
+    /// Memory of the process: a transaction of every row, a backlog of millions, rows of 50 MB
     Memory,
     /// The demo
     Demo,

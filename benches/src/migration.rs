@@ -61,10 +61,15 @@ pub fn last(stdout: &str, name: &str) -> Option<Value> {
 
 /// Waits until the progress of a run satisfies a condition, and returns it.
 pub async fn reached(run: &mut Run, is_reached: impl Fn(&Value) -> bool) -> Value {
+    watched(run, is_reached).await
+}
+
+/// The same, for a condition that remembers what it saw.
+pub async fn watched(run: &mut Run, mut is_reached: impl FnMut(&Value) -> bool) -> Value {
     let start = Instant::now();
     loop {
         let is_over = run.is_over();
-        if let Some(progress) = last(&run.stdout(), "progress").filter(|progress| is_reached(progress)) {
+        if let Some(progress) = last(&run.stdout(), "progress").filter(&mut is_reached) {
             return progress;
         }
         let problem = if is_over { "ended" } else { "took too long" };

@@ -19,4 +19,5 @@ mod mysql;
 mod operator;
 mod plans;
 mod race;
+mod spool;
 mod steering;

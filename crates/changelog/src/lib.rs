@@ -22,11 +22,10 @@
 //! - `back` becomes `front` without touching the disk only while 1 and 2 are empty.
 //!
 //! Durability: none, on purpose. Nothing is fsynced and segments of an earlier process are removed by [`open`], because
-//! after a crash the records come again from the server. A durable mode would fsync a segment before its records count
-//! as safe and would read old segments in [`open`] instead of removing them. The format has room for it: a version, and
-//! a checksum over each record and its length.
+//! after a crash the records come again from the server. Where it is to forget them, they are written to a [`Journal`] as well.
 
 mod error;
+mod journal;
 mod log;
 mod queue;
 mod segment;
@@ -34,6 +33,7 @@ mod spool;
 mod writer;
 
 pub use error::Error;
+pub use journal::{Found, Journal, Place, Replay, Synced, Syncing};
 pub use log::{Limits, Reader, Stats, Writer, open};
 pub use segment::{FOLDER, RECORD_BYTES_MAX};
 pub use spool::{Spool, SpoolReader};

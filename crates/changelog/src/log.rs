@@ -22,7 +22,7 @@ use crate::segment::{checked_length, create_folder, remove_file};
 use crate::writer::{self, Disk};
 
 /// How long `open` waits for the thread of an earlier log in the same directory, which ends soon after its two ends.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// How much the log may take. Any values are legal; with `memory_bytes: 0`, all goes through the disk.
@@ -101,7 +101,7 @@ impl Bell {
 #[expect(clippy::needless_pass_by_value, reason = "the log takes the directory over")]
 pub fn open(directory: PathBuf, limits: Limits) -> Result<(Writer, Reader), Error> {
     let folder = create_folder(&directory)?;
-    let lock = lock(&folder)?;
+    let lock = lock_within(&folder, LOCK_TIMEOUT)?;
     remove_stale(&folder)?;
 
     let shared =
@@ -121,7 +121,7 @@ pub fn open(directory: PathBuf, limits: Limits) -> Result<(Writer, Reader), Erro
 }
 
 /// The kernel releases the lock when we end, however we end, so there is no stale lock to break.
-fn lock(folder: &Path) -> Result<File, Error> {
+pub(crate) fn lock_within(folder: &Path, timeout: Duration) -> Result<File, Error> {
     let path = folder.join("lock");
     let file = OpenOptions::new()
         .write(true)
@@ -130,7 +130,7 @@ fn lock(folder: &Path) -> Result<File, Error> {
         .mode(0o600)
         .open(&path)
         .map_err(|e| Error::io("open", &path, e))?;
-    let deadline = Instant::now() + LOCK_TIMEOUT;
+    let deadline = Instant::now() + timeout;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),

@@ -92,14 +92,21 @@ pub(crate) fn encoded_bytes(record: &[u8]) -> u64 {
 /// Creates the private folder below `directory`, with mode 0700 whatever it was before.
 pub(crate) fn create_folder(directory: &Path) -> Result<PathBuf, Error> {
     let folder = directory.join(FOLDER);
-    fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
-    match DirBuilder::new().mode(0o700).create(&folder) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(Error::io("create", &folder, e)),
+    make_private(&folder)?;
+    Ok(folder)
+}
+
+/// Creates a folder, and what is above it, that only this user can look into.
+pub(crate) fn make_private(folder: &Path) -> Result<(), Error> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(Error::io("create", folder, e)),
         Ok(()) | Err(_) => {}
     }
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
-        .map_err(|e| Error::io("make private", &folder, e))?;
-    Ok(folder)
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+        .map_err(|e| Error::io("make private", folder, e))
 }
 
 /// Creates a file that only this user can read. It must not exist: ours never do, and another's is not to be followed.
@@ -235,6 +242,11 @@ impl<R: Read> RecordReader<R> {
     /// Records without a file header, in memory; `file` is for messages.
     pub(crate) fn bare(input: R, bytes: u64, file: &Path) -> Self {
         Self { input, file: file.to_owned(), position: 0, end: bytes, pending: None, failure: None }
+    }
+
+    /// Where the next record starts.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
     }
 
     /// The length of the next record, or `None` at the end.

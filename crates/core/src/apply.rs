@@ -7,6 +7,7 @@
 use crate::{
     batch::Batch,
     change::Key,
+    clock,
     copy::Counters,
     engine::{Apply, Engine},
     error::{Error, Result, Tried},
@@ -22,9 +23,12 @@ use shadowswap_changelog::Reader;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use tracing::{debug, warn};
 
 /// How long changes are gathered for one batch where clients are to feel little of it. What a batch costs besides its changes is felt as
@@ -49,6 +53,8 @@ pub struct Applied<P> {
     pub backlog: u64,
     /// Bytes of the change log on disk.
     pub backlog_disk_bytes: u64,
+    /// Ends of transactions that the log gave to this applier: those that are applied, and those up to the last checkpoint written.
+    pub ends: (u64, u64),
     /// The server is told nothing of it: a swap is under way, and what follows it belongs to another turn.
     pub is_held: bool,
 }
@@ -64,6 +70,7 @@ impl<P> Applied<P> {
             lag: Duration::ZERO,
             backlog: 0,
             backlog_disk_bytes: 0,
+            ends: (0, 0),
             is_held: false,
         }
     }
@@ -115,6 +122,15 @@ impl Ledger {
 
 /// Keys of one batch: enough for set-wise statements to pay (measured: 10,000 is within a few per cent of the best).
 const BATCH_KEYS: usize = 10_000;
+
+fn batch_keys() -> usize {
+    #[cfg(feature = "simulation")]
+    if let Some(sizes) = crate::mutations::sizes() {
+        return sizes.batch_keys;
+    }
+    BATCH_KEYS
+}
+
 /// Bytes of one batch; with the change log's memory it makes up the bound on the process.
 const BATCH_BYTES: usize = 4 << 20;
 /// Records that are decoded without letting others go on.
@@ -138,6 +154,8 @@ pub struct Applier<E: Engine> {
     marker: u64,
     committed: i64,
     saved: Instant,
+    /// Ends of transactions that were taken from the log, and those of them that a checkpoint is behind.
+    ends: (u64, u64),
     ahead: Ahead<E::TxId>,
     /// Where what waits in the log is counted.
     counters: Arc<Counters>,
@@ -163,8 +181,10 @@ impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
         Ok(())
     }
 
-    fn has_room(&self) -> bool {
-        self.bytes < BATCH_BYTES && self.records.len() < BATCH_KEYS
+    fn has_room(&self, batch: &Batch) -> bool {
+        self.bytes + batch.bytes() < 2 * BATCH_BYTES
+            && self.bytes < BATCH_BYTES
+            && self.records.len() < batch_keys()
     }
 
     fn pop(&mut self) -> Option<Record<T>> {
@@ -174,8 +194,8 @@ impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
     }
 
     /// Takes what the log has now, about a batch of it: done while the server is busy with the batch before.
-    async fn read(&mut self, log: &mut Reader) -> Result<()> {
-        while self.has_room() {
+    async fn read(&mut self, log: &mut Reader, batch: &Batch) -> Result<()> {
+        while self.has_room(batch) {
             let Some(record) = log.try_next()? else { return Ok(()) };
             self.push(&record)?;
             if self.records.len().is_multiple_of(READ_AT_ONCE) {
@@ -204,6 +224,7 @@ impl<E: Engine> Applier<E> {
             marker: 0,
             committed: 0,
             saved: Instant::now(),
+            ends: (0, 0),
             ahead: Ahead { records: VecDeque::new(), bytes: 0, marker: 0 },
             counters: Arc::default(),
         }
@@ -224,7 +245,7 @@ impl<E: Engine> Applier<E> {
         let mut pause = RECHECK_FIRST;
         while self.applied.borrow().marker < marker {
             // Everything that is left goes into one transaction: each commit takes the server as long as its disk does.
-            while self.ahead.marker < marker && self.ahead.has_room() {
+            while self.ahead.marker < marker && self.ahead.has_room(&self.batch) {
                 self.wait().await?;
             }
             // Under the lock nothing is written that need not be.
@@ -265,9 +286,12 @@ impl<E: Engine> Applier<E> {
         if !self.batch.is_empty() || is_due {
             failpoint::at(Place::BatchReady).await;
             let apply = patience::work("applying a batch", target.apply(&self.batch, end));
-            let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log));
+            let (applied, read) = tokio::join!(apply, self.ahead.read(&mut self.log, &self.batch));
             applied?;
             read?;
+            if end.is_some() {
+                self.ends.1 = self.ends.0;
+            }
             failpoint::at(Place::BatchApplied).await;
             if self.end.is_some() {
                 self.saved = Instant::now();
@@ -286,6 +310,7 @@ impl<E: Engine> Applier<E> {
             applied.lag = if self.committed > 0 { since(self.committed) } else { Duration::ZERO };
             applied.backlog = stats.records + self.ahead.records.len() as u64;
             applied.backlog_disk_bytes = stats.disk_bytes;
+            applied.ends = self.ends;
         });
         debug!(
             changes = self.batch.changes(),
@@ -299,7 +324,7 @@ impl<E: Engine> Applier<E> {
 
     async fn fill(&mut self, target: &mut impl Apply<E>) -> Result<()> {
         let mut fresh = false;
-        while self.batch.keys() < BATCH_KEYS && self.batch.bytes() < BATCH_BYTES {
+        while self.batch.keys() < batch_keys() && self.batch.bytes() < BATCH_BYTES {
             if self.ahead.records.is_empty() {
                 match self.log.try_next()? {
                     Some(record) => self.ahead.push(&record)?,
@@ -328,6 +353,7 @@ impl<E: Engine> Applier<E> {
                 changes.into_iter().for_each(|change| self.batch.push(change));
                 self.marker = markers.into_iter().fold(self.marker, u64::max);
                 if let Some(end) = end {
+                    self.ends.0 += 1;
                     self.end = Some(position::<E>(&end.position)?);
                     self.committed = end.committed;
                 }
@@ -335,6 +361,7 @@ impl<E: Engine> Applier<E> {
             Record::Progress { position: p } => {
                 // Nothing came before it that is not applied; how long ago the last commit was says nothing about us.
                 self.committed = 0;
+                self.ends.0 += 1;
                 // Between the parts of one transaction there is no progress record, so this never moves a checkpoint into one.
                 self.end = Some(position::<E>(&p)?);
             }
@@ -343,15 +370,16 @@ impl<E: Engine> Applier<E> {
     }
 }
 
-fn position<E: Engine>(text: &str) -> Result<E::Position> {
+/// A position that was written as text.
+pub(crate) fn position<E: Engine>(text: &str) -> Result<E::Position> {
     text.parse().map_err(|e| {
         Error::corrupt(format!("the change log holds a position that cannot be read: {text:?}: {e}"))
     })
 }
 
 fn since(micros: i64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_micros(micros.max(0) as u64))
+    let now = clock::real().as_microsecond();
+    Duration::from_micros(now.saturating_sub(micros.max(0)).max(0) as u64)
 }
 
 /// What an applier needs to open sessions.
@@ -382,7 +410,7 @@ impl<E: Engine> Opener<E> {
     pub fn event(&self, event: &'static str, phase: Phase, message: Option<String>) -> Event {
         Event {
             event,
-            at: jiff::Timestamp::now().to_string(),
+            at: clock::real().to_string(),
             migration: self.migration,
             table: self.plan.source.to_string(),
             phase: phase.name().to_string(),

@@ -6,6 +6,10 @@ use bincode::{Decode, Encode};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct Key(pub Vec<u8>);
 
+/// An image that is longer is not carried: the row is read again from the source by its key, as one is that the stream does not have whole.
+/// It need not go through the change log then, nor through us to where it came from; memory is bounded by what comes off the wire.
+pub const IMAGE_BYTES_MAX: usize = 1 << 20;
+
 /// What happened to the row of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Op {

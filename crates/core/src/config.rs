@@ -94,6 +94,8 @@ pub struct Config {
     pub log_directory: PathBuf,
     /// The change log's memory in bytes. Default 8 MiB.
     pub log_memory: usize,
+    /// Changes are kept on this machine's disk as soon as they are read, so that the server may forget them before they are applied.
+    pub is_durable: bool,
     /// The change log's disk in bytes. Default 64 GiB.
     pub log_disk: u64,
     /// Who runs this, for the control tables: `host:pid`.
@@ -237,6 +239,7 @@ impl Default for Config {
             log_directory: std::env::temp_dir(),
             log_memory: 8 << 20,
             log_disk: 64 << 30,
+            is_durable: false,
             who: String::new(),
         }
     }

@@ -223,6 +223,7 @@ pub trait Control<E: Engine>: Send + Sync + 'static {
         is_set: bool,
     ) -> impl Future<Output = Result<Duration>> + Send;
     /// The guard's time is up from now on, whatever was left of it, also where it had not begun to run; no other length changes that.
+    /// `Superseded` if another runner has taken over: what follows removes the change stream, which is that one's now.
     fn end_guard(&self, migration: i64, epoch: i64) -> impl Future<Output = Result<()>> + Send;
     /// Saves the copy's end, once.
     fn begin_copy(

@@ -8,7 +8,8 @@ use crate::{
     engine::{Bound, Chunk, Copied, Engine, Fate, Session},
     error::{Error, Kind, Result, Tried},
     failpoint::{self, Place},
-    frontier::Frontier,
+    frontier::{Frontier, Ticket},
+    mutations::{Mutation, breaks},
     patience,
     setting::WORKERS_MAX,
     throttle::{Throttle, steer::gait},
@@ -16,13 +17,14 @@ use crate::{
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tracing::{debug, warn};
 
@@ -46,6 +48,8 @@ pub struct Counters {
     pub verified_chunks: AtomicU64,
     /// Records that wait in the change log.
     pub waiting: AtomicU64,
+    /// There is no room in it: the change stream is not read.
+    pub log_full: AtomicBool,
     /// Chunks that are being copied or compared.
     pub under_way: watch::Sender<usize>,
 }
@@ -192,12 +196,14 @@ async fn copy_one<E: Engine>(
     role: &str,
 ) -> Result<(Copied, E::Session)> {
     for tried in 1..=TRIES {
-        let ticket = copying.frontier.enter();
-        let copied = session.copy_chunk(&chunk, |floor| ticket.raise(floor));
+        let enter = || copying.frontier.enter();
+        let mut ticket = (!breaks(Mutation::TicketAfterFloor)).then(enter);
+        let raise = |floor| ticket.get_or_insert_with(enter).raise(floor);
+        let copied = session.copy_chunk(&chunk, raise);
         let error = match patience::work(&format!("copying chunk {}", chunk.id), copied).await {
             Ok(copied) => {
                 failpoint::at(Place::ChunkCopied).await;
-                ticket.leave();
+                ticket.into_iter().for_each(Ticket::leave);
                 debug!(chunk = chunk.id, rows = copied.rows, "chunk copied");
                 return Ok((copied, session));
             }
@@ -209,9 +215,13 @@ async fn copy_one<E: Engine>(
         warn!(chunk = chunk.id, attempt = tried, error = %error, "a chunk failed; looking what became of it");
         tokio::time::sleep(Duration::from_millis(20) * 2_u32.pow(tried)).await;
         session = copying.opener.open(role).await.tried("opening a new session for copying")?;
+        if breaks(Mutation::RetriesAmbiguous) {
+            ticket.into_iter().for_each(Ticket::leave);
+            continue;
+        }
         let fate = patience::work("waiting for what an orphan does", session.fate(&chunk)).await;
         let fate = fate.tried("finding out what became of a chunk")?;
-        ticket.leave();
+        ticket.into_iter().for_each(Ticket::leave);
         if fate == Fate::Done {
             return Ok((Copied::default(), session));
         }

@@ -5,14 +5,19 @@
 
 use crate::{
     apply::{Applied, Applier, Applying, Opener},
+    clock,
     engine::{Apply, Engine, Locked, Obstacle, Outcome},
     error::{Error, Kind, Result},
     failpoint::{self, Place},
+    mutations::{Mutation, breaks},
     patience,
     verify::{self, Markers},
 };
-use std::time::{Duration, Instant, SystemTime};
-use tokio::{sync::watch, time::timeout};
+use std::time::Duration;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tracing::{info, warn};
 
 /// How one attempt ended.
@@ -77,6 +82,9 @@ pub async fn attempt<E: Engine>(
     let mut steps = vec![("lock", since.elapsed())];
     let token = markers.next();
     let drained = timeout(left(since, budget), async {
+        if breaks(Mutation::SwapWithoutDrain) {
+            return Ok(());
+        }
         locked.mark(token).await?;
         match &mut applier {
             Some(applier) => applier.drain(&mut locked, token).await,
@@ -139,6 +147,7 @@ async fn swap<E: Engine>(
             Ok(Attempt::Swapped(Stall { whole: stall, steps: apart(steps) }, Some(locked)))
         }
         Err(e) if e.kind == Kind::Budget => Ok(Attempt::Missed(e, applier)),
+        Err(e) if breaks(Mutation::RetriesAmbiguous) => Ok(Attempt::Missed(e, applier)),
         Err(e) => {
             let stall = since.elapsed();
             // Looking waits for whatever its connections still hold.
@@ -194,7 +203,7 @@ async fn outcome<E: Engine>(opener: &Opener<E>) -> Result<Outcome> {
 /// The pause before attempt `n + 1`, with jitter, so that two tables never keep step with each other or with a cron job.
 pub fn pause(n: u32) -> Duration {
     let base = PAUSE_FIRST.saturating_mul(2_u32.saturating_pow(n.min(10))).min(PAUSE_MAX);
-    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    let nanos = clock::real().subsec_nanosecond().unsigned_abs();
     base / 2 + base.mul_f64(f64::from(nanos % 1_000) / 2_000.0)
 }
 

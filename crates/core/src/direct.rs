@@ -1,6 +1,7 @@
 //! The change made in place, where the server changes only its catalog: one statement, a short lock timeout, retries.
 
 use crate::{
+    clock,
     config::Config,
     control::Control,
     cutover,
@@ -10,8 +11,7 @@ use crate::{
     plan::Plan,
     progress::Report,
 };
-use std::time::Instant;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tracing::info;
 
 /// Tries until the lock is had within the stall budget.
@@ -76,7 +76,7 @@ fn report(plan: &Plan, migration: i64, stall_ms: f64, attempts: u32, started: In
         chunks_verified: 0,
         stall_ms,
         stall_steps: Vec::new(),
-        swapped_at: jiff::Timestamp::now().to_string(),
+        swapped_at: clock::real().to_string(),
         attempts,
         guard: None,
         elapsed_s,

@@ -162,7 +162,7 @@ pub trait Apply<E: Engine>: Send + 'static {
 /// The source is locked against writers. Dropping this closes its connections, so that the server lets go of everything.
 pub trait Locked<E: Engine>: Apply<E> {
     /// When the first lock request was sent: clients may have waited since then.
-    fn since(&self) -> std::time::Instant;
+    fn since(&self) -> tokio::time::Instant;
     /// Swaps the names, commits and lets go. `deadline` bounds the whole call as the operator's clients feel it. The connections stay
     /// open: closing one costs the server time, at the moment at which everybody who waited wants it.
     ///
@@ -338,6 +338,20 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         migration: i64,
         from: Option<&Self::Position>,
     ) -> impl Future<Output = Result<Self::Stream>> + Send;
+    /// Whether the server still has everything of an open stream behind this position (none: from the stream's beginning). Asked after
+    /// [`Engine::stream`], so that no other reader can move it. Engines whose servers say so themselves at the opening need not be asked.
+    fn keeps(
+        &self,
+        _plan: &Plan,
+        _migration: i64,
+        _from: Option<&Self::Position>,
+    ) -> impl Future<Output = Result<bool>> + Send {
+        async { Ok(true) }
+    }
+    /// Which server this is, and which of its pasts: another text after it was replaced by a copy of it. With the control schema.
+    fn origin(&self) -> impl Future<Output = Result<String>> + Send {
+        async { Ok(String::new()) }
+    }
     /// Opens a working session that writes under this epoch. `role` names it for people who look at the server.
     fn session(
         &self,

@@ -121,12 +121,19 @@ impl<T> Tried<T> for Result<T> {
     }
 }
 
+/// A failure of the file system that stays until somebody does something about it.
+fn is_for_people(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind as Io;
+    matches!(kind, Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::NotADirectory | Io::FileTooLarge)
+}
+
 impl From<shadowswap_changelog::Error> for Error {
     fn from(e: shadowswap_changelog::Error) -> Error {
         use shadowswap_changelog::Error as Log;
         // What is in the log is on the server too: a damaged one is thrown away and read again from the checkpoint.
         let kind = match &e {
             Log::Full { .. } | Log::Busy { .. } | Log::TooLarge { .. } => Kind::Interrupted,
+            Log::Io { source, .. } if is_for_people(source.kind()) => Kind::Interrupted,
             _ => Kind::Transient,
         };
         Error::new(kind, format!("change log: {e}"))

@@ -6,16 +6,14 @@
 use crate::{
     apply::Applied,
     change::Change,
+    copy::Counters,
     engine::{Engine, Event, Stream},
     error::{Error, Result},
+    journal::Keeper,
 };
 use bincode::{Decode, Encode};
 use shadowswap_changelog::Writer;
-use std::{
-    future::Future,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 use tokio::sync::watch;
 
 /// What the change log holds: a part of one transaction, or a position before which nothing of ours is left.
@@ -37,10 +35,28 @@ pub(crate) struct End {
 
 /// A part holds about this many bytes, so that a huge transaction never lies in memory whole.
 const PART_BYTES: usize = 256 << 10;
+fn part_bytes() -> usize {
+    #[cfg(feature = "simulation")]
+    if let Some(sizes) = crate::mutations::sizes() {
+        return sizes.part_bytes;
+    }
+    PART_BYTES
+}
+
 /// A record is decoded with this limit: the largest row that a server can send, and some room.
 const RECORD_LIMIT: usize = 2 << 30;
 /// Servers drop a silent reader after 60 s by default; a tenth of that is never missed.
 const CONFIRM_EVERY: Duration = Duration::from_secs(1);
+
+impl<T> Record<T> {
+    /// The position that it ends at, if a transaction ends with it.
+    pub(crate) fn end(&self) -> Option<&str> {
+        match self {
+            Record::Part { end, .. } => end.as_ref().map(|end| end.position.as_str()),
+            Record::Progress { position } => Some(position),
+        }
+    }
+}
 
 impl<T: Encode + Decode<()>> Record<T> {
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
@@ -59,26 +75,30 @@ impl<T: Encode + Decode<()>> Record<T> {
     }
 }
 
-/// Reads until an error; says how many records wait. Dropping it drops the stream, whose connection is then closed.
+/// Reads until an error; says how many records wait, and whether there is no room for more. With a keeper, what it has goes first.
+/// Dropping it drops the stream, whose connection is then closed.
 pub(crate) async fn run<E: Engine>(
-    mut stream: E::Stream,
+    stream: E::Stream,
     mut log: Writer,
     applied: watch::Receiver<Applied<E::Position>>,
-    waiting: &AtomicU64,
+    counters: &Counters,
+    keeper: Option<Keeper<E>>,
 ) -> Result<()> {
-    let mut open: Option<Open<E::TxId>> = None;
     let mut tick = tokio::time::interval(CONFIRM_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut source = Source { stream, applied, keeper, tick, counters };
+    source.replay(&mut log).await?;
+    let mut open: Option<Open<E::TxId>> = None;
     loop {
         let event = tokio::select! {
-            event = stream.next() => event?,
-            _ = tick.tick() => {
-                confirm::<E>(&mut stream, &applied).await?;
-                waiting.store(log.stats().records, Ordering::Relaxed);
+            event = source.stream.next() => event?,
+            _ = source.tick.tick() => {
+                source.confirm().await?;
+                counters.waiting.store(log.stats().records, Ordering::Relaxed);
                 continue;
             }
         };
-        let record = match event {
+        let (record, end) = match event {
             Event::Begin(tx) => {
                 if open.replace(Open { tx, changes: Vec::new(), markers: Vec::new(), bytes: 0 }).is_some() {
                     return Err(Error::corrupt("the change stream began a transaction inside another"));
@@ -89,10 +109,10 @@ pub(crate) async fn run<E: Engine>(
                 let part = open.as_mut().ok_or_else(outside)?;
                 part.bytes += change.bytes();
                 part.changes.push(change);
-                if part.bytes < PART_BYTES {
+                if part.bytes < part_bytes() {
                     continue;
                 }
-                part.take(None)
+                (part.take(None), None)
             }
             Event::Marker(token) => {
                 open.as_mut().ok_or_else(outside)?.markers.push(token);
@@ -100,12 +120,18 @@ pub(crate) async fn run<E: Engine>(
             }
             Event::Commit { position, committed } => {
                 let mut part = open.take().ok_or_else(outside)?;
-                part.take(Some(End { position: position.to_string(), committed }))
+                (part.take(Some(End { position: position.to_string(), committed })), Some(position))
             }
-            Event::Progress(position) => Record::Progress { position: position.to_string() },
+            Event::Progress(position) => {
+                (Record::Progress { position: position.to_string() }, Some(position))
+            }
         };
-        append::<E>(&mut log, record.encode()?, &mut stream, &applied, &mut tick).await?;
-        waiting.store(log.stats().records, Ordering::Relaxed);
+        let bytes = record.encode()?;
+        // A row of many megabytes need not be there twice.
+        drop(record);
+        source.keep(&bytes, end).await?;
+        source.append(&mut log, bytes).await?;
+        counters.waiting.store(log.stats().records, Ordering::Relaxed);
     }
 }
 
@@ -132,37 +158,82 @@ fn outside() -> Error {
     Error::corrupt("the change stream gave a change outside a transaction")
 }
 
-/// Appends, and keeps confirming for as long as the log is full.
-async fn append<E: Engine>(
-    log: &mut Writer,
-    record: Vec<u8>,
-    stream: &mut E::Stream,
-    applied: &watch::Receiver<Applied<E::Position>>,
-    tick: &mut tokio::time::Interval,
-) -> Result<()> {
-    let append = log.append(record);
-    tokio::pin!(append);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut append => return Ok(done?),
-            _ = tick.tick() => confirm::<E>(stream, applied).await?,
-        }
-    }
+/// The stream, and what is told to the server that it is of.
+struct Source<'a, E: Engine> {
+    stream: E::Stream,
+    applied: watch::Receiver<Applied<E::Position>>,
+    keeper: Option<Keeper<E>>,
+    tick: tokio::time::Interval,
+    counters: &'a Counters,
 }
 
-fn confirm<E: Engine>(
-    stream: &mut E::Stream,
-    applied: &watch::Receiver<Applied<E::Position>>,
-) -> impl Future<Output = Result<()>> {
-    let position = {
-        let applied = applied.borrow();
-        applied.position.clone().filter(|_| !applied.is_held)
-    };
-    async move {
-        match position {
-            Some(position) => stream.confirm(&position).await,
-            None => Ok(()),
+impl<E: Engine> Source<'_, E> {
+    /// Gives the log what is on this machine's disk already.
+    async fn replay(&mut self, log: &mut Writer) -> Result<()> {
+        loop {
+            let Some(keeper) = &mut self.keeper else { return Ok(()) };
+            let records = keeper.replay().await?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            for record in records {
+                self.append(log, record).await?;
+            }
+            self.counters.waiting.store(log.stats().records, Ordering::Relaxed);
         }
+    }
+
+    /// Appends, and keeps confirming for as long as the log is full.
+    async fn append(&mut self, log: &mut Writer, record: Vec<u8>) -> Result<()> {
+        let append = log.append(record);
+        tokio::pin!(append);
+        let mut ticks = 0;
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut append => break done?,
+                _ = self.tick.tick() => {
+                    // At the first, it may only wait for others to be written.
+                    ticks += 1;
+                    self.counters.log_full.store(ticks > 1, Ordering::Relaxed);
+                    self.confirm().await?;
+                }
+            }
+        }
+        self.counters.log_full.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes the record to the journal, if there is one, once it has room.
+    async fn keep(&mut self, record: &[u8], end: Option<E::Position>) -> Result<()> {
+        loop {
+            let ends = self.applied.borrow().ends;
+            let Some(keeper) = &mut self.keeper else { return Ok(()) };
+            if keeper.has_room(ends)? {
+                return keeper.append(record, end);
+            }
+            self.counters.log_full.store(true, Ordering::Relaxed);
+            self.tick.tick().await;
+            self.confirm().await?;
+        }
+    }
+
+    async fn confirm(&mut self) -> Result<()> {
+        let (applied, (_, saved), is_held) = {
+            let applied = self.applied.borrow();
+            (applied.position.clone(), applied.ends, applied.is_held)
+        };
+        let position = match &mut self.keeper {
+            Some(keeper) => {
+                keeper.tick(saved).await?;
+                keeper.durable().cloned()
+            }
+            None => applied,
+        };
+        // What is committed after a swap is for the stream of the next turn. All that was received until it is held lies before.
+        if let Some(position) = position.filter(|_| !is_held) {
+            self.stream.confirm(&position).await?;
+        }
+        Ok(())
     }
 }

@@ -19,7 +19,10 @@
 //!
 //! No starvation: a transaction waits until it is visible, and then at most for the chunks that are running at that moment.
 
-use crate::engine::Floor;
+use crate::{
+    engine::Floor,
+    mutations::{Mutation, breaks},
+};
 use std::{
     collections::BTreeMap,
     marker::PhantomData,
@@ -88,7 +91,7 @@ impl<T, F: Floor<T>> Frontier<T, F> {
     /// Whether the transaction may be applied now.
     pub fn admits(&self, tx: &T) -> bool {
         let state = self.shared.lock();
-        (mutations::no_horizon() || state.horizon.includes(tx))
+        (breaks(Mutation::NoHorizon) || state.horizon.includes(tx))
             && state.tickets.values().all(|floor| floor.includes(tx))
     }
 
@@ -100,20 +103,6 @@ impl<T, F: Floor<T>> Frontier<T, F> {
     /// Waits until a ticket is raised or given back. Cancel-safe; may wake without cause.
     pub async fn moved(&self) {
         self.shared.moved.notified().await;
-    }
-}
-
-/// Ways to break the rule, compiled in for tests only, which must then fail.
-mod mutations {
-    /// Applies what new readers do not see yet.
-    #[cfg(feature = "mutations")]
-    pub(super) fn no_horizon() -> bool {
-        std::env::var_os("SHADOWSWAP_TEST_NO_HORIZON").is_some()
-    }
-
-    #[cfg(not(feature = "mutations"))]
-    pub(super) fn no_horizon() -> bool {
-        false
     }
 }
 

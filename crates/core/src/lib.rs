@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod batch;
+mod brim;
 pub mod change;
 pub mod chunk;
 pub mod clock;
@@ -22,6 +23,8 @@ pub mod forecast;
 pub mod frontier;
 pub mod hook;
 mod http;
+mod journal;
+pub mod mutations;
 pub mod name;
 pub mod offline;
 pub mod patience;

@@ -155,6 +155,7 @@ pub async fn give_up<E: Engine>(
     }
     failpoint::at(Place::GivingUp).await;
     engine.abort(&migration.plan, migration.id).await.tried("removing what was made")?;
+    crate::journal::forget::<E>(control, migration.id).await;
     failpoint::at(Place::Saving(Phase::Aborted)).await;
     control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;
     failpoint::at(Place::Saved(Phase::Aborted)).await;

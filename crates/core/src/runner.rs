@@ -4,6 +4,7 @@
 //! a transient error is made again from the control tables, exactly as after a crash: there is no second way of recovering. So is each
 //! turn that follows a swap, where there is a guard.
 
+mod again;
 mod guard;
 mod swap;
 mod tally;
@@ -14,6 +15,7 @@ use tally::Tally;
 
 use crate::{
     apply::{Applied, Applier, Applying, GATHER, Ledger, Manner, Opener},
+    clock,
     config::{Config, Live, MaxLoad},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
@@ -23,7 +25,8 @@ use crate::{
     feed, folder,
     frontier::Frontier,
     hook::{self, Hooks},
-    offline::give_up,
+    journal,
+    mutations::{Mutation, breaks},
     patience,
     phase::Phase,
     plan::{Plan, Strategy},
@@ -35,11 +38,12 @@ use crate::{
 use std::{
     future::Future,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tracing::{Instrument, info, info_span, warn};
 
@@ -73,7 +77,7 @@ pub async fn run<E: Engine>(
     };
     hooks.tell(hook::Event {
         event,
-        at: jiff::Timestamp::now().to_string(),
+        at: clock::real().to_string(),
         migration,
         table: plan.source.to_string(),
         phase: if ended.is_ok() { Phase::Done } else { shown.borrow().phase }.name().to_string(),
@@ -140,10 +144,8 @@ async fn once<E: Engine>(
 ) -> Result<Report> {
     let control = patience::answer("opening the control tables", engine.control(true)).await?;
     let control = Arc::new(control);
-    if let Some(before) = &tally.before
-        && let Some(report) = tally::ended::<E>(&*control, plan, before).await?
-    {
-        return Ok(report);
+    if let Some(report) = again::came_to_an_end::<E>(&control, plan, tally).await? {
+        return again::closed::<E>(&control, report).await;
     }
     let mut is_first = true;
     // Once for each turn. The lock is held all the time.
@@ -153,8 +155,12 @@ async fn once<E: Engine>(
         let mut migration = patience::work("taking the migration over", taken).await?;
         failpoint::at(Place::Taken).await;
         hooks.of(migration.id);
-        if config.rollback && !migration.resumed {
+        if (config.rollback || tally.taken.is_some()) && !migration.resumed {
             return Err(crate::offline::ended_meanwhile(&*control, &migration).await);
+        }
+        tally.taken = Some(migration.id).filter(|_| !breaks(Mutation::BeginsAnew));
+        if tally.aborts && !breaks(Mutation::ForgetsAbort) {
+            return Err(again::failed(engine, &*control, &migration, again::aborted(), config).await);
         }
         if migration.phase == Phase::Prepare {
             tally::is_as_planned(engine, &*control, &migration).await?;
@@ -168,6 +174,7 @@ async fn once<E: Engine>(
         let opened = guard::open(engine, &*control, &mut migration, choices, tally.rollback).await;
         let ended = match opened {
             Ok(plan) => {
+                tally.wish_again(migration.turn);
                 let mut run = Run::new(
                     engine,
                     (choices, hooks),
@@ -180,74 +187,30 @@ async fn once<E: Engine>(
                 let ended = run.phases().await;
                 if run.is_turned {
                     run.keep_commands().await;
+                } else if ended.is_err() {
+                    run.keep_wishes();
                 }
                 run.tasks.shutdown().await;
                 folder::remove(&run.log_directory());
-                let report = run.report();
-                run.tally.before = Some(report.clone());
+                // All that was in it is applied, and the next turn has none.
+                if run.migration.turn > 0 {
+                    journal::forget::<E>(&control, migration.id).await;
+                }
                 match ended {
                     Ok(()) if run.is_turned => continue,
-                    ended => ended.map(|()| report),
+                    ended => ended.map(|()| run.report()),
                 }
             }
             Err(e) => Err(e),
         };
         return match ended {
-            Ok(report) => {
-                let stall = (report.stall_ms > 0.0).then_some(report.stall_ms);
-                // All is done and saved; what is noted now is only for people.
-                let noted = async {
-                    if let Ok(text) = serde_json::to_string(&report) {
-                        control.keep(migration.id, &text).await?;
-                        failpoint::at(Place::ReportKept).await;
-                    }
-                    control.close(migration.id, None, stall).await
-                };
-                if let Err(e) = noted.await {
-                    warn!(error = %e, "the report could not be kept in the control tables");
-                }
-                failpoint::at(Place::Closed).await;
-                Ok(report)
+            Ok(report) => again::closed::<E>(&control, report).await,
+            Err(e) => {
+                tally.aborts |= e.kind == Kind::Aborted;
+                Err(again::failed(engine, &*control, &migration, e, config).await)
             }
-            Err(e) => Err(failed(engine, &*control, &migration, e, config).await),
         };
     }
-}
-
-/// Leaves everything as an error of this kind wants it left.
-async fn failed<E: Engine>(
-    engine: &E,
-    control: &E::Control,
-    migration: &Migration<E>,
-    e: Error,
-    config: &Config,
-) -> Error {
-    let e = if migration.turn > 0 { guard::after_the_swap(e, &migration.plan, migration.turn) } else { e };
-    match e.kind {
-        Kind::Aborted => {
-            if let Err(left) = give_up(engine, control, migration, &config.who).await {
-                return left;
-            }
-        }
-        Kind::Unfit => {
-            let text = format!("stopped: {}", e.message);
-            let noted = control.note(migration.id, &config.who, &text).await;
-            let given_up = give_up(engine, control, migration, &config.who).await;
-            if let Err(left) = noted.and(given_up) {
-                warn!(error = %left, "could not remove what was made; run `shadowswap abort`");
-            }
-        }
-        _ => {
-            let error = (e.kind != Kind::RolledBack).then_some(e.message.as_str());
-            // Best effort: the connection may be what failed.
-            let noted =
-                tokio::time::timeout(Duration::from_secs(5), control.close(migration.id, error, None));
-            if let Ok(Err(e)) = noted.await {
-                warn!(error = %e, "could not note the error in the control tables");
-            }
-        }
-    }
-    e
 }
 
 /// One attempt's state. Owns the tasks.
@@ -402,16 +365,8 @@ impl<'a, E: Engine> Run<'a, E> {
             Phase::Cutover => self.cutover().await,
             Phase::Guard => self.guard().await,
             Phase::Done => Ok(None),
-            Phase::Aborted => Err(Error::new(Kind::Aborted, "this migration was aborted")),
-            Phase::RolledBack => {
-                let plan = &self.migration.plan;
-                let message = format!(
-                    "{} was rolled back: it is the original table again, with every write since; the new one is kept as {}",
-                    plan.source, plan.shadow
-                );
-                Err(Error::new(Kind::RolledBack, message)
-                    .next(format!("drop {} when nobody needs it any more", plan.shadow)))
-            }
+            Phase::Aborted => Err(again::aborted()),
+            Phase::RolledBack => Err(again::rolled_back(&self.migration.plan)),
         }
     }
 
@@ -467,18 +422,18 @@ impl<'a, E: Engine> Run<'a, E> {
 
     /// Opens the stream and the log, and starts feed and applier.
     async fn begin_applying(&mut self) -> Result<()> {
-        let Opener { engine, plan, migration, .. } = &self.opener;
         folder::forget_dead(&self.config.log_directory);
         let directory = self.log_directory();
+        let (stream, keeper) =
+            journal::open_stream(&self.opener, &self.control, &self.migration, self.config).await?;
+        // What is on disk twice may take half of it each time.
+        let shares = if keeper.is_some() { 2 } else { 1 };
         let limits = shadowswap_changelog::Limits {
             memory_bytes: self.config.log_memory,
-            disk_bytes: self.config.log_disk,
+            disk_bytes: self.config.log_disk / shares,
             ..shadowswap_changelog::Limits::default()
         };
         let (writer, reader) = shadowswap_changelog::open(directory, limits)?;
-        let stream = engine.stream(plan, *migration, self.migration.applied.as_ref());
-        let stream = patience::work("opening the change stream", Box::pin(stream)).await;
-        let stream = stream.tried("opening the change stream")?;
         let mut session = self.opener.open("horizon").await?;
         let horizon = patience::answer("asking what is visible", session.floor()).await?;
         drop(session);
@@ -488,7 +443,7 @@ impl<'a, E: Engine> Run<'a, E> {
         let (failures, applied) = (self.failures.0.clone(), self.applied.subscribe());
         let counters = Arc::clone(&self.counters);
         self.tasks.spawn(async move {
-            if let Err(e) = feed::run::<E>(stream, writer, applied, &counters.waiting).await {
+            if let Err(e) = feed::run::<E>(stream, writer, applied, &counters, keeper).await {
                 drop(failures.send(e.while_trying("reading the change stream")).await);
             }
         });

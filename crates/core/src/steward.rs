@@ -2,6 +2,7 @@
 
 use crate::{
     apply::{Applied, Opener},
+    brim::Brim,
     clock,
     config::{Config, Live, MaxLoad},
     control::{Command, Control},
@@ -27,11 +28,12 @@ use crate::{
 };
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tracing::warn;
 
@@ -133,6 +135,12 @@ pub struct Steward<E: Engine> {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
+impl<E: Engine> Steward<E> {
+    pub(crate) fn phase(&self) -> Phase {
+        self.desk.lock().phase
+    }
+}
+
 /// Starts it. A failing control connection ends the run: without it the migration's lock is gone too.
 pub fn start<E: Engine>(steward: Steward<E>, tasks: &mut JoinSet<()>) {
     tasks.spawn(async move {
@@ -196,7 +204,7 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
     let mut lag = Lag::new(steward.applied.clone(), Arc::clone(&steward.counters));
     let mut dismissed = steward.stop.clone();
     let mut hold = Hold::new(&steward, pulse);
-    let mut trend = Trend::default();
+    let (mut trend, mut brim) = (Trend::default(), Brim::default());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut paused, mut retained) = (false, 0);
@@ -224,6 +232,7 @@ async fn work<E: Engine>(steward: Steward<E>) -> Result<()> {
         progress.eta_s = eta(&progress, verify_rate);
         progress.signals = verdict.signals;
         trend.observe(&steward, &mut progress, load.as_ref());
+        hold.kept = brim.observe(&steward, &mut progress, load.as_ref()).await?;
         steward.progress.send_replace(progress.clone());
         hold.watch(&board).await?;
         // What keeps in step or swaps puts no load on the server that stopping would take away; and what is kept for it would grow unseen.
@@ -303,12 +312,14 @@ struct Hold<'a, E: Engine> {
     fairness: Fairness,
     alarm: Alarm,
     at: Instant,
+    /// The server keeps too much for us.
+    kept: Option<String>,
 }
 
 impl<'a, E: Engine> Hold<'a, E> {
     fn new(steward: &'a Steward<E>, pulse: Pulse) -> Hold<'a, E> {
         let (judge, steer, fairness, alarm) = Default::default();
-        Hold { steward, judge, steer, pulse, fairness, alarm, at: Instant::now() }
+        Hold { steward, judge, steer, pulse, fairness, alarm, at: Instant::now(), kept: None }
     }
 
     fn judge(&mut self, board: &Board, paused: bool) -> Verdict {
@@ -327,7 +338,7 @@ impl<'a, E: Engine> Hold<'a, E> {
         let calendar = Calendar { windows: config.copy_windows, blackouts: config.blackouts };
         let held = match () {
             () if paused => Some("paused by an operator".to_string()),
-            () => outside(&calendar).or_else(|| verdict.held.clone()),
+            () => outside(&calendar).or_else(|| verdict.held.clone()).or_else(|| self.kept.clone()),
         };
         let before = steward.throttle.reason();
         steward.throttle.hold(held.clone());

@@ -362,7 +362,10 @@ impl control::Control<MySql> for Control {
              where id = ? and epoch = ?",
             self.schema
         );
-        self.run(text, (migration, epoch), "ending the guard").await.map(drop)
+        self.run(text, (migration, epoch), "ending the guard").await?;
+        let text = format!("select 1 from {}.migration where id = ? and epoch = ?", self.schema);
+        let rows = self.rows(text, (migration, epoch), "looking who runs the migration").await?;
+        if rows.is_empty() { Err(superseded()) } else { Ok(()) }
     }
 
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {

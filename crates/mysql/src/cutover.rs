@@ -33,11 +33,8 @@ use shadowswap_core::{
     plan::Plan,
 };
 use state::still_fits;
-use std::{
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// The part of the stall budget that waiting for the lock may take; the rest is for draining and the swap.
 const LOCK_SHARE: f64 = 0.5;

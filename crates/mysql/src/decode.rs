@@ -22,7 +22,7 @@ use crate::catalog::Table;
 use form::Form;
 pub(crate) use map::Layout;
 use map::{Wire, code};
-use shadowswap_core::{Change, Error, Key, Kind, Op, Result};
+use shadowswap_core::{Change, Error, Key, Kind, Op, Result, change::IMAGE_BYTES_MAX};
 
 /// How the rows of the source become changes.
 #[derive(Clone, Debug)]
@@ -205,7 +205,9 @@ impl Plan {
     /// The change of a row that is there afterwards.
     fn written(&self, after: &[Cell<'_>], before: &[Cell<'_>]) -> Result<Change> {
         let key = self.key(after, before)?;
-        if self.rereads || !self.is_writable(after) {
+        let bytes = |cell: &Cell<'_>| if let Cell::Value(value) = cell { value.len() } else { 0 };
+        let is_long = after.iter().map(bytes).sum::<usize>() > IMAGE_BYTES_MAX;
+        if self.rereads || is_long || !self.is_writable(after) {
             return Ok(Change { key, op: Op::Reread });
         }
         Ok(Change { key, op: Op::Upsert(self.row(after)?) })

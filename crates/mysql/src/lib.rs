@@ -256,6 +256,13 @@ impl Engine for MySql {
         Ok(Stream::new(changes.with_marks(Arc::clone(&self.marks)).fearing_xa(fears_xa)))
     }
 
+    async fn origin(&self) -> Result<String> {
+        let mut conn = self.connect("origin").await?;
+        // Another control database counts its migrations from 1, too.
+        let server = reading::origin(&mut conn).await?;
+        Ok(format!("{server} ({})", self.control_schema))
+    }
+
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
         let detail = Detail::of(plan)?;
         let conn = self.options.connect(role, Charset::Binary).await?;

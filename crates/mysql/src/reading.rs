@@ -109,6 +109,21 @@ async fn knows(conn: &mut Conn, from: &Position) -> Result<()> {
     }
 }
 
+/// Which server this is: its UUID; MariaDB has none, and is known by its number, which no replica of it has.
+///
+/// # Errors
+/// The server's.
+pub async fn origin(conn: &mut Conn) -> Result<String> {
+    let uuid = identity(conn).await?;
+    if !uuid.is_empty() {
+        return Ok(uuid);
+    }
+    let text = "select concat('server_id ', @@server_id)";
+    let found: Option<String> =
+        conn.query_first(text).await.map_err(|e| server(e, "asking which server this is"))?;
+    found.ok_or_else(|| Error::corrupt("the server does not say which one it is"))
+}
+
 /// A place in another server's binlog means nothing here: a replica that took over numbers its files in its own way.
 ///
 /// # Errors

@@ -403,7 +403,8 @@ impl control::Control<Postgres> for Control {
             "update {}.migration set guard_from = null, guard_until = least(guard_until, clock_timestamp()) where id = $1 and epoch = $2",
             self.schema
         );
-        self.run(&text, &[&migration, &epoch], "ending the guard").await.map(drop)
+        let ended = self.run(&text, &[&migration, &epoch], "ending the guard").await?;
+        if ended == 1 { Ok(()) } else { Err(superseded()) }
     }
 
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {

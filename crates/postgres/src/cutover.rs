@@ -16,10 +16,8 @@ use shadowswap_core::{
     name::TableName,
     plan::Plan,
 };
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{future::Future, time::Duration};
+use tokio::time::Instant;
 use tokio_postgres::{Client, error::SqlState};
 
 /// How long autovacuum may take to go away, and other DDL to end. Clients do not wait meanwhile.

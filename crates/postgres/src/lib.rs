@@ -220,6 +220,19 @@ impl Engine for Postgres {
         Stream::new(replication, plan, &detail, migration, self.spool.as_ref().clone(), from)
     }
 
+    async fn keeps(&self, plan: &Plan, migration: i64, from: Option<&Lsn>) -> Result<bool> {
+        let connection = self.connect_for("slot", migration).await?;
+        let slot = prepare::slot_name(connection.client(), &scope::tag(plan, migration)).await?;
+        prepare::keeps(connection.client(), &slot, from).await
+    }
+
+    async fn origin(&self) -> Result<String> {
+        let connection = self.connect("origin").await?;
+        // Another control schema counts its migrations from 1, too.
+        let server = prepare::origin(connection.client()).await?;
+        Ok(format!("{server} ({})", self.control_schema))
+    }
+
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for(role, migration).await?;

@@ -237,6 +237,26 @@ fn lost(slot: &str, what: &str) -> Error {
     .next("nothing was swapped; `shadowswap abort` removes the shadow, then run again")
 }
 
+/// Whether the slot still has all that was committed behind this position. What was confirmed is forgotten, and a stream that is asked for
+/// from before that begins there without a word.
+pub async fn keeps(client: &Client, slot: &str, from: Option<&Lsn>) -> Result<bool> {
+    // Nothing was applied yet: nobody noted where it began.
+    let Some(from) = from else { return Ok(false) };
+    let text = "select coalesce(confirmed_flush_lsn <= $2::text::pg_lsn, false) from pg_replication_slots where slot_name = $1";
+    let row = client.query_opt(text, &[&slot, &from.to_string()]).await;
+    let row =
+        row.map_err(|e| server(e, format_args!("asking what the replication slot {slot} still has")))?;
+    Ok(row.is_some_and(|row| row.get(0)))
+}
+
+/// The cluster and its timeline: a standby that was promoted has another one, and may lack what its primary had sent us.
+pub async fn origin(client: &Client) -> Result<String> {
+    // A promoted server writes its checkpoint later; the name of the present WAL file has the timeline at once.
+    let text = "select (select system_identifier from pg_control_system())::text || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)";
+    let row = client.query_one(text, &[]).await.map_err(|e| server(e, "asking which server this is"))?;
+    Ok(row.get(0))
+}
+
 /// Where the stream of a later turn goes on: at the swap that began it, or where it was read to since.
 ///
 /// # Errors

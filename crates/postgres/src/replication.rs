@@ -384,6 +384,13 @@ impl ReplicationStream {
                     Ok(StreamMessage::Other) => continue,
                     Err(missing) => missing,
                 };
+            if self.buffer.capacity() > GROW_BYTES_MAX
+                && self.buffer.len() < READ_BYTES
+                && missing < READ_BYTES
+            {
+                // What a large message had is given back; else it would stay as large for ever.
+                self.buffer = BytesMut::from(self.buffer.as_ref());
+            }
             if self.buffer.capacity() - self.buffer.len() < missing.min(READ_BYTES / 4)
                 || self.buffer.is_empty()
             {

@@ -3,7 +3,7 @@
 //! It owns the file's format and nothing of what the parameters mean.
 //! <https://www.postgresql.org/docs/current/libpq-pgservice.html>
 
-use std::path::Path;
+use std::{io::Read, path::Path};
 
 /// No sane service file is larger.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -15,15 +15,17 @@ pub type Parameters = Vec<(String, String)>;
 pub fn read(path: &Path, service: &str) -> Result<Option<Parameters>, String> {
     let shown = path.display();
     let failed = |e: &dyn std::fmt::Display| format!("the service file {shown} cannot be read: {e}");
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
-            return Err(failed(&format_args!("it is larger than {FILE_BYTES_MAX} bytes")));
-        }
-        Ok(_) => {}
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(failed(&e)),
+    };
+    let mut text = String::new();
+    // A device says that it has no size.
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|e| failed(&e))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(failed(&format_args!("it is larger than {FILE_BYTES_MAX} bytes")));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
     find(&text, service).map_err(|(line, what)| format!("{shown}, line {line}: {what}"))
 }
 

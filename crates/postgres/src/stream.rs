@@ -16,6 +16,7 @@ use bincode::{Decode, Encode};
 use shadowswap_changelog::{Spool, SpoolReader};
 use shadowswap_core::{
     Change, Error, Event, Key, Kind, Op, Result, Stream as CoreStream,
+    change::IMAGE_BYTES_MAX,
     plan::{Link, Plan},
 };
 use std::{
@@ -374,7 +375,12 @@ impl Table {
 
     fn image(&self, oid: u32, tuple: &Tuple, old: Option<&Tuple>) -> Result<Change> {
         let key = self.key(oid, tuple, old)?;
-        if tuple.columns.iter().any(|c| matches!(c, Column::Unchanged)) {
+        let bytes = |column: &Column| match column {
+            Column::Binary(value) | Column::Text(value) => value.len(),
+            Column::Null | Column::Unchanged => 0,
+        };
+        let is_long = tuple.columns.iter().map(bytes).sum::<usize>() > IMAGE_BYTES_MAX;
+        if is_long || tuple.columns.iter().any(|c| matches!(c, Column::Unchanged)) {
             return Ok(Change { key, op: Op::Reread });
         }
         let mut parts = Vec::with_capacity(tuple.columns.len());

@@ -281,6 +281,10 @@ pub struct Choices {
     /// Disk for changes that wait [default: 64GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Resources")]
     pub log_disk: Option<String>,
+    /// durable: what was read of the change stream is kept in --log-directory until it is applied, also after a crash, so that the
+    /// server need not keep it; temporary: the server keeps it until it is applied [default: temporary]
+    #[arg(long, value_name = "HOW", help_heading = "Resources", value_parser = ["temporary", "durable"], hide_possible_values = true)]
+    pub spool: Option<String>,
     /// The guard ends when the server keeps more of its change stream for it than this [default: 16GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Resources")]
     pub guard_retention: Option<String>,

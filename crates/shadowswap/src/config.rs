@@ -332,6 +332,7 @@ impl Picks {
         let log_directory = self.log_directory(&default);
         let log_memory = self.size("log-memory", |c| c.log_memory.clone(), default.log_memory as u64)?;
         let log_disk = self.size("log-disk", |c| c.log_disk.clone(), default.log_disk)?;
+        let is_durable = self.durable()?;
         Ok(Config {
             cutover: cutover.unwrap_or(CutoverWhen::Auto),
             copy_windows: windows.unwrap_or_default(),
@@ -362,6 +363,7 @@ impl Picks {
             log_directory,
             log_memory: usize::try_from(log_memory).map_err(|_| Error::usage("--log-memory: too large"))?,
             log_disk,
+            is_durable,
             who: crate::who::runner(),
         })
     }
@@ -391,6 +393,25 @@ impl Picks {
             (flags, _) => (flags.join(", "), Origin::Flag),
         };
         self.note("replica", names, origin);
+    }
+
+    /// Whether changes are kept on disk. The folder for temporary files is no place for them.
+    fn durable(&mut self) -> Result<bool> {
+        let how = |text: &str| match text {
+            "durable" => Ok(true),
+            "temporary" => Ok(false),
+            other => Err(format!("{other:?} is neither temporary nor durable")),
+        };
+        let spool = self.pick("spool", |c| c.spool.clone(), Some((false, "temporary".into())), how)?;
+        let is_placed =
+            self.settings.iter().any(|s| s.name == "log-directory" && s.origin != Origin::Default);
+        if spool == Some(true) && !is_placed {
+            return Err(Error::usage(
+                "--spool durable needs a folder that survives a restart of this machine",
+            )
+            .next("say --log-directory, too; the same machine has to run the migration to its end"));
+        }
+        Ok(spool == Some(true))
     }
 
     fn log_directory(&mut self, default: &Config) -> PathBuf {

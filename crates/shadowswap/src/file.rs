@@ -3,7 +3,7 @@
 use crate::args::Choices;
 use serde::{Deserialize, Deserializer, de};
 use shadowswap_core::{Error, Result};
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io::Read, path::Path};
 
 /// More than any migration needs; the wrong file (a dump, a device) is not read into memory.
 const BYTES_MAX: u64 = 1 << 20;
@@ -15,11 +15,16 @@ const BYTES_MAX: u64 = 1 << 20;
 pub fn read(path: &Path) -> Result<Choices> {
     let shown = path.display();
     let failed = |e: std::io::Error| Error::usage(format!("could not read {shown}: {e}"));
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > BYTES_MAX {
-        return Err(Error::usage(format!("{shown} is no migration file: it has {size} bytes")));
+    let mut text = String::new();
+    // A device says that it has no size.
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(Error::usage(format!(
+            "{shown} is no migration file: it has more than {BYTES_MAX} bytes"
+        )));
     }
-    parse(&std::fs::read_to_string(path).map_err(failed)?).map_err(|e| {
+    parse(&text).map_err(|e| {
         Error::usage(format!("{shown} could not be understood\n{}", indent(&e)))
             .next("`shadowswap run --help` shows an example")
     })
@@ -130,5 +135,45 @@ mod tests {
         let e = read(Path::new("/nowhere/at-all.toml")).unwrap_err();
         assert_eq!(e.kind, shadowswap_core::Kind::Usage);
         assert!(e.message.starts_with("could not read /nowhere/at-all.toml"));
+    }
+
+    #[test]
+    fn file_without_end_is_not_read_into_memory() {
+        let e = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(e.message.contains("more than 1048576 bytes"), "{e}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(
+            key in proptest::sample::select(vec!["table", "alter", "set.a", "cutover", "guard", "max-load", "copy-window", "blackout",
+                "throttle", "critical", "signal", "watch", "limit", "stall-budget", "log-memory", "log-disk", "spool", "chunk-time"]),
+            value in "[a-zA-Z0-9:=.,;%+ \\-/é]{0,40}",
+            raw in "[a-z\"'=\\[\\]{}.,# \n0-9é-]{0,60}",
+        ) {
+            let _ = parse(&raw);
+            if let Ok(choices) = parse(&format!("table = 't'\n{key} = '{value}'")) {
+                let _ = crate::config::intent(Choices::default(), choices);
+            }
+            let _ = crate::url::Url::parse(&raw, "--url").map(|url| (url.has_password(), url.is_mysql()));
+            let _ = crate::url::Url::parse(&format!("postgres://{value}"), "--url").map(|url| url.has_password());
+        }
+
+        /// As windows and times are written, or nearly: these go through a calendar.
+        #[test]
+        fn no_window_makes_it_panic(
+            days in "(Mon|Tue-Fri|daily|Sun-Mon|Fri,Sat|Xyz)?",
+            from in "[0-9]{1,3}:[0-9]{1,3}", to in "[0-9]{1,3}:[0-9]{1,3}",
+            zone in "(UTC|Europe/Berlin|Nowhere/Else|[+-][0-9]{1,3})?",
+            date in "[0-9]{1,5}-[0-9]{1,3}-[0-9]{1,3}", time in "[0-9]{1,20}(ms|s|m|h|d|w|KiB|GiB|e9)?",
+        ) {
+            let set = |name: &str, value: &str| shadowswap_core::setting::parse(&format!("{name}={value}"));
+            let now = jiff::Timestamp::UNIX_EPOCH;
+            if let Ok(windows) = format!("{days} {from}-{to} {zone}").parse::<shadowswap_core::window::Windows>() {
+                let _ = (windows.is_open(now), windows.closes_at(now), windows.next_open(now));
+            }
+            let _ = (set("blackout", &format!("{date}..{date}")), set("chunk-time", &time), set("retained", &time));
+            let _ = (set("max-lag", &format!("{time}..{time}")), set("cutover", &format!("{days} {from}-{to}")), set("max-load", &time));
+        }
     }
 }

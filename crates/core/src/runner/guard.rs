@@ -16,7 +16,8 @@ use crate::{
     plan::Plan,
     throttle::Throttle,
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// What is left of the guard is asked for this often.
@@ -172,8 +173,12 @@ impl<E: Engine> Run<'_, E> {
                 self.rollback_now = true;
             }
             alarmed = alarm.is_some();
-            if std::mem::take(&mut self.rollback_now) && self.roll_back().await? {
-                return Ok(None);
+            if self.rollback_now {
+                let is_back = self.roll_back().await?;
+                self.rollback_now = false;
+                if is_back {
+                    return Ok(None);
+                }
             }
             if let Some(ending) = self.ending(&mut watch).await? {
                 return self.end(ending).await.map(Some);

@@ -190,7 +190,7 @@ impl<E: Engine> Run<'_, E> {
 
     /// The names are swapped: the turn is over.
     async fn swapped(&mut self, stall: Stall, locked: Option<E::Locked>) -> Result<()> {
-        (self.tally.swapped_at, self.tally.rollback) = (jiff::Timestamp::now().to_string(), false);
+        (self.tally.swapped_at, self.tally.rollback) = (clock::real().to_string(), false);
         let mut event = self.opener.event("cutover", guard::phase_of(self.migration.turn + 1), None);
         event.detail = serde_json::json!({
             "attempt": self.tally.attempts, "swapped": true, "stall_ms": ms(stall.whole), "turn": self.migration.turn + 1
@@ -223,6 +223,7 @@ impl<E: Engine> Run<'_, E> {
         patience::told("cleaning up after the swap", cleaned).await.tried("cleaning up after the swap")?;
         failpoint::at(Place::CleanedUp).await;
         self.tally.drops_old = drop_old;
+        self.tally.report = Some(self.report());
         Ok(if self.migration.turn % 2 == 0 && self.migration.turn > 0 {
             Phase::RolledBack
         } else {

@@ -5,13 +5,13 @@ use crate::{
     control::{Command, Control, Migration},
     cutover::Stall,
     engine::{Engine, Outcome},
-    error::{Error, Kind, Result},
+    error::{Error, Result},
     patience,
     phase::Phase,
-    plan::Plan,
     progress::Report,
 };
-use std::{sync::atomic::Ordering, time::Instant};
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
 
 /// What all turns and attempts of this process amounted to.
 pub(super) struct Tally {
@@ -27,8 +27,14 @@ pub(super) struct Tally {
     pub(super) drops_old: bool,
     /// Commands that came when the former turn was over.
     pub(super) left_over: Vec<Command>,
-    /// What was reached when an attempt was interrupted; which migration it is does not change any more.
-    pub(super) before: Option<Report>,
+    /// What was asked for in this turn and not done when an attempt ended.
+    pub(super) wishes: Option<(i64, Vec<Command>)>,
+    /// The migration that this process has taken.
+    pub(super) taken: Option<i64>,
+    /// An operator gives the migration up, and that is not done yet.
+    pub(super) aborts: bool,
+    /// Everything was done, but for noting so.
+    pub(super) report: Option<Report>,
 }
 
 impl Tally {
@@ -43,33 +49,18 @@ impl Tally {
             guard: None,
             drops_old: false,
             left_over: Vec::new(),
-            before: None,
+            wishes: None,
+            taken: None,
+            aborts: false,
+            report: None,
         }
     }
-}
 
-/// The migration that this process carried when it was interrupted, if it is over by now: its own last step may have got through with
-/// its answer lost, or another runner took over. It is not begun again: the plan is of the table as it was before.
-///
-/// # Errors
-/// How it ended, unless it was done.
-pub(super) async fn ended<E: Engine>(
-    control: &E::Control,
-    plan: &Plan,
-    before: &Report,
-) -> Result<Option<Report>> {
-    let table = &plan.source;
-    if control.find(table).await?.is_some_and(|(id, ..)| id == before.migration) {
-        return Ok(None);
-    }
-    let all = control.status(Some(table)).await?;
-    let phase = all.iter().find(|status| status.id == before.migration).map(|status| status.phase);
-    let gone = |kind, what: &str| Err(Error::new(kind, format!("the migration of {table} {what} meanwhile")));
-    match phase {
-        Some(Phase::Done) => Ok(Some(before.clone())),
-        Some(Phase::Aborted) => gone(Kind::Aborted, "was aborted"),
-        Some(Phase::RolledBack) => gone(Kind::RolledBack, "was rolled back and ended"),
-        Some(_) | None => gone(Kind::Superseded, "was taken over and removed"),
+    /// What was wished for in this turn is wished for again.
+    pub(super) fn wish_again(&mut self, turn: i64) {
+        if let Some((_, wishes)) = self.wishes.take().filter(|(of, _)| *of == turn) {
+            self.left_over.extend(wishes);
+        }
     }
 }
 

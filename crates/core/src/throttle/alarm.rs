@@ -4,10 +4,8 @@
 //! roll a change back.
 
 use super::{board::Board, limit::Limit};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
 
 /// Remembers since when each limit is broken.
 #[derive(Clone, Debug, Default)]

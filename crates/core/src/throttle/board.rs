@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// A reading that is older than this is none: ten of the usual intervals, twice what one reading may take.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);

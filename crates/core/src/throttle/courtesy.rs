@@ -16,7 +16,7 @@ const SLOW: f64 = 1.2;
 /// Nobody feels less than this, in seconds.
 const FELT: f64 = 0.0003;
 /// Commits remembered of each kind.
-const MEMORY: usize = 400;
+const MEMORY: usize = 1_000;
 /// Commits that are waited for, of those that meet no chunk, before the first chunk.
 const ENOUGH: usize = 20;
 /// Looks that tell whether anybody is there: five seconds' worth.
@@ -113,7 +113,7 @@ impl Courtesy {
         self.share.min(most)
     }
 
-    /// What was seen, for people: `12 of 400 commits slower than 2.1 ms while copying, 3 of 400 otherwise`.
+    /// What was seen, for people: `12 of 1000 commits slower than 2.1 ms while copying, 3 of 1000 otherwise`.
     pub fn seen(&self) -> String {
         let Some(slow) = self.slow() else { return "commits are being measured".to_string() };
         let part = |memory: &VecDeque<f64>| {
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(free, 2.0);
         let (courtesy, small) = settled(300);
         assert!((0.005..0.008).contains(&small), "three tenths of the commits that meet a chunk: {small}");
-        assert!(courtesy.seen().contains("of 400 commits slower than 1.4"), "{}", courtesy.seen());
+        assert!(courtesy.seen().contains("of 1000 commits slower than 1.4"), "{}", courtesy.seen());
         let (_, less) = settled(1_000);
         assert_eq!(less, LEAST);
         let (_, middle) = settled(20);

@@ -5,7 +5,8 @@
 //! the figures, and after a while the run stops where it can be resumed.
 
 use crate::units::{human_count, human_ms, human_rate};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// It is said after this share of the time after which the run stops.
 const SAY_AFTER: f64 = 0.1;

@@ -7,9 +7,9 @@ use super::signal::{Sampling, Signal};
 use crate::{apply::Applied, copy::Counters};
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// See the module.
 pub struct Lag<P> {

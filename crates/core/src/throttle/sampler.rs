@@ -24,11 +24,8 @@ use crate::{
     copy::Counters,
     engine::Engine,
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use tokio::{sync::watch, task::JoinSet};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 /// The server's load is read this often.
 const LOAD_EVERY: Duration = Duration::from_secs(1);

@@ -2,14 +2,8 @@
 
 use super::board::{Read, STALE_AFTER};
 use crate::engine::Load;
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    str::FromStr,
-    time::{Duration, Instant},
-};
-use tokio::sync::watch;
+use std::{fmt, future::Future, pin::Pin, str::FromStr, time::Duration};
+use tokio::{sync::watch, time::Instant};
 
 /// A reading under way. Dropping it must be harmless.
 pub type Sampling<'a> = Pin<Box<dyn Future<Output = Read> + Send + 'a>>;

@@ -17,6 +17,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     found.push(format(facts));
     found.push(image(facts));
     found.extend(partial_json(facts));
+    found.extend(compression(facts));
     found.extend(filters(facts));
     found.extend(replicated(facts));
     found.push(gtids(facts));
@@ -82,6 +83,17 @@ fn partial_json(facts: &Facts) -> Option<Finding> {
             "binlog-row-value-options",
             "binlog_row_value_options = PARTIAL_JSON: JSON columns come in parts; each changed row is read again from the table",
             "nothing need be done",
+        )
+    })
+}
+
+/// The server then sends a transaction as one event, which has to be unpacked as a whole.
+fn compression(facts: &Facts) -> Option<Finding> {
+    (facts.variable("binlog_transaction_compression") == "on").then(|| {
+        Finding::warning(
+            "binlog-transaction-compression",
+            "binlog_transaction_compression = ON: a transaction comes in one piece, and takes as much memory here as all of its rows,              before and after it, of whatever tables",
+            "SET GLOBAL binlog_transaction_compression = OFF until the end, if there are transactions of hundreds of megabytes; then let              their clients connect anew",
         )
     })
 }

@@ -10,7 +10,7 @@ use shadowswap_core::{
 use std::collections::HashMap;
 
 const VARIABLES: &str = "show global variables where Variable_name in ('log_bin', 'binlog_format', 'binlog_row_image', \
-    'binlog_row_value_options', 'read_only', 'super_read_only', 'innodb_read_only', 'sql_require_primary_key', 'wsrep_on', \
+    'binlog_row_value_options', 'binlog_transaction_compression', 'read_only', 'super_read_only', 'innodb_read_only', 'sql_require_primary_key', 'wsrep_on', \
     'log_slave_updates', 'log_replica_updates', 'gtid_mode', 'group_replication_group_name', \
     'group_replication_single_primary_mode', 'binlog_expire_logs_seconds', 'expire_logs_days', 'innodb_file_per_table')";
 

@@ -107,6 +107,8 @@ fn a_stream_that_is_not_whole_is_refused() {
     };
     assert_eq!(warned(partial), ["binlog-row-value-options"]);
     assert_eq!(warned(|f| set(f, "binlog_row_value_options", "PARTIAL_JSON")), Vec::<String>::new());
+    let compressed = warned(|f| set(f, "binlog_transaction_compression", "ON"));
+    assert_eq!(compressed, ["binlog-transaction-compression"]);
 }
 
 #[test]

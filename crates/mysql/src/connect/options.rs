@@ -4,6 +4,7 @@ use ini::Ini;
 use mysql_async::{Opts, OptsBuilder, SslOpts};
 use percent_encoding::percent_decode_str;
 use shadowswap_core::{Error, Result};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicBool};
 
@@ -168,7 +169,7 @@ impl ConnectOptions {
     }
 
     fn read_file(&mut self, file: &Path, must_exist: bool) -> Result<()> {
-        let text = match std::fs::read_to_string(file) {
+        let text = match read_text(file) {
             Ok(text) => text,
             Err(_) if !must_exist => return Ok(()),
             Err(e) => {
@@ -276,6 +277,19 @@ fn host_and_port(address: &str) -> (&str, Option<&str>) {
         Some((host, port)) => (host, port.strip_prefix(':')),
         None => address.split_once(':').map_or((address, None), |(h, p)| (h, Some(p))),
     }
+}
+
+/// No option file is larger; a dump or a device is not read into memory.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A file's text; it may be a pipe.
+fn read_text(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 /// What can be set.
@@ -434,5 +448,24 @@ mod tests {
             let e = gather(url, &[]).err().expect("an error");
             assert!(e.message.contains(word) && !e.message.contains("geheim"), "{e}");
         }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(url in "(mysql|mariadb)?(://)?[a-z0-9:/?@%&=\\[\\]._é-]{0,60}", file in "[a-z=\\[\\]#;!\"' \n\\\\é]{0,80}") {
+            let directory = tempfile::tempdir().expect("a folder");
+            let path = directory.path().join("my.cnf");
+            std::fs::write(&path, file).expect("a file");
+            let _ = ConnectOptions::gather(&url, Some(&path), &|_| None).map(|o| o.beside(&url).is_ok());
+            let _ = ConnectOptions::gather("mysql://a/b", Some(&path), &|_| None);
+        }
+    }
+
+    #[test]
+    fn file_without_end_is_not_read_into_memory() {
+        let e = ConnectOptions::gather("mysql://a", Some(Path::new("/dev/zero")), &|_| None)
+            .err()
+            .expect("refused");
+        assert!(e.message.contains("more than 1048576 bytes"), "{e}");
     }
 }

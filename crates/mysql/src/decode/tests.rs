@@ -222,6 +222,37 @@ proptest! {
     }
 
     #[test]
+    fn no_damaged_rows_make_it_panic(
+        kind in prop::sample::select(vec![23_u8, 24, 25, 30, 39]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+        in_map in any::<bool>(),
+    ) {
+        let damage = |mut data: Vec<u8>| {
+            for (place, byte) in &changes {
+                let place = place.index(data.len());
+                data[place] = *byte;
+            }
+            data.truncate(cut.map_or(data.len(), |cut| cut.index(data.len())));
+            data
+        };
+        if in_map {
+            if let Ok((_, map)) = TableMap::read(&damage(map(ALL_CODES, ALL_METADATA))) {
+                let _ = (Plan::new(&map, &table(ALL), &["id".into()], false), marker_map(&map));
+            }
+        } else {
+            // A bit for each column that is NULL, and the columns.
+            let mut row = vec![0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 1, 2, 0, 0];
+            row.extend_from_slice(&[0x80, 0, 1, 0, 0, 0, 0x99, 0xb4, 0xd9, 0, 0, 0, 0, 0x65, 0, 0, 0, 9]);
+            row.extend_from_slice(&[2, 0, b'h', b'i', 3, 0, b'a', b'b', b'c', 0, 0, 0x80, 0x3f, 1, 0x51, 0xd0, 0x0f, 1, 2]);
+            let data = damage(event(11, &[0xff, 0x07, 0xff, 0x07], &[&row, &row, &row]));
+            if let Ok(rows) = Rows::read(kind, &data) {
+                let _ = plan(ALL, ALL_CODES, ALL_METADATA, false).expect("a plan").walk(&rows, drop);
+            }
+        }
+    }
+
+    #[test]
     fn a_row_that_is_cut_off_is_an_error(cut in 0_usize..100) {
         let plan = two();
         let data = event(2, &[3], &[MINUS_ONE]);

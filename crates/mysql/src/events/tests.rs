@@ -2,6 +2,8 @@ use super::*;
 use crate::catalog::Column;
 use shadowswap_core::Op;
 
+mod mutated;
+
 const SOURCE: [u8; 16] = [7; 16];
 
 fn assembly(version: &str, has_gtids: bool, from: &Position, is_whole: bool) -> Assembly {

@@ -66,3 +66,21 @@ async fn missing_socket_says_what_to_look_at() {
     assert!(error.message.contains("/nonexistent port 9"), "{error}");
     assert!(error.next.unwrap().contains("/nonexistent/.s.PGSQL.9"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "(postgres(ql)?://)?[a-z0-9:/?@%&=\\[\\]._,' \\\\é-]{0,80}", pgpass in "[a-z0-9:*\\\\#\n é]{0,80}") {
+        let _ = ConnectOptions::parse(Some(&text), &|_| None);
+        let _ = ConnectOptions::parse(Some(&format!("postgres://u@h/d?{text}")), &|name| (name == "PGOPTIONS").then(|| text.clone()));
+        let wanted = crate::pgpass::Wanted { host: "h", port: 5432, database: "d", user: "u" };
+        let _ = crate::pgpass::find(&pgpass, wanted);
+        let _ = text.parse::<crate::Lsn>();
+        let _ = crate::Snapshot::parse(&text);
+    }
+}
+
+#[test]
+fn service_file_without_end_is_not_read_into_memory() {
+    let e = crate::service::read(std::path::Path::new("/dev/zero"), "s").unwrap_err();
+    assert!(e.contains("larger than 1048576 bytes"), "{e}");
+}

@@ -106,8 +106,9 @@ impl Session {
         if self.statements.binary {
             piece.put_slice(COPY_HEADER);
         }
-        for tuple in tuples {
-            piece.put_slice(tuple);
+        // The server takes a row in as many pieces as it comes in.
+        for part in tuples.iter().flat_map(|tuple| tuple.chunks(COPY_PIECE)) {
+            piece.put_slice(part);
             if piece.len() >= COPY_PIECE {
                 sink.feed(piece.split().freeze()).await.map_err(|e| server(e, what))?;
             }

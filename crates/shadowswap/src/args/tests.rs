@@ -87,6 +87,7 @@ fn help_names_everything_in_the_contract() {
         "--log-directory",
         "--log-memory",
         "--log-disk",
+        "--spool",
         "--dry-run",
         "--progress",
         "--yes",

@@ -17,8 +17,9 @@ use shadowswap_core::{
 use std::{
     fmt,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Nobody to ask, nothing coloured, and nothing said on stderr.
 pub const OUTPUT: Output =

@@ -123,7 +123,7 @@ fn lines(s: &Status, p: &Progress) -> Vec<(&'static str, String)> {
         rows.push(("signals", pace.into_iter().chain(signals).collect::<Vec<_>>().join(", ")));
     }
     rows.extend(p.forecast.clone().filter(|_| p.phase == Phase::Copy).map(|text| ("forecast", text)));
-    rows.extend(p.warnings.iter().filter(|_| p.phase == Phase::Copy).map(|text| ("warning", text.clone())));
+    rows.extend(p.warnings.iter().map(|text| ("warning", text.clone())));
     rows
 }
 
