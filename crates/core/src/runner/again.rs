@@ -8,6 +8,7 @@ use crate::{
     engine::Engine,
     error::{Error, Kind, Result},
     failpoint::{self, Place},
+    mutations::{Mutation, breaks},
     offline::give_up,
     phase::Phase,
     plan::Plan,
@@ -23,8 +24,13 @@ use tracing::warn;
 pub(super) async fn came_to_an_end<E: Engine>(
     control: &E::Control,
     plan: &Plan,
-    tally: &Tally,
+    tally: &mut Tally,
 ) -> Result<Option<Report>> {
+    if tally.taken.is_none() && !breaks(Mutation::BeginsAnew) {
+        // Before it is taken: somebody else may bring it to its end while we wait for the lock.
+        tally.taken = control.find(&plan.source).await?.map(|(id, _, _)| id);
+        return Ok(None);
+    }
     let Some(id) = tally.taken else { return Ok(None) };
     let all = control.status(Some(&plan.source)).await?;
     let Some(phase) = all.iter().find(|s| s.id == id).map(|s| s.phase) else { return Ok(None) };

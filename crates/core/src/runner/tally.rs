@@ -29,7 +29,7 @@ pub(super) struct Tally {
     pub(super) left_over: Vec<Command>,
     /// What was asked for in this turn and not done when an attempt ended.
     pub(super) wishes: Option<(i64, Vec<Command>)>,
-    /// The migration that this process has taken.
+    /// The unfinished migration that this process has found, or begun.
     pub(super) taken: Option<i64>,
     /// An operator gives the migration up, and that is not done yet.
     pub(super) aborts: bool,

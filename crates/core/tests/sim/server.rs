@@ -278,7 +278,9 @@ impl Link {
             return Err(self.broken());
         }
         let fault = self.server.with(|w| {
-            let breaks = w.weather.breaks;
+            // What commits is lost more often than what only looks.
+            let writes = matches!(what, "copy chunk" | "write batch" | "swap");
+            let breaks = if writes { w.weather.breaks / 3 } else { w.weather.breaks };
             if !w.chance.one_in(breaks) {
                 return Fault::None;
             }
@@ -302,6 +304,10 @@ impl Link {
             Fault::None | Fault::Before | Fault::After => answer.await,
         };
         self.server.step().await;
+        if what == "begin chunk" {
+            // What happens between a floor and its ticket is worth a look.
+            pause(self.server.draw(|c| c.time(10, 3, 120))).await;
+        }
         self.server.count(self.runner).await;
         let is_lost = matches!(fault, Fault::After) || !self.is_alive();
         let answered = match &result {
