@@ -79,15 +79,19 @@ async fn enter(server: &Server, tx: u64) -> Result<usize> {
     entered.await.unwrap_or_else(|| Err(lost()))
 }
 
-/// Changes one row that nobody else touches, all the time but for short rests.
-pub async fn hurry(server: Server, n: u32, stop: watch::Receiver<bool>) {
+/// Changes one row, all the time but for short rests. `renames`: its key gets other bytes now and then.
+pub async fn hurry(server: Server, n: u32, renames: bool, stop: watch::Receiver<bool>) {
     let connection = server.with(|w| w.connect("hot", false));
     while !*stop.borrow() {
         pause(server.draw(|c| c.time(12, 40, 2500))).await;
         let Ok(tx) = server.with(|w| w.begin(connection)) else { return };
         let written = async {
             let table = enter(&server, tx).await?;
-            update(&server, tx, table, n, |row, value| Row { value, ..row }).await?;
+            let change: fn(Row, u64) -> Row = match renames && server.draw(|c| c.one_in(8)) {
+                true => |row, value| Row { value, upper_case: !row.upper_case, ..row },
+                false => |row, value| Row { value, ..row },
+            };
+            update(&server, tx, table, n, change).await?;
             server.commit(tx, false).await
         };
         if written.await.is_err() {

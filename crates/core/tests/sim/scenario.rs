@@ -50,6 +50,8 @@ pub struct Choices {
     pub verify: Option<bool>,
     /// A row that is changed all the time is always written wrongly to the shadow: comparing has to find it.
     pub spoils: bool,
+    /// A row is changed all the time, and its key gets other bytes that mean the same.
+    pub renames: bool,
 }
 
 /// What came of a run.
@@ -135,7 +137,8 @@ async fn whole(seed: u64, choices: Choices, folder: &Path) -> Ended {
         rereads: chance.pick(&[0, 0, 6]),
         one_reader: chance.coin(),
     };
-    let weather = if choices.spoils { Weather::calm() } else { Weather::draw(&mut chance) };
+    let has_hot = choices.spoils || choices.renames;
+    let weather = if has_hot { Weather::calm() } else { Weather::draw(&mut chance) };
     let wish = chance.pick(&[
         Wish::Done,
         Wish::Done,
@@ -146,24 +149,24 @@ async fn whole(seed: u64, choices: Choices, folder: &Path) -> Ended {
         Wish::RollForward,
         Wish::Abort,
     ]);
-    let wish = if choices.spoils { Wish::Done } else { wish };
+    let wish = if has_hot { Wish::Done } else { wish };
     let is_manual = chance.one_in(4) && wish != Wish::Abort;
     let verify = choices.verify.unwrap_or_else(|| chance.coin());
     let workers = 1 + chance.below(3) as usize;
     let (writers, rest) = (1 + chance.below(4), chance.pick(&[5, 20, 60]));
     tracing::info!(seed, ?flavor, ?weather, ?wish, verify, workers, writers, "begins");
     let mut world = World::new(chance, flavor, weather, choices.mutation);
-    if choices.spoils {
+    if has_hot {
         let row = Row { upper_case: false, unique: None, value: 0 };
-        world.spoils = Some(HOT);
+        world.spoils = choices.spoils.then_some(HOT);
         world.tables[0].rows.insert(HOT, row);
         world.truth.insert(HOT, row);
     }
     let server = Server::new(world);
     let (stop, stopped) = watch::channel(false);
     let mut clients = JoinSet::new();
-    if choices.spoils {
-        clients.spawn(clients::hurry(server.clone(), HOT, stopped.clone()));
+    if has_hot {
+        clients.spawn(clients::hurry(server.clone(), HOT, choices.renames, stopped.clone()));
     }
     for _ in 0..writers {
         clients.spawn(clients::write(server.clone(), stopped.clone(), rest));
