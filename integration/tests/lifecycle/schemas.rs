@@ -62,6 +62,9 @@ async fn migrations_of_two_control_schemas_do_not_get_in_each_others_way() {
     // What is dead is found and removed; what lives beside it under the same number is not.
     two.signal(Signal::SIGKILL);
     two.wait(SOON).await;
+    let sessions =
+        "(select count(*) from pg_stat_activity where application_name like 'shadowswap/%control%') < 2";
+    until_true(&site.client, sessions, SOON).await;
     shadowswap(&site.url)
         .args(["finish", "--drop-old", "--table", "u"])
         .args(OTHER)
@@ -132,6 +135,7 @@ async fn migration_that_was_begun_with_plain_names_goes_on_with_them() {
         "select pg_replication_slot_advance(slot_name, pg_current_wal_lsn()) from pg_replication_slots",
     )
     .await;
+    sql(&site.client, "update \"Night \"\"shift\"\"\".checkpoint set position = confirmed_flush_lsn::text from pg_replication_slots").await;
     sql(&site.client, "update u set n = 9 where id = 9").await;
     let mut second = other(&site).spawn();
     others_reach(&site, &mut second, "guard").await;

@@ -37,10 +37,10 @@ pub(super) async fn came_to_an_end<E: Engine>(
     match phase {
         Phase::Done => match tally.report.clone() {
             Some(report) => Ok(Some(report)),
-            None => Err(Error::refused(format!(
-                "the migration of {} was brought to its end by somebody else",
-                plan.source
-            ))
+            None => Err(Error::new(
+                Kind::Superseded,
+                format!("the migration of {} was brought to its end by another runner", plan.source),
+            )
             .next("nothing is left to do; `shadowswap status` shows how it ended")),
         },
         Phase::Aborted => Err(aborted()),
