@@ -4,7 +4,7 @@ use super::{Run, ms};
 use crate::{
     control::{Command, Control, Migration},
     cutover::Stall,
-    engine::{Engine, Outcome},
+    engine::Engine,
     error::{Error, Result, Tried},
     patience,
     phase::Phase,
@@ -74,14 +74,10 @@ pub(super) async fn is_as_planned<E: Engine>(
     migration: &Migration<E>,
 ) -> Result<()> {
     let (plan, id) = (&migration.plan, migration.id);
-    let looked = patience::answer("looking whether the table is as planned", async {
-        let outcome = engine.outcome(plan, id).await?;
-        engine.obstacles(plan, id).await.map(|_| outcome)
-    });
-    let why = match looked.await {
-        Ok(Outcome::NotSwapped) => return Ok(()),
+    let looked = engine.obstacles(plan, id);
+    let why = match patience::answer("looking whether the table is as planned", looked).await {
+        Ok(_) => return Ok(()),
         Err(e) if e.is_transient() => return Err(e),
-        Ok(Outcome::Swapped) => "it is swapped already".to_string(),
         Err(e) => e.message,
     };
     // An earlier runner may have come as far as to the slot.
