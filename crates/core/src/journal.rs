@@ -142,6 +142,14 @@ pub(crate) async fn open_stream<E: Engine>(
     let from = opened.as_ref().map_or(&migration.applied, |opened| &opened.from);
     let stream = engine.stream(&opener.plan, migration.id, from.as_ref());
     let stream = patience::work("opening the change stream", Box::pin(stream)).await;
+    let stream = match (stream, opened.as_ref().filter(|opened| opened.was_noted)) {
+        (Err(e), Some(opened)) if e.kind == Kind::Corrupt => {
+            let at = opened.from.as_ref().map(ToString::to_string);
+            let lost = gap(&opened.keeper.noted, at.as_deref(), opened.scan.why.as_deref(), migration);
+            return Err(lost.because(e));
+        }
+        (stream, _) => stream,
+    };
     let stream = stream.tried("opening the change stream")?;
     let keeper = match opened {
         Some(opened) => Some(opened.go_on(engine, migration).await?),
@@ -327,7 +335,7 @@ fn foreign(folder: &Path, other: &[u8], ours: &[u8]) -> Error {
         _ => "belongs to another migration".to_string(),
     };
     Error::refused(format!("the durable change log in {} {what}", folder.display())).next(
-        "nothing was swapped, and nothing in the change log was touched. If this server has taken the other's place, or the version cannot          be had, move that folder away: what is not applied is then read from this server, if it still has it",
+        "nothing was swapped, and nothing in the change log was touched. If this server has taken the other's place, or the version cannot be had, move that folder away: what is not applied is then read from this server, if it still has it",
     )
 }
 
@@ -385,10 +393,10 @@ fn gap<E: Engine>(noted: &Noted, at: Option<&str>, why: Option<&str>, migration:
     let (host, folder) = (&noted.host, noted.folder.display());
     let (at, why) = (at.unwrap_or("its beginning"), why.unwrap_or("it ends too early"));
     Error::corrupt(format!(
-        "changes are missing, so the shadow cannot be trusted any more: the server has been told that they are in the durable change log,          and has forgotten them, but the one in {folder} on {host} does not have all of them ({why}); the change stream would go on          behind {at} with a gap"
+        "changes are missing, so the shadow cannot be trusted any more: the server has been told that they are in the durable change log, and has forgotten them, but the one in {folder} on {host} does not have all of them ({why}); the change stream would go on behind {at} with a gap"
     ))
     .next(format!(
-        "nothing was swapped. If the change log is still whole on another machine, or was moved, run the same command there or put it back.          Else begin anew: `shadowswap abort --table {}` removes the shadow, then run again",
+        "nothing was swapped. If the change log is still whole on another machine, or was moved, run the same command there or put it back. Else begin anew: `shadowswap abort --table {}` removes the shadow, then run again",
         migration.plan.source
     ))
 }

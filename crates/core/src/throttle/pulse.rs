@@ -97,16 +97,22 @@ pub(crate) async fn follow<E: Engine>(timing: Timing<E>) {
 
 /// What other people do, from two readings of the server's counter.
 #[derive(Default)]
-struct Traffic(Option<(Instant, u64, u64)>);
+struct Traffic {
+    before: Option<(Instant, u64, u64)>,
+    /// Our own statements of the last interval that were not counted yet: PostgreSQL counts a second late.
+    uncounted: f64,
+}
 
 impl Traffic {
     fn look(&mut self, at: Instant, load: &Load, chunks: u64, pulse: &Pulse) {
         let Some(ended) = load.ended else { return pulse.lock().look(load.active_sessions, 0.0) };
         // One reading says nothing of what goes on.
-        if let Some((before, ended_before, chunks_before)) = self.0.replace((at, ended, chunks)) {
+        if let Some((before, ended_before, chunks_before)) = self.before.replace((at, ended, chunks)) {
             let seconds = (at - before).as_secs_f64().max(0.01);
             let ours = chunks.saturating_sub(chunks_before) as f64 * OURS_OF_CHUNK + seconds * OURS;
-            let others = ended.saturating_sub(ended_before) as f64 - ours;
+            let counted = ended.saturating_sub(ended_before) as f64;
+            let others = (counted - ours - self.uncounted).max(0.0);
+            self.uncounted = (ours + self.uncounted - counted).clamp(0.0, ours);
             pulse.lock().look(load.active_sessions, others / seconds);
         }
     }
@@ -161,5 +167,25 @@ impl<E: Engine> Timing<E> {
         }
         self.throttle.listen(false);
         ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_statements_that_are_counted_late_are_nobody_elses() {
+        let (mut traffic, pulse, start) = (Traffic::default(), Pulse::default(), Instant::now());
+        let mut look = |seconds: u64, ended: u64, chunks: u64| {
+            let load = Load { ended: Some(ended), ..Load::default() };
+            traffic.look(start + Duration::from_secs(seconds), &load, chunks, &pulse);
+            pulse.lock().is_busy()
+        };
+        assert!(look(0, 1_000, 0), "one reading says nothing");
+        assert!(!look(1, 1_050, 60), "sixty chunks, and nothing is counted of them yet");
+        assert!(!look(2, 1_700, 60), "they are");
+        assert!(!look(3, 1_750, 60));
+        assert!(look(4, 2_300, 60), "somebody else");
     }
 }
