@@ -236,9 +236,8 @@ async fn rows_larger_than_a_packet_of_the_server_come_through() {
         s.run(&["insert into l values (1, repeat('a', 18874368))", "update l set v = repeat('b', 18874368)"])
             .await;
         let events = s.drain(&mut stream).await;
-        let rows = changes(&events);
-        assert_eq!(rows.iter().map(String::len).collect::<Vec<_>>(), [18_874_368 + 8; 2], "{product}");
-        assert!(rows[1].ends_with("bb'"));
+        // Rows of this size are read again from the source.
+        assert_eq!(changes(&events), ["1 ?", "1 ?"], "{product}");
     }
 }
 
