@@ -120,12 +120,10 @@ async fn cleanup_goes_on_past_what_is_swapped_and_roll_back_says_what_is_in_the_
         }
         let refused =
             shadowswap(&site.url).args(["rollback", "--yes", "--table", "t"]).run(LONG).await.expect_code(3);
-        assert!(
-            refused.stderr.contains(if product.is_none() { "definition" } else { "theirs" })
-                && !refused.stderr.contains("what was made"),
-            "{}",
-            refused.stderr
-        );
+        // PostgreSQL's runner may know the table from before the trigger, or have worked out the way back after it.
+        let is_named =
+            refused.stderr.contains("theirs") || product.is_none() && refused.stderr.contains("definition");
+        assert!(is_named && !refused.stderr.contains("what was made"), "{}", refused.stderr);
         site.sql(if product.is_none() { "drop trigger theirs on t" } else { "drop trigger theirs" }).await;
         shadowswap(&site.url).args(["rollback", "--yes", "--table", "t"]).run(LONG).await.expect_code(0);
         shadowswap(&site.url).args(["finish", "--table", "t"]).run(LONG).await.expect_code(0);
