@@ -7,8 +7,10 @@ mod apply;
 mod back;
 mod client;
 mod demo;
+mod felt;
 mod figure;
 mod foreground;
+mod held;
 mod load;
 mod memory;
 mod migration;
@@ -63,6 +65,8 @@ enum Bench {
     Foreground,
     /// How long clients wait around 20 roll backs
     RollbackStall,
+    /// How long clients wait while somebody holds the table at cutover for minutes
+    Held,
     /// Memory of the process: a transaction of every row, a backlog of millions, rows of 50 MB
     Memory,
     /// The demo
@@ -126,6 +130,7 @@ async fn measure(bench: Bench, setting: &Setting) -> Record {
         Bench::Load => load::measure(setting).await,
         Bench::Foreground => foreground::measure(setting).await,
         Bench::RollbackStall => back::measure(setting).await,
+        Bench::Held => held::measure(setting).await,
         Bench::Memory => memory::measure(setting).await,
         Bench::Demo => unreachable!("the demo is no bench"),
     }
@@ -146,6 +151,7 @@ async fn main() -> ExitCode {
     let all = vec![
         Bench::Stall,
         Bench::RollbackStall,
+        Bench::Held,
         Bench::Total,
         Bench::Apply,
         Bench::Load,

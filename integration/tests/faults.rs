@@ -20,7 +20,7 @@ use shadowswap_testkit::binary::Run;
 use shadowswap_testkit::load::{KeyColumn, Ledger, Load, Running, TableShape};
 use shadowswap_testkit::mysql::{Mysql, Product};
 use shadowswap_testkit::{Binary, Postgres, Version};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use tokio::time::sleep;
 
 use crate::operator::{POLL, SOON, run, shadowswap};
@@ -81,6 +81,8 @@ pub enum Server {
 pub struct Host {
     pub kind: Kind,
     pub server: Arc<Server>,
+    /// Read by whoever needs the server for a while, written by whoever kills it by chance.
+    pub lives: Arc<RwLock<()>>,
 }
 
 impl Host {
@@ -89,11 +91,15 @@ impl Host {
             Kind::Postgres(version) => Server::Postgres(Postgres::start(version).await),
             Kind::Mysql(product) => Server::Mysql(Mysql::start(product).await),
         };
-        Host { kind, server: Arc::new(server) }
+        Host::of(kind, server)
+    }
+
+    pub fn of(kind: Kind, server: Server) -> Host {
+        Host { kind, server: Arc::new(server), lives: Arc::default() }
     }
 
     pub fn of_postgres(kind: Kind, server: Postgres) -> Host {
-        Host { kind, server: Arc::new(Server::Postgres(server)) }
+        Host::of(kind, Server::Postgres(server))
     }
 
     pub fn port(&self) -> u16 {

@@ -74,7 +74,7 @@ impl Brim {
         load: Option<&Load>,
     ) -> Result<Option<String>> {
         if let Some(said) = self.log(steward, progress) {
-            note(steward, &said).await?;
+            note(steward, &said, self.log_full.is_none()).await?;
         }
         // A reading that failed says nothing.
         let Some(load) = load else { return Ok(self.why.clone()) };
@@ -99,7 +99,7 @@ impl Brim {
                 Kept::Much => what.clone(),
                 Kept::TooMuch => format!("{what}; copying waits until it is less"),
             };
-            note(steward, &said).await?;
+            note(steward, &said, self.kept == Kept::Fine).await?;
         }
         if self.kept != Kept::Fine {
             progress.warnings.push(format!("{what} (--spool durable would let it go)"));
@@ -134,13 +134,13 @@ impl Brim {
     }
 }
 
-async fn note<E: Engine>(steward: &Steward<E>, text: &str) -> Result<()> {
-    if text.contains("again") {
+async fn note<E: Engine>(steward: &Steward<E>, text: &str, is_well: bool) -> Result<()> {
+    if is_well {
         info!("{text}");
     } else {
         warn!("{text}");
     }
-    let phase = steward.phase();
+    let phase = steward.desk.now();
     steward.hooks.tell(steward.opener.event("warning", phase, Some(text.to_string())));
     let who = steward.live.with(|c| c.who.clone());
     steward.control.note(steward.opener.migration, &who, text).await

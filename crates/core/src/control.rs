@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Bound, Chunk, Engine},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     name::TableName,
     phase::Phase,
     plan::Plan,
@@ -182,6 +182,13 @@ pub fn stored_plan(text: &str) -> Result<Plan> {
     })
 }
 
+/// Somebody else's runner has the migration's lock. `session`: what the server says of it, with a comma in front; or nothing.
+pub fn held(table: &TableName, runner: Option<String>, session: &str) -> Error {
+    let runner = runner.unwrap_or_else(|| "unknown".into());
+    Error::new(Kind::Held, format!("another runner holds the migration of {table}: {runner}{session}"))
+        .next("let it finish, or stop it first; `shadowswap status` shows what it does")
+}
+
 /// Tables of this version have no place for settings.
 pub fn too_old_for_settings(version: i32) -> Error {
     Error::refused(format!(
@@ -200,6 +207,8 @@ pub trait Control<E: Engine>: Send + Sync + 'static {
     /// Takes the migration's lock (`Held` if another runner has it), creates the migration or goes on with the unfinished one of the
     /// same table, and raises its epoch, which waits for what orphans of the former runner still write.
     fn take(&self, plan: &Plan, who: &str) -> impl Future<Output = Result<Migration<E>>> + Send;
+    /// Whether nobody has taken the migration over since this epoch. Asks without waiting for any lock.
+    fn is_ours(&self, migration: i64, epoch: i64) -> impl Future<Output = Result<bool>> + Send;
     /// Saves the phase.
     fn save_phase(&self, migration: i64, epoch: i64, phase: Phase)
     -> impl Future<Output = Result<()>> + Send;

@@ -421,6 +421,16 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     fn lacks(&self, plan: &Plan) -> impl Future<Output = Result<Vec<String>>> + Send;
     /// Readings for the throttle. `replicas`: their lag, too, which may have to be asked of each of them.
     fn load(&self, plan: &Plan, migration: i64, replicas: bool) -> impl Future<Output = Result<Load>> + Send;
+    /// Whether no session of this role has had anything to do on the server for so long; `None`: the server lists no session as one of
+    /// them (it is gone, or a proxy on the way gives it another name), or the engine cannot know.
+    fn is_silent(
+        &self,
+        _migration: i64,
+        _role: &str,
+        _since: Duration,
+    ) -> impl Future<Output = Result<Option<bool>>> + Send {
+        async { Ok(None) }
+    }
     /// Commits something small in the control tables, and says how long that took.
     fn probe_commit(&self, migration: i64) -> impl Future<Output = Result<Duration>> + Send;
     /// Runs a query of the operator's own, which must not change anything. Gives the first column of its first row as text; `None`: no

@@ -77,6 +77,14 @@ impl Error {
         Error::new(Kind::Corrupt, message)
     }
 
+    /// The control row is not ours any more.
+    pub fn superseded() -> Error {
+        Error::new(
+            Kind::Superseded,
+            "another runner has taken this migration over; this one stops and touches nothing more",
+        )
+    }
+
     /// The arguments are wrong.
     pub fn usage(message: impl Into<String>) -> Error {
         Error::new(Kind::Usage, message)

@@ -6,7 +6,6 @@
 //! there is such a file, while all other tasks go on.
 
 use crate::phase::Phase;
-use std::future::Future;
 
 macro_rules! places {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -167,7 +166,7 @@ impl Place {
 
 /// Ends or holds the process here, if a test asked for it. Cancel-safe.
 #[cfg(not(feature = "mutations"))]
-pub fn at(_: Place) -> impl Future<Output = ()> + Send {
+pub fn at(_: Place) -> std::future::Ready<()> {
     std::future::ready(())
 }
 
@@ -176,7 +175,7 @@ pub use tests_only::at;
 
 #[cfg(feature = "mutations")]
 mod tests_only {
-    use super::{Future, Place};
+    use super::Place;
     use std::{
         path::PathBuf,
         sync::{
@@ -207,25 +206,23 @@ mod tests_only {
 
     /// Ends or holds the process here, if a test asked for it. Cancel-safe.
     #[allow(clippy::print_stderr, reason = "read by tests")]
-    pub fn at(place: Place) -> impl Future<Output = ()> + Send {
-        async move {
-            let orders = orders();
-            if orders.die.as_ref().is_some_and(|name| *name == place.name()) {
-                // What was handed to another task to be sent is sent, or not, as with any other death.
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                eprintln!("dies at {}", place.name());
-                std::process::abort();
-            }
-            let Some((_, file)) = orders.hold.as_ref().filter(|(name, _)| *name == place.name()) else {
-                return;
-            };
-            if HELD.swap(true, Ordering::Relaxed) {
-                return;
-            }
-            eprintln!("held at {}", place.name());
-            while !file.exists() {
-                tokio::time::sleep(LOOK).await;
-            }
+    pub async fn at(place: Place) {
+        let orders = orders();
+        if orders.die.as_ref().is_some_and(|name| *name == place.name()) {
+            // What was handed to another task to be sent is sent, or not, as with any other death.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            eprintln!("dies at {}", place.name());
+            std::process::abort();
+        }
+        let Some((_, file)) = orders.hold.as_ref().filter(|(name, _)| *name == place.name()) else {
+            return;
+        };
+        if HELD.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        eprintln!("held at {}", place.name());
+        while !file.exists() {
+            tokio::time::sleep(LOOK).await;
         }
     }
 }

@@ -209,6 +209,7 @@ async fn open<E: Engine>(
         who: who.to_string(),
         is_noted: !is_new,
         noted,
+        began: from.clone(),
         last: from.clone(),
         durable: None,
         syncing: None,
@@ -412,6 +413,8 @@ pub(crate) struct Keeper<E: Engine> {
     noted: Noted,
     /// The control tables know of it.
     is_noted: bool,
+    /// Where the stream was opened.
+    began: Option<E::Position>,
     /// The last end that was appended.
     last: Option<E::Position>,
     /// What the server may forget.
@@ -513,7 +516,8 @@ impl<E: Engine> Keeper<E> {
 
     async fn is_on_disk(&mut self, synced: Synced, upto: Option<E::Position>) -> Result<()> {
         self.journal()?.synced(&synced);
-        if upto.is_none() {
+        // A new one with nothing in it is not noted in the place of one that may still be found.
+        if upto.is_none() || (!self.is_noted && upto == self.began) {
             return Ok(());
         }
         if !self.is_noted {

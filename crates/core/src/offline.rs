@@ -5,6 +5,7 @@ use crate::{
     engine::{Engine, Outcome},
     error::{Error, Kind, Result, Tried},
     failpoint::{self, Place},
+    patience,
     phase::Phase,
     plan::{Plan, Strategy},
 };
@@ -69,7 +70,8 @@ pub async fn finish<E: Engine>(
     failpoint::at(Place::Ending).await;
     control.end_guard(id, epoch).await?;
     failpoint::at(Place::EndNoted).await;
-    engine.clean_up(plan, id, drop_old).await.tried("removing what is not needed any more")?;
+    let (cleaned, what) = (engine.clean_up(plan, id, drop_old), "removing what is not needed any more");
+    patience::attended(engine, (id, "clean up"), what, cleaned).await.tried(what)?;
     failpoint::at(Place::CleanedUp).await;
     let phase = if is_rolled_back { Phase::RolledBack } else { Phase::Done };
     control.save_phase(id, epoch, phase).await?;
@@ -154,7 +156,9 @@ pub async fn give_up<E: Engine>(
             .next("run it again to finish it"));
     }
     failpoint::at(Place::GivingUp).await;
-    engine.abort(&migration.plan, migration.id).await.tried("removing what was made")?;
+    crate::runner::must_be_ours::<E>(control, migration).await?;
+    let (removed, what) = (engine.abort(&migration.plan, migration.id), "removing what was made");
+    patience::attended(engine, (migration.id, "abort"), what, removed).await.tried(what)?;
     crate::journal::forget::<E>(control, migration.id).await;
     failpoint::at(Place::Saving(Phase::Aborted)).await;
     control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;

@@ -2,11 +2,15 @@
 //!
 //! A connection that is lost is found by the kernel, within a minute or a few. What it cannot find is a peer that is there and says
 //! nothing: a proxy that hangs, a server that is stopped. Every wait for an answer therefore has a limit, and is told of while it lasts.
-//! What may rightly take hours (an index, a table compared in one piece) is only told of.
+//! What may rightly take hours (an index, a table compared in one piece) is told of, and given up once the server has long had nothing to do
+//! for the session that we wait for.
 
-use crate::error::{Error, Result};
+use crate::{
+    engine::Engine,
+    error::{Error, Result},
+};
 use std::{future::Future, time::Duration};
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, interval_at, sleep, timeout};
 use tracing::warn;
 
 /// For what takes milliseconds. Longer than everything that a statement may wait for on the server: a row's lock 20 s, a table's 50 s.
@@ -16,6 +20,10 @@ const WORK: Duration = Duration::from_secs(600);
 /// A session that holds the migration's lock and says nothing for so long is ended by the server: its process, or the way to it, is gone.
 /// Reports come several times a second.
 pub const LOCK_SILENCE: Duration = Duration::from_secs(120);
+/// A session that had nothing to do for so long, while its answer is waited for, has lost it on the way.
+const SILENCE: Duration = Duration::from_secs(60);
+/// So many looks in a row must find it silent.
+const LOOKS: u32 = 2;
 /// What takes longer is told of, and again after so long.
 const TELL_EVERY: Duration = Duration::from_secs(15);
 
@@ -47,6 +55,49 @@ pub async fn told<T>(what: &str, asked: impl Future<Output = T>) -> T {
             _ = tick.tick() => warn!(seconds = begun.elapsed().as_secs(), "still waiting: {what}"),
         }
     }
+}
+
+/// Waits for what may rightly take hours, and tells of it. `role`: whose sessions are at work on it.
+///
+/// # Errors
+/// Its own; `Transient` if the server has nothing to do for these sessions and no answer has come: something on the way holds it back.
+pub async fn attended<E: Engine, T>(
+    engine: &E,
+    (migration, role): (i64, &str),
+    what: &str,
+    asked: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut asked = std::pin::pin!(told(what, asked));
+    let silence = scaled(SILENCE).max(Duration::from_secs(1));
+    let (mut silent, mut was_listed) = (0, false);
+    // Not at once: what is over soon need not be looked at.
+    let mut pause = silence / 8;
+    while silent < LOOKS {
+        let looked = async {
+            sleep(std::mem::replace(&mut pause, silence)).await;
+            timeout(silence, engine.is_silent(migration, role, silence)).await
+        };
+        tokio::select! {
+            biased;
+            done = &mut asked => return done,
+            looked = looked => {
+                // Where it cannot be asked, or was never listed, nothing is known.
+                let is_silent = match looked {
+                    Ok(Ok(Some(is_silent))) => {
+                        was_listed = true;
+                        is_silent
+                    }
+                    Ok(Ok(None)) => was_listed,
+                    Ok(Err(_)) | Err(_) => false,
+                };
+                silent = if is_silent { silent + 1 } else { 0 };
+            }
+        }
+    }
+    Err(Error::transient(format!(
+        "{what}: no answer, though the server has had nothing to do for this session ({role}) for {silence:?}; the connection is given up, \
+         and what was sent may have taken effect"
+    )))
 }
 
 async fn within<T>(limit: Duration, what: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {

@@ -6,9 +6,11 @@
 
 mod again;
 mod guard;
+mod index;
 mod swap;
 mod tally;
 
+pub(crate) use again::must_be_ours;
 pub use guard::REFUSED;
 pub(crate) use guard::settle;
 use tally::Tally;
@@ -16,7 +18,7 @@ use tally::Tally;
 use crate::{
     apply::{Applied, Applier, Applying, GATHER, Ledger, Manner, Opener},
     clock,
-    config::{Config, Live, MaxLoad},
+    config::{Config, Live},
     control::{Command, Control, CopyState, Migration},
     copy::{self, Copying, Counters},
     engine::{Apply, Engine, Session},
@@ -51,9 +53,6 @@ use tracing::{Instrument, info, info_span, warn};
 const TRIES: u32 = 10;
 /// An attempt that lasted this long had come to something, even if no client wrote.
 const LASTING: Duration = Duration::from_secs(60);
-/// Tries at the index phase where a row from the future stood in the way of an index.
-const INDEX_TRIES: u32 = 5;
-
 /// Carries the plan through, and tells the hooks how it ended. See [`carry`].
 ///
 /// # Errors
@@ -406,15 +405,13 @@ impl<'a, E: Engine> Run<'a, E> {
     }
 
     async fn prepare(&mut self) -> Result<Phase> {
+        must_be_ours::<E>(&self.control, &self.migration).await?;
         let opener = self.opener.clone();
         self.guarded(async move {
             let prepared = opener.engine.prepare(&opener.plan, opener.migration);
-            patience::told(
-                "preparing; a change stream begins when the transactions of now have ended",
-                prepared,
-            )
-            .await
-            .tried("preparing")
+            let what = "preparing; a change stream begins when the transactions of now have ended";
+            let whose = (opener.migration, "prepare");
+            patience::attended(&opener.engine, whose, what, prepared).await.tried("preparing")
         })
         .await?;
         Ok(Phase::Copy)
@@ -523,41 +520,6 @@ impl<'a, E: Engine> Run<'a, E> {
             return self.guarded(std::future::pending()).await;
         }
         Ok(Phase::Index)
-    }
-
-    async fn index(&mut self) -> Result<Phase> {
-        if !self.opener.engine.caps().builds_indexes_late {
-            return Ok(Phase::Verify);
-        }
-        for tried in 1..=INDEX_TRIES {
-            // Chunks of different times stand side by side; only a shadow that is a prefix of the stream is consistent in itself.
-            self.catch_up().await?;
-            let applier = self.halt_applying().await?;
-            let (opener, desk) = (self.opener.clone(), self.desk.clone());
-            let gently = self.throttle.ease() < 0.5 || matches!(self.config.max_load, MaxLoad::Share(_));
-            failpoint::at(Place::IndexBegins).await;
-            let built = self
-                .guarded(async move {
-                    opener
-                        .engine
-                        .finish_shadow(&opener.plan, opener.migration, gently, |what| desk.detail(&what))
-                        .await
-                })
-                .await;
-            failpoint::at(Place::IndexDone).await;
-            self.resume_applying(applier);
-            match built {
-                Ok(()) => break,
-                Err(e) if e.kind == Kind::Early && tried < INDEX_TRIES => {
-                    warn!(attempt = tried, error = %e, "an index could not be built yet; catching up and trying again");
-                }
-                // What stands in the way after so many looks is no row from the future.
-                Err(e) if e.kind == Kind::Early => return Err(Error { kind: Kind::Unfit, ..e }),
-                Err(e) => return Err(e),
-            }
-        }
-        self.catch_up().await?;
-        Ok(Phase::Verify)
     }
 
     async fn verify(&mut self) -> Result<Phase> {

@@ -135,12 +135,6 @@ pub struct Steward<E: Engine> {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
-impl<E: Engine> Steward<E> {
-    pub(crate) fn phase(&self) -> Phase {
-        self.desk.lock().phase
-    }
-}
-
 /// Starts it. A failing control connection ends the run: without it the migration's lock is gone too.
 pub fn start<E: Engine>(steward: Steward<E>, tasks: &mut JoinSet<()>) {
     tasks.spawn(async move {
@@ -342,7 +336,7 @@ impl<'a, E: Engine> Hold<'a, E> {
         };
         let before = steward.throttle.reason();
         steward.throttle.hold(held.clone());
-        let phase = steward.desk.lock().phase;
+        let phase = steward.desk.now();
         if before.is_some() != held.is_some() && matches!(phase, Phase::Copy | Phase::Verify) {
             let message = held.unwrap_or_else(|| "goes on".to_string());
             steward.hooks.tell(steward.opener.event("throttle", phase, Some(message)));
@@ -370,7 +364,7 @@ impl<'a, E: Engine> Hold<'a, E> {
     async fn watch(&mut self, board: &Board) -> Result<()> {
         let steward = self.steward;
         let (limits, long) = steward.live.with(|c| (c.all_watches(), c.watch_for));
-        let phase = steward.desk.lock().phase;
+        let phase = steward.desk.now();
         let alarm = match phase {
             Phase::Guard => self.alarm.observe(&limits, board, Instant::now(), long),
             _ => {

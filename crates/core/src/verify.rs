@@ -153,7 +153,8 @@ async fn work<E: Engine>(
     drained: watch::Sender<bool>,
 ) -> Result<()> {
     let mut is_drained = drained.subscribe();
-    let mut session = verifying.opener.open(&format!("verify {n}")).await?;
+    let role = format!("verify {n}");
+    let mut session = verifying.opener.open(&role).await?;
     let mut servo = Servo::new(verifying.live.with(|c| c.chunk_time));
     loop {
         tokio::select! {
@@ -185,7 +186,7 @@ async fn work<E: Engine>(
             let lower = std::mem::replace(&mut cursor.lower, upper.clone());
             Chunk { id: cursor.id, lower, upper, attempt: 0 }
         };
-        let (compared, took) = compare(&verifying, &mut session, &chunk).await?;
+        let (compared, took) = compare(&verifying, (&mut session, &role), &chunk).await?;
         // The last range may be of any size.
         servo.observe(if chunk.upper.is_some() { rows } else { 0 }, took);
         verifying.counters.verified.fetch_add(compared.rows_source, Ordering::Relaxed);
@@ -197,15 +198,17 @@ async fn work<E: Engine>(
 /// Compares one range until nothing in it is in doubt. Gives the time that the server was at work on it, too: waiting for changes is none.
 async fn compare<E: Engine>(
     verifying: &Verifying<E>,
-    session: &mut E::Session,
+    (session, role): (&mut E::Session, &str),
     chunk: &Chunk,
 ) -> Result<(Compared, Duration)> {
     let mut took = Duration::ZERO;
+    let Opener { engine, migration, .. } = &verifying.opener;
     for _ in 0..ROUNDS {
         let started = Instant::now();
         verifying.counters.under_way.send_modify(|n| *n += 1);
         // Where keys of both tables sort in different ways this is the whole table in one piece.
-        let compared = patience::told("comparing a range", session.compare(chunk, KEYS)).await;
+        let compared = session.compare(chunk, KEYS);
+        let compared = patience::attended(engine, (*migration, role), "comparing a range", compared).await;
         verifying.counters.under_way.send_modify(|n| *n -= 1);
         took += started.elapsed();
         let compared = compared.tried("comparing source and shadow")?;

@@ -46,7 +46,10 @@ impl ConnectOptions {
         let mut conn = self.open(role).await?;
         let names = match charset {
             Charset::Utf8 => "set names utf8mb4",
-            Charset::Binary => "set names binary",
+            // The collation that expressions have in a session of text, for where they are needed.
+            Charset::Binary => {
+                "set names utf8mb4; set @shadowswap_text = @@collation_connection; set names binary"
+            }
         };
         let text = format!(
             "{names}; set session time_zone = '+00:00', sql_mode = '{SQL_MODE}', autocommit = 1, foreign_key_checks = 1, unique_checks = 1,\n\

@@ -5,7 +5,7 @@ mod version;
 
 pub use lock::{lock_name, note_session, session_lock};
 
-use crate::{MySql, Position, error::superseded, keeper::Keeper, sql::quote};
+use crate::{MySql, Position, keeper::Keeper, sql::quote};
 use mysql_async::{Conn, Params, Row, prelude::*};
 use shadowswap_core::{
     Bound, Chunk, Error, Phase, Result,
@@ -274,6 +274,12 @@ impl control::Control<MySql> for Control {
         self.load(id, resumed).await
     }
 
+    async fn is_ours(&self, migration: i64, epoch: i64) -> Result<bool> {
+        let text = format!("select 1 from {}.migration where id = ? and epoch = ?", self.schema);
+        let rows = self.rows(text, (migration, epoch), "looking who runs the migration").await?;
+        Ok(!rows.is_empty())
+    }
+
     async fn save_phase(&self, migration: i64, epoch: i64, phase: Phase) -> Result<()> {
         let ended = if phase.is_over() { "utc_timestamp(3)" } else { "null" };
         let text = format!(
@@ -288,7 +294,7 @@ impl control::Control<MySql> for Control {
                 let rows = self.rows(text, (migration, epoch), "looking at the phase").await?;
                 match rows.first() {
                     Some(row) if get::<String>(row, 0)? == phase.name() => Ok(()),
-                    Some(_) | None => Err(superseded()),
+                    Some(_) | None => Err(Error::superseded()),
                 }
             }
         }
@@ -316,7 +322,7 @@ impl control::Control<MySql> for Control {
             Some(row) if get::<i64>(row, 0)? == turn => {
                 self.note(migration, "runner", &format!("phase {phase}")).await
             }
-            Some(_) | None => Err(superseded()),
+            Some(_) | None => Err(Error::superseded()),
         }
     }
 
@@ -352,7 +358,7 @@ impl control::Control<MySql> for Control {
                 left(&self.rows(look(), (is_set, length, migration), what).await?)?
             }
         };
-        let found = found.ok_or_else(superseded)?;
+        let found = found.ok_or_else(Error::superseded)?;
         Ok(Duration::try_from_secs_f64(found.max(0.0)).unwrap_or(Duration::MAX))
     }
 
@@ -363,9 +369,7 @@ impl control::Control<MySql> for Control {
             self.schema
         );
         self.run(text, (migration, epoch), "ending the guard").await?;
-        let text = format!("select 1 from {}.migration where id = ? and epoch = ?", self.schema);
-        let rows = self.rows(text, (migration, epoch), "looking who runs the migration").await?;
-        if rows.is_empty() { Err(superseded()) } else { Ok(()) }
+        if self.is_ours(migration, epoch).await? { Ok(()) } else { Err(Error::superseded()) }
     }
 
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {
@@ -378,7 +382,7 @@ impl control::Control<MySql> for Control {
             .await?
         {
             1 => Ok(()),
-            _ => Err(superseded()),
+            _ => Err(Error::superseded()),
         }
     }
 
@@ -393,7 +397,7 @@ impl control::Control<MySql> for Control {
         let params = (chunk.id, chunk.attempt, lower, upper, migration, epoch);
         match self.run(text, params, "claiming a chunk").await? {
             1 => Ok(()),
-            _ => Err(superseded()),
+            _ => Err(Error::superseded()),
         }
     }
 
@@ -417,7 +421,7 @@ impl control::Control<MySql> for Control {
         self.run(update, (&text, migration, epoch), "reporting progress").await?;
         let look = format!("select paused from {}.migration where id = ? and epoch = ?", self.schema);
         let rows = self.rows(look, (migration, epoch), "reporting progress").await?;
-        let paused = get(rows.first().ok_or_else(superseded)?, 0)?;
+        let paused = get(rows.first().ok_or_else(Error::superseded)?, 0)?;
         let look = format!(
             "select id, command from {}.command where migration = ? and taken_at is null order by id",
             self.schema

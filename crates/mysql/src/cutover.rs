@@ -331,7 +331,7 @@ impl Locked {
         let counter =
             async { if self.counts { carry_counter(&mut self.killer, &self.plan).await } else { Ok(None) } };
         let (epoch, counter) = tokio::join!(epoch, counter);
-        epoch.map_err(|e| server(e, "looking at the epoch"))?.ok_or_else(crate::error::superseded)?;
+        epoch.map_err(|e| server(e, "looking at the epoch"))?.ok_or_else(Error::superseded)?;
         if let Some(text) = counter? {
             run(self.session.conn(), &text, CARRYING).await?;
         }

@@ -39,14 +39,6 @@ pub fn code(e: &Error) -> Option<u16> {
     }
 }
 
-/// The control row is not ours any more.
-pub fn superseded() -> Error {
-    Error::new(
-        Kind::Superseded,
-        "another runner has taken this migration over; this one stops and touches nothing more",
-    )
-}
-
 fn kind(code: u16) -> Kind {
     match code {
         // Lock wait timeout, deadlock, a row that changed since the snapshot (MariaDB, if somebody has it so), interrupted, too many connections, out of memory, shutdown, killed, statement timeouts,

@@ -63,7 +63,7 @@ use shadowswap_core::{
     plan::{Plan, Request, Strategy},
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     future::Future,
     path::Path,
     sync::{Arc, PoisonError},
@@ -90,8 +90,8 @@ pub struct MySql {
     /// The same for each query of the operator's own.
     queries: Arc<Mutex<HashMap<String, Conn>>>,
     readings: Arc<Mutex<load::Memory>>,
-    /// Connections of this process, by the server's numbers.
-    ours: Arc<std::sync::Mutex<HashSet<u32>>>,
+    /// Connections of this process, by the server's numbers, and what they are for.
+    ours: Arc<load::Ours>,
 }
 
 impl std::fmt::Debug for MySql {
@@ -145,8 +145,12 @@ impl MySql {
     }
 
     async fn connect(&self, role: &str) -> Result<Conn> {
-        let conn = self.options.connect(role, Charset::Utf8).await?;
-        self.ours.lock().unwrap_or_else(PoisonError::into_inner).insert(conn.id());
+        self.connect_as(role, Charset::Utf8).await
+    }
+
+    async fn connect_as(&self, role: &str, charset: Charset) -> Result<Conn> {
+        let conn = self.options.connect(role, charset).await?;
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner).insert(conn.id(), role.to_string());
         Ok(conn)
     }
 
@@ -265,7 +269,7 @@ impl Engine for MySql {
 
     async fn session(&self, plan: &Plan, migration: i64, epoch: i64, role: &str) -> Result<Session> {
         let detail = Detail::of(plan)?;
-        let conn = self.options.connect(role, Charset::Binary).await?;
+        let conn = self.connect_as(role, Charset::Binary).await?;
         let mut statements = Statements::new(plan, &detail, &self.control_schema)?;
         if plan.turn > 0 {
             statements = statements.keeping(&detail).watching();
@@ -380,11 +384,7 @@ impl Engine for MySql {
         };
         let control = self.control_name();
         let mut memory = self.readings.lock().await;
-        let mut load = load::load(&mut conn, &product, &control, migration, &mut memory).await?;
-        if load.active_sessions > 0 {
-            let ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            load.active_sessions = load::others(&mut conn, load.active_sessions, &ours).await?;
-        }
+        let mut load = load::load(&mut conn, &product, &control, migration, &mut memory, &self.ours).await?;
         if replicas {
             let watch = self.watch.as_ref().unwrap_or(&self.later);
             let beat = Some(replica::Beat { control: &control, migration });
@@ -398,6 +398,15 @@ impl Engine for MySql {
         // Only a connection that has just answered is kept.
         *probe = Some(conn);
         Ok(load)
+    }
+
+    async fn is_silent(&self, _: i64, role: &str, since: Duration) -> Result<Option<bool>> {
+        let mut conn = self.connect("watch").await?;
+        let sessions = load::sessions(&mut conn).await?;
+        let ours = self.ours.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_role = sessions.iter().filter(|s| ours.get(&s.id).is_some_and(|r| r == role)).peekable();
+        let is_listed = of_role.peek().is_some();
+        Ok(is_listed.then(|| of_role.all(|s| s.rests() && s.seconds >= since.as_secs())))
     }
 
     async fn probe_commit(&self, migration: i64) -> Result<Duration> {

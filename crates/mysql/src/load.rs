@@ -8,7 +8,8 @@ use crate::{
 use mysql_async::{Conn, Row, prelude::Queryable};
 use shadowswap_core::{Load, Result};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
+    sync::PoisonError,
     time::{Duration, Instant},
 };
 
@@ -31,20 +32,26 @@ pub async fn load(
     control: &str,
     migration: i64,
     memory: &mut Memory,
+    ours: &Ours,
 ) -> Result<Load> {
-    let mut load = Load::default();
-    let text = "show global status where variable_name in ('Threads_running', 'Innodb_history_list_length', 'Questions')";
+    let (mut load, mut connected) = (Load::default(), 0);
+    let text = "show global status where variable_name in ('Threads_running', 'Threads_connected', 'Innodb_history_list_length', 'Questions')";
     let found: Vec<(String, u64)> =
         conn.query(text).await.map_err(|e| server(e, "reading the server's load"))?;
     for (name, value) in found {
         if name.eq_ignore_ascii_case("Threads_running") {
             // One of them is this reading.
             load.active_sessions = value.saturating_sub(1);
+        } else if name.eq_ignore_ascii_case("Threads_connected") {
+            connected = value;
         } else if name.eq_ignore_ascii_case("Questions") {
             load.ended = Some(value);
         } else {
             load.undo = Some(value);
         }
+    }
+    if load.active_sessions > 0 {
+        load.active_sessions = others(conn, load.active_sessions, connected, ours).await?;
     }
     if !product.is_mariadb() {
         match undo(conn).await? {
@@ -56,34 +63,59 @@ pub async fn load(
     Ok(load)
 }
 
-/// Of the sessions at work, those that are neither ours nor a replica's.
+/// Connections of this process, by the server's numbers, and what they are for.
+pub type Ours = std::sync::Mutex<HashMap<u32, String>>;
+
+/// A session as the server lists it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its number.
+    pub id: u32,
+    /// What it is doing: `Sleep`, `Query`, `Binlog Dump`.
+    pub command: String,
+    /// For how many seconds.
+    pub seconds: u64,
+}
+
+impl Listed {
+    /// Whether it waits for its client, or is the server's own.
+    pub fn rests(&self) -> bool {
+        matches!(
+            self.command.as_str(),
+            "Sleep" | "Daemon" | "Connect" | "Slave_IO" | "Slave_SQL" | "Slave_worker"
+        )
+    }
+}
+
+/// All sessions that we may see.
 ///
 /// # Errors
 /// The server's.
-pub async fn others(conn: &mut Conn, running: u64, ours: &HashSet<u32>) -> Result<u64> {
-    let connected: Option<(String, u64)> = conn
-        .query_first("show global status like 'Threads_connected'")
-        .await
-        .map_err(|e| server(e, "counting sessions"))?;
+pub async fn sessions(conn: &mut Conn) -> Result<Vec<Listed>> {
     // Not from information_schema.PROCESSLIST: MySQL fails there (3854) as long as any statement has a character of four bytes in it.
     let rows: Vec<Row> = conn.query("show processlist").await.map_err(|e| server(e, "listing sessions"))?;
-    let at_work = rows.iter().filter_map(|row| session(row, ours));
-    let (known, strangers): (Vec<_>, Vec<_>) = at_work.partition(|is_known| *is_known);
-    // Without PROCESS, only sessions of our own user are shown: then whoever is not known is a stranger.
-    let shows_all = rows.len() as u64 + 2 >= connected.map_or(0, |(_, n)| n);
-    let unseen = if shows_all { 0 } else { (running + 1).saturating_sub(known.len() as u64) };
-    Ok(unseen.max(strangers.len() as u64))
+    let listed = |row: &Row| {
+        Some(Listed {
+            id: row.get_opt("Id")?.ok()?,
+            command: row.get_opt("Command")?.ok()?,
+            seconds: row.get_opt::<Option<i64>, _>("Time")?.ok()?.map_or(0, |s| s.max(0) as u64),
+        })
+    };
+    Ok(rows.iter().filter_map(listed).collect())
 }
 
-/// Whether a session at work is one of ours, or a replica's; `None`: it rests, or is the server's own.
-fn session(row: &Row, ours: &HashSet<u32>) -> Option<bool> {
-    let id: u64 = row.get_opt("Id")?.ok()?;
-    let command: String = row.get_opt("Command")?.ok()?;
-    match command.as_str() {
-        "Sleep" | "Daemon" | "Connect" | "Slave_IO" | "Slave_SQL" | "Slave_worker" => None,
-        _ if command.starts_with("Binlog Dump") => Some(true),
-        _ => Some(u32::try_from(id).is_ok_and(|id| ours.contains(&id))),
-    }
+/// Of the sessions at work, those that are neither ours nor a replica's. `connected`: how many there are in all.
+async fn others(conn: &mut Conn, running: u64, connected: u64, ours: &Ours) -> Result<u64> {
+    let all = sessions(conn).await?;
+    let at_work = all.iter().filter(|s| !s.rests());
+    // After they were listed: what has connected meanwhile is among them.
+    let ours = ours.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let is_known = |s: &&Listed| s.command.starts_with("Binlog Dump") || ours.contains_key(&s.id);
+    let (known, strangers): (Vec<_>, Vec<_>) = at_work.partition(is_known);
+    // Without PROCESS, only sessions of our own user are shown: then whoever is not known is a stranger.
+    let shows_all = all.len() as u64 + 2 >= connected;
+    let unseen = if shows_all { 0 } else { (running + 1).saturating_sub(known.len() as u64) };
+    Ok(unseen.max(strangers.len() as u64))
 }
 
 /// The history list, which MySQL shows only here.

@@ -14,7 +14,7 @@ pub use collisions::Collisions;
 use crate::{
     Floor, MySql, Position,
     control::note_session,
-    error::{DUPLICATE, code, server, superseded},
+    error::{DUPLICATE, code, server},
     flavor::Server,
     statements::{Statements, literals},
 };
@@ -194,10 +194,11 @@ impl Session {
     }
 
     /// Statements with expressions of the plan run in text mode: `hex(n)`, say, gives text there, and bytes in a session that speaks bytes.
+    /// That sets the collation, too: to the one that the server takes for literals where the operator says nothing else.
     fn speak_text(&mut self, is_text: bool) {
         if self.is_text != Some(is_text) {
             self.then(if is_text {
-                "set collation_connection = utf8mb4_general_ci"
+                "set collation_connection = @shadowswap_text"
             } else {
                 "set collation_connection = binary"
             });
@@ -262,7 +263,7 @@ impl Session {
             chunk.id, chunk.attempt
         );
         if self.rows(fence, "locking the chunk's control row").await?.is_empty() {
-            return Err(superseded());
+            return Err(Error::superseded());
         }
         if let Some(raise) = raise.take() {
             raise(floor);
@@ -333,16 +334,16 @@ impl Session {
                 "update {control}.checkpoint set writer = writer + 1 where migration = {migration} and epoch = {epoch}"
             );
             if self.run(text, "taking the turn at applying").await? != 1 {
-                return Err(superseded());
+                return Err(Error::superseded());
             }
         }
         let fence = format!(
             "select writer from {control}.checkpoint where migration = {migration} and epoch = {epoch} for update"
         );
         let rows = self.rows(fence, "locking the checkpoint").await?;
-        let turn: i64 = rows.first().and_then(|r| r.get(0)).ok_or_else(superseded)?;
+        let turn: i64 = rows.first().and_then(|r| r.get(0)).ok_or_else(Error::superseded)?;
         if self.turn.is_some_and(|mine| mine != turn) {
-            return Err(superseded());
+            return Err(Error::superseded());
         }
         self.write(batch, care).await?;
         failpoint::at(Place::BatchWritten).await;
@@ -495,7 +496,7 @@ impl CoreSession<MySql> for Session {
         let rows = self
             .rows(format!("select done from {control}.chunk where {of}"), "raising the chunk's fence")
             .await?;
-        let done: bool = value(rows.first().ok_or_else(superseded)?, 0)?;
+        let done: bool = value(rows.first().ok_or_else(Error::superseded)?, 0)?;
         Ok(if done { Fate::Done } else { Fate::Gone })
     }
 

@@ -38,6 +38,7 @@ pub struct ServerFacts {
     pub slots: i64,
     pub senders_max: i64,
     pub senders: i64,
+    pub sync_standbys: String,
     pub slot_keep_mb: Option<String>,
     pub slot_idle_timeout: Option<String>,
     pub counts_scans: bool,
@@ -138,6 +139,20 @@ async fn documents(
         row.ok_or_else(|| Error::refused(format!("table {}.{} is gone", source.schema, source.name)))?;
     let Json(table) = row.try_get(0).map_err(|e| server_error(e, "looking what depends on the table"))?;
     Ok((server, table))
+}
+
+/// Asked whenever a stream is opened: the setting may have changed since the plan, also for a moment, as by a cluster manager that waits for
+/// a standby.
+///
+/// # Errors
+/// `Transient` if clients' commits would wait for our stream.
+pub async fn stream_is_no_standby(client: &Client) -> Result<()> {
+    let row = client.query_one("select current_setting('synchronous_standby_names')", &[]).await;
+    let names: String = row.map_err(|e| server_error(e, "asking which standbys count"))?.get(0);
+    match replication::waited_for(&names) {
+        Some((message, next)) => Err(Error::transient(message).next(next)),
+        None => Ok(()),
+    }
 }
 
 /// What is tied to the table now and would stay with it in a swap; empty: nothing.

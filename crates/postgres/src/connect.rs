@@ -415,12 +415,13 @@ impl ConnectOptions {
     }
 
     /// `shadowswap/<role>`. What the user set stands between, as far as there is room: the end says whose the session is, and is
-    /// looked for when a dead runner's sessions are ended.
-    fn name(&self, role: &str) -> String {
+    /// looked for when a dead runner's sessions are ended. In ASCII: servers show anything else in ways of their own.
+    pub fn name(&self, role: &str) -> String {
         let room = NAME_BYTES_MAX.saturating_sub("shadowswap//".len() + role.len());
         match self.application_name.as_deref().filter(|own| *own != "shadowswap") {
             Some(own) if room > 0 => {
-                let own = &own[..own.floor_char_boundary(room.min(own.len()))];
+                let is_plain = |c: char| c == ' ' || c.is_ascii_graphic();
+                let own: String = own.chars().take(room).map(|c| if is_plain(c) { c } else { '?' }).collect();
                 format!("shadowswap/{own}/{role}")
             }
             _ => format!("shadowswap/{role}"),

@@ -1,14 +1,11 @@
 //! The control tables in PostgreSQL.
 
+mod lock;
 mod version;
 
-use crate::{
-    Lsn, Postgres,
-    connect::Connection,
-    error::{server, superseded},
-};
+use crate::{Lsn, Postgres, connect::Connection, error::server};
 use shadowswap_core::{
-    Bound, Chunk, Error, Kind, Phase, Result,
+    Bound, Chunk, Error, Phase, Result,
     control::{self, Command, CopyState, LoggedEvent, Migration, Status},
     failpoint::{self, Place},
     name::TableName,
@@ -30,16 +27,10 @@ pub struct Control {
     version: i32,
 }
 
-/// Looks at a lock that another runner holds, and the pause between them.
-const LOCK_LOOKS: u32 = 10;
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Events shown by `status`.
 const EVENTS_SHOWN: i64 = 10;
 /// Phases of migrations with which nothing is left to do.
 const OVER: &str = "('done', 'aborted', 'rolledback')";
-/// How long the sessions of a dead runner may take to end after they were told to.
-const ORPHANS_END_WITHIN: Duration = Duration::from_secs(30);
-
 impl Control {
     fn client(&self) -> &Client {
         self.connection.client()
@@ -58,78 +49,6 @@ impl Control {
     async fn run(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<u64> {
         let asked = async { self.client().execute(text, params).await.map_err(|e| server(e, what)) };
         patience::answer(what, asked).await
-    }
-
-    /// Takes the advisory lock, or says who has it.
-    async fn lock(&self, table: &TableName) -> Result<()> {
-        let name = format!("shadowswap:{}:{table}", self.schema);
-        // The backend of a runner that was just killed needs a moment to notice.
-        for _ in 0..LOCK_LOOKS {
-            let row = self
-                .one(
-                    "select pg_try_advisory_lock(hashtextextended($1, 0))",
-                    &[&name],
-                    "taking the migration's lock",
-                )
-                .await?;
-            if row.get(0) {
-                return Ok(());
-            }
-            tokio::time::sleep(LOCK_PAUSE).await;
-        }
-        let holder = self
-            .all(
-                "select a.pid, coalesce(host(a.client_addr), 'local'), a.backend_start::text\n\
-                 from pg_locks l join pg_stat_activity a using (pid)\n\
-                 where l.locktype = 'advisory' and l.granted and l.objsubid = 1\n\
-                 and ((l.classid::bigint << 32) | l.objid::bigint) = hashtextextended($1, 0)\n\
-                 and l.database = (select oid from pg_database where datname = current_database())",
-                &[&name],
-                "finding out who holds the migration",
-            )
-            .await?;
-        let runner = self
-            .all(
-                &format!(
-                    "select runner from {}.migration where table_schema = $1 and table_name = $2 order by id desc limit 1",
-                    self.schema
-                ),
-                &[&table.schema, &table.name],
-                "finding out who runs the migration",
-            )
-            .await?;
-        let runner: Option<String> = runner.first().and_then(|r| r.get(0));
-        let who = holder.first().map_or_else(String::new, |r| {
-            format!(
-                ", backend {} from {} since {}",
-                r.get::<_, i32>(0),
-                r.get::<_, String>(1),
-                r.get::<_, String>(2)
-            )
-        });
-        Err(Error::new(
-            Kind::Held,
-            format!(
-                "another runner holds the migration of {table}: {}{who}",
-                runner.unwrap_or_else(|| "unknown".into())
-            ),
-        )
-        .next("let it finish, or stop it first; `shadowswap status` shows what it does"))
-    }
-
-    /// Ends the sessions that a former runner of this migration left behind, and waits until they are gone.
-    async fn end_orphans(&self, migration: i64) -> Result<()> {
-        let pattern = format!("shadowswap/% #{}{migration}", self.scope);
-        let text = "select pg_terminate_backend(pid) from pg_stat_activity\n\
-                    where application_name like $1 and pid <> pg_backend_pid() and datname = current_database()";
-        let deadline = tokio::time::Instant::now() + ORPHANS_END_WITHIN;
-        while !self.all(text, &[&pattern], "ending sessions of a former runner").await?.is_empty() {
-            if tokio::time::Instant::now() > deadline {
-                return Err(Error::transient("sessions of a former runner did not end within 30 s"));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 
     async fn create_or_resume(&self, plan: &Plan, who: &str) -> Result<(i64, bool)> {
@@ -332,6 +251,12 @@ impl control::Control<Postgres> for Control {
         self.load(id, resumed).await
     }
 
+    async fn is_ours(&self, migration: i64, epoch: i64) -> Result<bool> {
+        let text = format!("select 1 from {}.migration where id = $1 and epoch = $2", self.schema);
+        let rows = self.all(&text, &[&migration, &epoch], "looking who runs the migration").await?;
+        Ok(!rows.is_empty())
+    }
+
     async fn save_phase(&self, migration: i64, epoch: i64, phase: Phase) -> Result<()> {
         let text = format!(
             "update {}.migration set phase = $3, updated_at = clock_timestamp(),\n\
@@ -340,7 +265,7 @@ impl control::Control<Postgres> for Control {
         );
         match self.run(&text, &[&migration, &epoch, &phase.name()], "saving the phase").await? {
             1 => self.note(migration, "runner", &format!("phase {phase}")).await,
-            _ => Err(superseded()),
+            _ => Err(Error::superseded()),
         }
     }
 
@@ -360,7 +285,7 @@ impl control::Control<Postgres> for Control {
         let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &turn, &phase.name(), &stall_ms];
         match self.run(&text, params, "noting the swap").await? {
             1 => self.note(migration, "runner", &format!("phase {phase}")).await,
-            _ => Err(superseded()),
+            _ => Err(Error::superseded()),
         }
     }
 
@@ -392,7 +317,7 @@ impl control::Control<Postgres> for Control {
                 );
                 let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &seconds];
                 let rows = self.all(&begin, params, "giving the guard its length").await?;
-                rows.first().ok_or_else(superseded)?.get(0)
+                rows.first().ok_or_else(Error::superseded)?.get(0)
             }
         };
         Ok(Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX))
@@ -404,7 +329,7 @@ impl control::Control<Postgres> for Control {
             self.schema
         );
         let ended = self.run(&text, &[&migration, &epoch], "ending the guard").await?;
-        if ended == 1 { Ok(()) } else { Err(superseded()) }
+        if ended == 1 { Ok(()) } else { Err(Error::superseded()) }
     }
 
     async fn begin_copy(&self, migration: i64, epoch: i64, last: Option<&Bound>) -> Result<()> {
@@ -415,7 +340,7 @@ impl control::Control<Postgres> for Control {
         let last = last.map(|b| b.0.as_str());
         match self.run(&text, &[&migration, &epoch, &last], "saving where the copy ends").await? {
             1 => Ok(()),
-            _ => Err(superseded()),
+            _ => Err(Error::superseded()),
         }
     }
 
@@ -430,7 +355,7 @@ impl control::Control<Postgres> for Control {
         let params: &[&(dyn ToSql + Sync)] = &[&migration, &epoch, &chunk.id, &chunk.attempt, &lower, &upper];
         match self.run(&text, params, "claiming a chunk").await? {
             1 => Ok(()),
-            _ => Err(superseded()),
+            _ => Err(Error::superseded()),
         }
     }
 
@@ -458,7 +383,7 @@ impl control::Control<Postgres> for Control {
                 "reporting progress",
             )
             .await?;
-        let paused = rows.first().ok_or_else(superseded)?.get(0);
+        let paused = rows.first().ok_or_else(Error::superseded)?.get(0);
         let rows = self
             .all(
                 &format!(

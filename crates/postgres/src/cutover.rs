@@ -71,7 +71,7 @@ pub async fn lock(
     let fence = format!("select 1 from {control}.migration where id = $1 and epoch = $2 for no key update");
     let fenced = client.query_opt(&fence, &[&migration, &epoch]).await;
     if fenced.map_err(|e| server(e, "locking the migration's control row"))?.is_none() {
-        return Err(Error::new(Kind::Superseded, "another runner has taken this migration over"));
+        return Err(Error::superseded());
     }
     set_timeout(client, SHARE_UPDATE_WAIT).await?;
     let text = format!("lock table {source}, {} in share update exclusive mode", table(&plan.shadow));

@@ -26,14 +26,6 @@ pub fn server(e: tokio_postgres::Error, what: impl Display) -> Error {
     Error::new(kind(code), message).because(e)
 }
 
-/// The control row is not ours any more.
-pub fn superseded() -> Error {
-    Error::new(
-        Kind::Superseded,
-        "another runner has taken this migration over; this one stops and touches nothing more",
-    )
-}
-
 fn kind(code: &str) -> Kind {
     match code {
         // Serialization failure, deadlock, lock timeout, cancelled; a session that the server ended for being silent in a transaction.

@@ -198,6 +198,8 @@ impl Engine for Postgres {
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Lsn>) -> Result<Stream> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("slot", migration).await?;
+        prepare::is_same_cluster(connection.client(), &detail.cluster).await?;
+        check::stream_is_no_standby(connection.client()).await?;
         let tag = scope::tag(plan, migration);
         let slot = prepare::slot_name(connection.client(), &tag).await?;
         prepare::check_slot(connection.client(), &slot).await?;
@@ -337,6 +339,15 @@ impl Engine for Postgres {
         // Only a connection that has just answered is kept.
         *probe = Some(connection);
         Ok(load)
+    }
+
+    async fn is_silent(&self, migration: i64, role: &str, since: Duration) -> Result<Option<bool>> {
+        let connection = self.connect_for("watch", migration).await?;
+        let text = "select bool_and(coalesce(state like 'idle%' and state_change < clock_timestamp() - $2 * interval '1 second', false))\n\
+                    from pg_stat_activity where application_name = $1 and datname = current_database()";
+        let name = self.options.name(&self.role(role, migration));
+        let row = connection.client().query_one(text, &[&name, &since.as_secs_f64()]).await;
+        Ok(row.map_err(|e| server(e, "looking whether a session is at work"))?.get(0))
     }
 
     async fn probe_commit(&self, migration: i64) -> Result<Duration> {

@@ -191,6 +191,7 @@ async fn assemble(
     let detail = Detail {
         source_oid: source.oid,
         server_version_num: facts.server.version_num,
+        cluster: crate::prepare::cluster(client).await?,
         search_path,
         binary,
         shadow_binary,
@@ -264,6 +265,7 @@ fn refused_plan(request: &Request, facts: &Facts, findings: Vec<Finding>, search
     let detail = Detail {
         source_oid: source.oid,
         server_version_num: facts.server.version_num,
+        cluster: String::new(),
         search_path: search_path.to_string(),
         binary: false,
         shadow_binary: false,

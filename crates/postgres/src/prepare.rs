@@ -214,12 +214,20 @@ pub async fn check_slot(client: &Client, slot: &str) -> Result<()> {
 /// # Errors
 /// `Corrupt` if changes are missing.
 pub async fn nothing_is_missing(client: &Client, slot: &str, applied: Lsn) -> Result<()> {
-    let text = "select confirmed_flush_lsn::text, confirmed_flush_lsn > $2::text::pg_lsn from pg_replication_slots where slot_name = $1";
+    let text = "select confirmed_flush_lsn::text, confirmed_flush_lsn > $2::text::pg_lsn, pg_current_wal_insert_lsn() < $2::text::pg_lsn\n\
+                from pg_replication_slots where slot_name = $1";
     let row = client.query_opt(text, &[&slot, &applied.to_string()]).await;
     let row = row.map_err(|e| server(e, format_args!("looking at the replication slot {slot}")))?;
-    match row.map(|row| (row.get::<_, Option<String>>(0), row.get::<_, Option<bool>>(1))) {
-        Some((Some(_), Some(false))) => Ok(()),
-        Some((begins, _)) => Err(lost(
+    match row.map(|row| (row.get::<_, Option<String>>(0), row.get::<_, Option<bool>>(1), row.get(2))) {
+        // It would be silent until it comes there, and then leave out what came before.
+        Some((_, _, true)) => Err(lost(
+            slot,
+            &format!(
+                "is of a server that has not come to {applied}, where this migration is: it is another server, or was restored"
+            ),
+        )),
+        Some((Some(_), Some(false), _)) => Ok(()),
+        Some((begins, _, _)) => Err(lost(
             slot,
             &format!(
                 "begins at {}, and changes are applied up to {applied}: it was moved, or dropped and made again",
@@ -247,6 +255,38 @@ pub async fn keeps(client: &Client, slot: &str, from: Option<&Lsn>) -> Result<bo
     let row =
         row.map_err(|e| server(e, format_args!("asking what the replication slot {slot} still has")))?;
     Ok(row.is_some_and(|row| row.get(0)))
+}
+
+/// The number that a cluster got when it was made, and that its standbys share; empty where this role may not ask for it.
+pub async fn cluster(client: &Client) -> Result<String> {
+    let failed = |e| server(e, "asking which server this is");
+    let may = "select has_function_privilege('pg_control_system()', 'execute')";
+    if !client.query_one(may, &[]).await.map_err(failed)?.get::<_, bool>(0) {
+        return Ok(String::new());
+    }
+    let text = "select system_identifier::text from pg_control_system()";
+    match client.query_one(text, &[]).await {
+        Ok(row) => Ok(row.get(0)),
+        // Some services do not let anybody ask.
+        Err(e) if e.as_db_error().is_some() => Ok(String::new()),
+        Err(e) => Err(failed(e)),
+    }
+}
+
+/// Positions of one cluster mean nothing to another, whatever slots it has.
+///
+/// # Errors
+/// `Corrupt` if the migration began on another one.
+pub async fn is_same_cluster(client: &Client, began_on: &str) -> Result<()> {
+    let now = cluster(client).await?;
+    if began_on.is_empty() || now.is_empty() || now == began_on {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "this is another server (system identifier {now}) than the one that the migration began on ({began_on}): changes are missing, the \
+         shadow cannot be trusted any more"
+    ))
+    .next("nothing was swapped; `shadowswap abort` removes the shadow, then run again"))
 }
 
 /// The cluster and its timeline: a standby that was promoted has another one, and may lack what its primary had sent us.

@@ -86,6 +86,7 @@ async fn turned(
         scope: planned.scope.clone(),
         source_oid: new.oid,
         server_version_num: planned.server_version_num,
+        cluster: planned.cluster.clone(),
         search_path: planned.search_path.clone(),
         binary: is_streamed_binary && plan::has_binary_form(client, new.oid).await?,
         shadow_binary: is_streamed_binary && plan::has_binary_form(client, original.oid).await?,

@@ -10,7 +10,7 @@ mod write;
 
 use crate::{
     connect::Connection,
-    error::{server, superseded},
+    error::server,
     floor::Snapshot,
     inline::{Small, Writes},
     statements::{FLOOR, Statements, checkpoint_text, fence_text, turn_text},
@@ -226,7 +226,9 @@ impl Session {
         let locked = self.client().query_opt(&fence, params);
         let (begun, locked) = tokio::join!(begin, locked);
         begun?;
-        let row = locked.map_err(|e| server(e, "locking the chunk's control row"))?.ok_or_else(superseded)?;
+        let row = locked
+            .map_err(|e| server(e, "locking the chunk's control row"))?
+            .ok_or_else(Error::superseded)?;
         raise(Snapshot::parse(row.get(0))?);
         let (lower, upper) = (bound(chunk.lower.as_ref())?, bound(chunk.upper.as_ref())?);
         let range: &Params<'_> = &[&lower, &upper];
@@ -310,7 +312,8 @@ impl Session {
             self.client().query_opt(&fence, &params)
         );
         begun?;
-        let turn = locked.map_err(|e| server(e, "locking the checkpoint"))?.ok_or_else(superseded)?.get(0);
+        let turn =
+            locked.map_err(|e| server(e, "locking the checkpoint"))?.ok_or_else(Error::superseded)?.get(0);
         let changes = batch.changes() as i64;
         let update = self.prepare(checkpoint_text(&control)).await?;
         let params: &Params<'_> = &[&migration, &checkpoint, &changes];
@@ -443,7 +446,7 @@ impl CoreSession<crate::Postgres> for Session {
         let (migration, epoch, attempt) = (self.writer.migration, self.writer.epoch, chunk.attempt + 1);
         let rows =
             self.rows(text, &[&migration, &chunk.id, &epoch, &attempt], "raising the chunk's fence").await?;
-        let done: bool = rows.first().ok_or_else(superseded)?.get(0);
+        let done: bool = rows.first().ok_or_else(Error::superseded)?.get(0);
         Ok(if done { Fate::Done } else { Fate::Gone })
     }
 

@@ -37,7 +37,11 @@ pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
     let wish =
         [Wish::Change, Wish::Guard, Wish::RollBack, Wish::RollBack, Wish::Abort][rng.random_range(0..5)];
     let what = format!("{:?} seed {seed} {wish:?}", host.kind);
-    let mut table = Table::new(host, &format!("crash_{seed}"), clients, rng.random_bool(0.2)).await;
+    let by_unique = rng.random_bool(0.2);
+    let mut table = {
+        let _server_lives = host.lives.read().await;
+        Table::new(host, &format!("crash_{seed}"), clients, by_unique).await
+    };
     let guard = if wish == Wish::RollBack { "1h" } else { "1s" };
     let workers = rng.random_range(1..=4).to_string();
     let chunk = format!("{}ms", [5, 10, 50][rng.random_range(0..3)]);
@@ -65,7 +69,7 @@ pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
                 table.call(&["rollback", "--yes", "--progress", "none", "--stall-budget", "2s"])
             }
             Wish::RollBack if turn == 2 => table.call(&["finish"]),
-            Wish::Abort if kills > 2 && turn == 0 => table.call(&["abort", "--yes"]),
+            Wish::Abort if kills > 2 && turn == 0 && state.is_some() => table.call(&["abort", "--yes"]),
             Wish::Change | Wish::Guard | Wish::RollBack | Wish::Abort => call(),
         };
         let mut run = command.spawn();
@@ -79,14 +83,17 @@ pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
             let goes_back = wish == Wish::RollBack
                 && now.as_ref().is_some_and(|(phase, turn)| *turn == 2 && phase == "ready");
             if is_spared && !told && goes_back {
-                tell(&table.url(), "finish", "t").await;
-                told = true;
+                // Where the server is away, it is told again.
+                told = tell(&table.url(), "finish", "t").await.code() == Some(0);
             }
-            if is_spared
-                && wish == Wish::RollBack
-                && now.is_some_and(|(phase, turn)| turn == 1 && phase == "guard")
-            {
-                tell(&table.url(), "rollback", "t").await;
+            let guards = now.is_some_and(|(phase, turn)| turn == 1 && phase == "guard");
+            if is_spared && wish == Wish::RollBack && guards {
+                // Where sessions are lost, whoever says so may have to do it himself, and stay.
+                match rough {
+                    None => drop(tell(&table.url(), "rollback", "t").await),
+                    Some(_) if turn != 1 => break,
+                    Some(_) => {}
+                }
             }
             assert!(begun.elapsed() < LONG * 2, "{what}: stuck\n{}{}", run.stdout(), run.stderr());
         }
@@ -104,6 +111,7 @@ pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
             kills += 1;
         }
     }
+    let _server_lives = host.lives.read().await;
     if rough.is_some() {
         table.db = until_there(host, &table.name).await;
     }

@@ -201,6 +201,45 @@ async fn answers_that_are_lost_at_a_commit_are_found_out() {
     }
 }
 
+/// Something between us takes what is said in one session and gives nothing back, while all others work: that is not waited for for ever.
+#[tokio::test]
+async fn session_whose_answers_are_swallowed_is_given_up() {
+    for kind in [Kind::Postgres(Version::Apt), Kind::Mysql(Product::MySql), Kind::Mysql(Product::MariaDb)] {
+        let host = Host::start(kind).await;
+        let mut wire = Wire::new(&host, "swallowed").await;
+        let hold = Hold::at("IndexBuilt");
+        let mut run = hold.on(wire.run().args(["--drop-old"])).spawn();
+        hold.reached(&mut run).await;
+        let links = wire.proxy.links();
+        let ours: Vec<_> = links.iter().filter(|link| link.opening().contains("shadowswap/index")).collect();
+        assert!(!ours.is_empty(), "{kind:?}: no session builds indexes");
+        ours.iter().for_each(|link| link.set(Flow::Stalled));
+        hold.let_go();
+        let output = run.wait(LONG * if is_long() { 4 } else { 1 }).await.expect_code(0);
+        let says = "the server has had nothing to do for this session (index)";
+        assert!(output.stderr.contains(says), "{kind:?}: {}", output.stderr);
+        wire.table.is_changed(&format!("{kind:?} swallowed"), false).await;
+    }
+}
+
+/// A session that is at work, or waits for somebody else on the server, is waited for, however long it says nothing.
+#[tokio::test]
+async fn session_that_is_at_work_is_not_given_up() {
+    let host = Host::start(Kind::Postgres(Version::Apt)).await;
+    let mut wire = Wire::new(&host, "busy").await;
+    let hold = Hold::at("IndexBegins");
+    let mut run = hold.on(wire.run().args(["--drop-old"])).spawn();
+    hold.reached(&mut run).await;
+    let other = host.connect(&wire.table.name).await;
+    other.sql("begin; lock table _t_shadow in row exclusive mode").await;
+    hold.let_go();
+    sleep(Duration::from_secs(if is_long() { 300 } else { 12 })).await;
+    other.sql("commit").await;
+    let output = run.wait(LONG).await.expect_code(0);
+    assert!(!output.stderr.contains("has had nothing to do"), "{}", output.stderr);
+    wire.table.is_changed("busy", false).await;
+}
+
 /// Every piece waits on its way, in either direction.
 #[tokio::test]
 async fn slow_network_is_only_slow() {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use shadowswap_testkit::mysql::Product;
-use shadowswap_testkit::{Version, binary::Run};
+use shadowswap_testkit::{
+    Signal, Version,
+    binary::{Output, Run},
+};
 use tokio::time::sleep;
 
 use super::{Clients, Db, Hold, Host, Kind, PATIENT, Server, Table, is_long};
@@ -112,4 +115,45 @@ async fn sessions_that_are_ended_in_any_phase_are_opened_again() {
     for kind in [Kind::Postgres(Version::Pip), Kind::Mysql(Product::MySql), Kind::Mysql(Product::MariaDb)] {
         sessions_end(kind).await;
     }
+}
+
+/// While a synchronous standby is away no commit ends, nobody's: the run waits like its clients, and goes on with them.
+#[tokio::test]
+async fn synchronous_standby_that_fails_is_waited_for() {
+    let host = Host::start(Kind::Postgres(Version::Apt)).await;
+    let Server::Postgres(primary) = &*host.server else { unreachable!() };
+    let standby = primary.replica("standby").await;
+    let setting = |names: &str| {
+        [format!("alter system set synchronous_standby_names = '{names}'"), "select pg_reload_conf()".into()]
+    };
+    for place in ["ChunkWritten", "BatchWritten", "Locked"] {
+        let mut table = Table::new(&host, &format!("away_{place}").to_lowercase(), Clients::FEW, false).await;
+        for text in setting("ANY 1 (standby)") {
+            table.db.sql(&text).await;
+        }
+        let hold = Hold::at(place);
+        let mut run = hold.on(table.run().args(["--guard", "2s", "--drop-old", "-v"])).spawn();
+        hold.reached(&mut run).await;
+        standby.kill9().await;
+        hold.let_go();
+        sleep(AWAY).await;
+        standby.restart().await;
+        ended(run, &mut table, &format!("standby away at {place}")).await;
+    }
+    // Everybody who streams would be a standby: clients would wait for our own stream.
+    let table = Table::new(&host, "everybody", Clients::FEW, false).await;
+    let refuses = |output: &Output, what: &str| {
+        let text = crate::operator::printed(output);
+        assert!(text.contains("would count as a synchronous standby"), "{what}: {text}");
+    };
+    let mut run = table.run().args(["--cutover", "manual"]).spawn();
+    assert!(table.until(&mut run, |phase, _| phase == "ready").await);
+    run.signal(Signal::SIGKILL);
+    run.wait(LONG).await;
+    for text in setting("FIRST 1 (*)") {
+        table.db.sql(&text).await;
+    }
+    refuses(&table.run().run(LONG).await.expect_code(1), "resumed");
+    table.call(&["abort", "--yes"]).run(LONG).await.expect_code(0);
+    refuses(&table.run().run(LONG).await.expect_code(3), "planned");
 }

@@ -36,6 +36,7 @@ async fn chaos(
         sleep(between(&mut rng, 200..4_000)).await;
         let what = match rng.random_range(0..12) {
             0 => {
+                let _nobody_looks = host.lives.write().await;
                 host.kill9().await;
                 if rng.random_bool(0.5) {
                     sleep(between(&mut rng, 100..3_000)).await;

@@ -61,6 +61,23 @@ async fn slot_that_was_made_anew_or_moved_is_found_out() {
     }
 }
 
+/// Control tables that came to another server with a dump, and a server whose WAL has not come so far: positions mean nothing there.
+#[tokio::test]
+async fn server_that_is_another_one_is_found_out() {
+    let another = "update shadowswap.migration set plan = regexp_replace(plan, '\"cluster\": ?\"[0-9]+\"', '\"cluster\":\"7\"')";
+    let behind = "update shadowswap.checkpoint set position = 'FFFF/0'";
+    for (name, change, says) in
+        [("another", another, "system identifier"), ("behind", behind, "has not come to FFFF/0")]
+    {
+        let (_host, mut table) = postgres(name).await;
+        stopped(ready(&table, &[]).await).await;
+        table.db.sql(FREE).await;
+        table.db.sql(change).await;
+        let output = table.run().run(LONG).await;
+        is_refused(&mut table, output, name, &[says, "cannot be trusted"]).await;
+    }
+}
+
 /// Also under the eyes of a run that is at work.
 #[tokio::test]
 async fn slot_that_is_dropped_during_a_run_ends_it() {
@@ -181,7 +198,7 @@ async fn binlog_that_was_purged_stops_the_run_for_good() {
 async fn binlog_that_was_begun_anew_stops_the_run_for_good() {
     for product in Product::ALL {
         let server = Mysql::start(product).await;
-        let host = Host { kind: Kind::Mysql(product), server: std::sync::Arc::new(Server::Mysql(server)) };
+        let host = Host::of(Kind::Mysql(product), Server::Mysql(server));
         let mut table = Table::new(&host, "anew", QUIET, false).await;
         stopped(ready(&table, &[]).await).await;
         table.load.as_ref().unwrap().reached(20, SOON).await;

@@ -143,6 +143,35 @@ async fn replica_has_indexes_built_early_and_its_lag_holds_the_copy() {
     }
 }
 
+/// Clients go on, and so does applying; only the copy waits, until somebody says that the replica need not be looked at, or it is back.
+#[tokio::test]
+async fn replica_that_goes_away_holds_the_copy_until_it_is_back() {
+    for product in PRODUCTS {
+        let (primary, mut conn) = primary(product).await;
+        sql(&mut conn, "create table gate (shut int)").await;
+        sql(&mut conn, "insert into gate values (1)").await;
+        let replica = replica_of(&primary, true).await;
+        let mut migration = run(&primary.url("shop"), "t", "modify n bigint")
+            .args(["--max-replica-lag", "5s", "--signal", "gate=select shut from gate", "--replica"])
+            .arg(format!("127.0.0.1:{}", replica.port()))
+            .spawn();
+        let held = |why: &str| format!("select 1 from shadowswap.migration where progress like '%{why}%'");
+        reached(&mut conn, &mut migration, &["copy"]).await;
+        until_found(&mut conn, &held("gate is 1"), SOON).await;
+        replica.kill9().await;
+        until_found(&mut conn, &held("replica-lag cannot be read and counts as over"), SOON).await;
+        sql(&mut conn, "update gate set shut = 0").await;
+        sql(&mut conn, "insert into t values (4, 40, 'd')").await;
+        let applied = "select 1 from shadowswap.migration where json_extract(progress, '$.changes') > 0";
+        until_found(&mut conn, applied, SOON).await;
+        assert_eq!(phase(&mut conn).await.as_deref(), Some("copy"), "{product:?}");
+        replica.restart().await;
+        migration.wait(LONG).await.expect_code(0);
+        let rows = "select count(*), sum(n) from t";
+        assert_eq!(texts(&mut conn, rows).await, ["4|70"], "{product:?}");
+    }
+}
+
 #[tokio::test]
 async fn replica_whose_lag_cannot_be_read_is_refused_until_it_is_named() {
     for product in PRODUCTS {

@@ -129,6 +129,30 @@ async fn sessions_at_work_hold_the_copy() {
     }
 }
 
+/// Our own copiers are nobody else: with as many of them as one likes, and nobody else at work, nothing holds the copy. (PostgreSQL knows
+/// them by their names.)
+#[tokio::test]
+async fn own_sessions_do_not_hold_the_copy() {
+    const FEW: u64 = 8_000;
+    for product in [Product::MariaDb, Product::MySql] {
+        let site = Site::new(Some(product), FEW).await;
+        // Rows that keep the server at work for seconds.
+        let slow = "body=if(sha2(repeat(id, 60000), 512) = '', 'never', body)";
+        let mut run = crate::operator::run(&site.url, "t", site.alter())
+            .args(["--throttle", "sessions=5", "--copy-workers", "6", "--chunk-time", "300ms", "--set", slow])
+            .args(["--no-verify"])
+            .spawn();
+        site.shows(&mut run, "copied", |status| {
+            assert!(!super::has(status, &["sessions is"]), "{product:?}: held by ourselves: {status:#}");
+            !["prepare", "copy"].contains(&status["phase"].as_str().unwrap_or("prepare"))
+        })
+        .await;
+        let text = run.stderr();
+        assert!(!text.contains("sessions is"), "{product:?}: {text}");
+        site.is_changed(run, FEW).await;
+    }
+}
+
 #[tokio::test]
 async fn others_at_work_are_spared_and_an_idle_server_is_not() {
     let courtesy = |status: &serde_json::Value| {

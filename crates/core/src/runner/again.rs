@@ -17,6 +17,9 @@ use crate::{
 use std::time::Duration;
 use tracing::warn;
 
+/// What is left to say after an error is said within this time, or not at all.
+const CLOSES_WITHIN: Duration = Duration::from_secs(5);
+
 /// Whether what an earlier attempt of this process had taken has come to its end since: its report, where it was our own.
 ///
 /// # Errors
@@ -90,6 +93,34 @@ impl<E: Engine> Run<'_, E> {
     }
 }
 
+/// Before work that no row of the control tables fences: a runner that slept must not do it in the place of the one that has taken over.
+///
+/// # Errors
+/// `Superseded`.
+pub(crate) async fn must_be_ours<E: Engine>(control: &E::Control, migration: &Migration<E>) -> Result<()> {
+    if control.is_ours(migration.id, migration.epoch).await? { Ok(()) } else { Err(Error::superseded()) }
+}
+
+/// What a runner stumbles over when another has taken over is that one's doing: names that have moved, a change stream with a new
+/// reader. It is told as such.
+async fn explained<E: Engine>(engine: &E, migration: &Migration<E>, e: Error) -> Error {
+    if matches!(e.kind, Kind::Transient | Kind::Held | Kind::Superseded | Kind::Interrupted) {
+        return e;
+    }
+    // The runner's own connection may be one of those that it lost while it slept.
+    let asked = async { engine.control(false).await?.is_ours(migration.id, migration.epoch).await };
+    match tokio::time::timeout(CLOSES_WITHIN, asked).await {
+        Ok(Ok(false)) => {
+            let superseded = Error::superseded();
+            Error {
+                message: format!("{} (it stumbled over: {})", superseded.message, e.message),
+                ..superseded
+            }
+        }
+        Ok(_) | Err(_) => e,
+    }
+}
+
 /// Leaves everything as an error of this kind wants it left.
 pub(super) async fn failed<E: Engine>(
     engine: &E,
@@ -98,6 +129,7 @@ pub(super) async fn failed<E: Engine>(
     e: Error,
     config: &Config,
 ) -> Error {
+    let e = explained(engine, migration, e).await;
     let e = if migration.turn > 0 { guard::after_the_swap(e, &migration.plan, migration.turn) } else { e };
     match e.kind {
         Kind::Aborted => {
@@ -113,11 +145,11 @@ pub(super) async fn failed<E: Engine>(
                 warn!(error = %left, "could not remove what was made; run `shadowswap abort`");
             }
         }
+        Kind::Superseded => {}
         _ => {
             let error = (e.kind != Kind::RolledBack).then_some(e.message.as_str());
             // Best effort: the connection may be what failed.
-            let noted =
-                tokio::time::timeout(Duration::from_secs(5), control.close(migration.id, error, None));
+            let noted = tokio::time::timeout(CLOSES_WITHIN, control.close(migration.id, error, None));
             if let Ok(Err(e)) = noted.await {
                 warn!(error = %e, "could not note the error in the control tables");
             }

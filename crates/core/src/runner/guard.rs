@@ -201,6 +201,8 @@ impl<E: Engine> Run<'_, E> {
         if tokio::time::timeout(DISMISSED_WITHIN, all).await.is_err() {
             warn!("a command may have been lost at the swap");
         }
+        // Given between the way back and the turn after it.
+        self.tally.aborts |= !self.migration.plan.is_turned() && left.contains(&super::Command::Abort);
         self.tally.left_over = left;
     }
 

@@ -219,8 +219,10 @@ impl<E: Engine> Run<'_, E> {
         self.tasks.shutdown().await;
         let (engine, plan) = (&self.opener.engine, &self.migration.plan);
         failpoint::at(Place::CleaningUp).await;
-        let cleaned = engine.clean_up(plan, self.migration.id, drop_old);
-        patience::told("cleaning up after the swap", cleaned).await.tried("cleaning up after the swap")?;
+        super::must_be_ours::<E>(&self.control, &self.migration).await?;
+        let (id, what) = (self.migration.id, "cleaning up after the swap");
+        let cleaned = engine.clean_up(plan, id, drop_old);
+        patience::attended(engine, (id, "clean up"), what, cleaned).await.tried(what)?;
         failpoint::at(Place::CleanedUp).await;
         self.tally.drops_old = drop_old;
         self.tally.report = Some(self.report());

@@ -4,7 +4,7 @@ use crate::{
     engine::Model,
     server::{Link, Server},
     session::{bound, number},
-    world::{Checkpoint, ChunkRow, Lock, MigrationRow, World, lost, superseded},
+    world::{Checkpoint, ChunkRow, Lock, MigrationRow, World, lost},
 };
 use shadowswap_core::{
     Bound, Chunk, Error, Kind, Phase, Result,
@@ -252,6 +252,11 @@ impl CoreControl<Model> for Control {
         link.call("take", work).await
     }
 
+    async fn is_ours(&self, migration: i64, epoch: i64) -> Result<bool> {
+        let is_newest = move |w: &mut World| w.migration.as_ref().is_some_and(|m| m.epoch == epoch);
+        self.run("is ours", move |w| Ok(migration != ID || is_newest(w))).await
+    }
+
     async fn save_phase(&self, migration: i64, epoch: i64, phase: Phase) -> Result<()> {
         if migration != ID {
             return Ok(());
@@ -333,7 +338,7 @@ impl CoreControl<Model> for Control {
     }
 
     async fn command(&self, _: i64, _: &str, _: &Command) -> Result<bool> {
-        Err(superseded())
+        Err(Error::superseded())
     }
 
     async fn set(&self, _: i64, _: &str, _: &str, _: &str) -> Result<bool> {

@@ -4,7 +4,7 @@ use crate::{
     engine::{Model, direction},
     server::{Link, Server},
     session::Session,
-    world::{Lock, Place, Snapshot, TableLock, lost, superseded},
+    world::{Lock, Place, Snapshot, TableLock, lost},
 };
 use shadowswap_core::{
     Apply, Error, Kind, Locked as CoreLocked, Result, batch::Batch, mutations::Mutation, plan::Plan,
@@ -52,10 +52,11 @@ async fn begin(server: Server, connection: u64, epoch: i64, from: usize) -> Resu
 }
 
 /// Keeps new clients out, and waits for those that are in.
-async fn take(server: Server, group: Vec<u64>, from: usize, wait: Duration) -> Result<()> {
-    let deadline = Instant::now() + wait;
-    let lock = TableLock { table: from, group: group.clone(), is_granted: false };
+async fn take(server: Server, group: Vec<u64>, from: usize, budget: Duration) -> Result<()> {
+    let deadline = Instant::now() + budget / 2;
     server.with(|w| {
+        let due = w.weather.lasts.is_zero().then(|| (Instant::now(), budget));
+        let lock = TableLock { table: from, group: group.clone(), is_granted: false, due };
         if !group.iter().all(|id| w.connections.contains_key(id)) {
             return Err(lost());
         }
@@ -83,7 +84,7 @@ async fn take(server: Server, group: Vec<u64>, from: usize, wait: Duration) -> R
     match granted.await {
         Some(granted) => granted,
         None => {
-            server.with(|w| w.table_lock = None);
+            server.with(|w| w.unlock(|lock| lock.group == group));
             server.tell();
             Err(late("the lock was not to be had"))
         }
@@ -104,7 +105,7 @@ pub async fn lock(
     ready.await?;
     let since = Instant::now();
     let group = vec![link.id, session.link.id];
-    link.call("lock tables", take(server, group, from, budget / 2)).await?;
+    link.call("lock tables", take(server, group, from, budget)).await?;
     Ok(Locked { link, session, since, tx, from, epoch })
 }
 
@@ -141,13 +142,13 @@ async fn swap(
             w.tx(tx)?;
             let is_fenced = !w.breaks(Mutation::NoFence);
             if is_fenced && w.migration(epoch).is_err() {
-                return Err(superseded());
+                return Err(Error::superseded());
             }
             if !w.table_lock.as_ref().is_some_and(|l| l.group == group && l.is_granted) {
                 return Err(lost());
             }
             w.swap();
-            w.table_lock = None;
+            w.unlock(|_| true);
             w.roll_back(tx);
             Ok(())
         })
@@ -156,7 +157,7 @@ async fn swap(
     if swapped.is_err() {
         server.with(|w| {
             w.roll_back(tx);
-            w.table_lock = w.table_lock.take().filter(|l| l.group != group);
+            w.unlock(|lock| lock.group == group);
         });
     }
     server.tell();
@@ -184,7 +185,7 @@ impl CoreLocked<Model> for Locked {
         let work = async move {
             server.with(|w| {
                 w.roll_back(tx);
-                w.table_lock = w.table_lock.take().filter(|l| l.group.first() != Some(&id));
+                w.unlock(|lock| lock.group.first() == Some(&id));
             });
             server.tell();
             Ok(())

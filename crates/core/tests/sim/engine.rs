@@ -211,11 +211,10 @@ impl Engine for Model {
             free.await.ok_or_else(|| Error::transient("the shadow is in use"))?;
             server.with(|w| {
                 let mut values: Vec<u32> = w.tables[to].rows.values().filter_map(|row| row.unique).collect();
-                let all = values.len();
                 values.sort_unstable();
-                values.dedup();
-                if values.len() < all {
-                    return Err(Error::new(Kind::Early, "two rows have the same unique value"));
+                if let Some(twice) = values.windows(2).find(|pair| pair[0] == pair[1]) {
+                    let text = format!("two rows have the same unique value {}", twice[0]);
+                    return Err(Error::new(Kind::Early, text));
                 }
                 w.tables[to].has_index = true;
                 Ok(())

@@ -1,7 +1,7 @@
 //! What must hold.
 
-use crate::world::{Row, World};
-use std::collections::BTreeMap;
+use crate::world::{Row, TableLock, World};
+use std::{collections::BTreeMap, time::Duration};
 
 /// A row of either table as the first one would have it.
 pub fn original(row: Row, table: usize) -> Row {
@@ -32,6 +32,17 @@ pub fn judge_swap(world: &mut World) {
             let text = format!("at swap {}, {role} differs: {}", world.swaps + 1, wrong.join("; "));
             world.violation(text);
         }
+    }
+}
+
+/// What the ways to and fro may add to the stall budget: the model's are much longer than those of a real network.
+const WAYS: Duration = Duration::from_millis(40);
+
+/// Clients wait for no longer than the budget, whatever comes of the attempt.
+pub fn judge_stall(world: &mut World, lock: &TableLock) {
+    let Some((since, budget)) = lock.due else { return };
+    if since.elapsed() > budget + WAYS {
+        world.violation(format!("clients were kept out for {:?}, the budget is {budget:?}", since.elapsed()));
     }
 }
 

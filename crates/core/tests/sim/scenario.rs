@@ -417,7 +417,7 @@ impl Operator {
                 }
             }
             Some(7) => {
-                server.with(|w| w.migration.iter_mut().for_each(|m| m.commands.push_back(Command::Verify)))
+                server.with(|w| w.migration.iter_mut().for_each(|m| m.commands.push_back(Command::Verify)));
             }
             Some(_) | None => {}
         }

@@ -3,7 +3,7 @@
 use crate::{
     engine::{Model, direction},
     server::{Link, Server, ambiguous},
-    world::{Effect, Lock, Place, Row, Snapshot, World, key, key_number, superseded},
+    world::{Effect, Lock, Place, Row, Snapshot, World, key, key_number},
 };
 use shadowswap_core::{
     Apply, Bound, Chunk, Compared, Copied, Error, Fate, Key, Kind, Op, Result, Suspect, batch::Batch,
@@ -68,9 +68,9 @@ impl Session {
 async fn fence_chunk(server: &Server, tx: u64, epoch: i64, chunk: &Chunk) -> Result<()> {
     server.lock(tx, Lock::Chunk(chunk.id), Some(FENCE_WAIT)).await?;
     server.with(|w| {
-        let row = w.migration(epoch)?.chunks.get(&chunk.id).ok_or_else(superseded)?;
+        let row = w.migration(epoch)?.chunks.get(&chunk.id).ok_or_else(Error::superseded)?;
         let is_ours = row.epoch == epoch && row.chunk.attempt == chunk.attempt && !row.is_done;
-        if is_ours { Ok(()) } else { Err(superseded()) }
+        if is_ours { Ok(()) } else { Err(Error::superseded()) }
     })
 }
 
@@ -125,7 +125,7 @@ async fn copy_rows(
             insert(&server, tx, to, n, row.projected(to)).await?;
             rows += 1;
         }
-        server.with(|w| Ok::<_, Error>(w.tx(tx)?.effects.push(Effect::ChunkDone(chunk.id, rows))))?;
+        server.with(|w| w.effect(tx, Effect::ChunkDone(chunk.id, rows)))?;
         server.linger(connection).await;
         if server.with(|w| w.breaks(Mutation::FenceAtTheEnd)) {
             // No row is no error to the server, and the commit is on its way already.
@@ -177,10 +177,10 @@ async fn fence_batch(server: &Server, tx: u64, by: Writer) -> Result<i64> {
     server.with(|w| {
         let checkpoint = &w.migration(by.epoch)?.checkpoint;
         if checkpoint.epoch != by.epoch || by.writer.is_some_and(|writer| writer != checkpoint.writer) {
-            return Err(superseded());
+            return Err(Error::superseded());
         }
         let writer = by.writer.unwrap_or(checkpoint.writer + 1);
-        w.tx(tx)?.effects.push(Effect::Writer(writer));
+        w.effect(tx, Effect::Writer(writer))?;
         Ok(writer)
     })
 }
@@ -213,15 +213,14 @@ async fn write_batch(
             && let Some(place) = checkpoint
         {
             let before = server.with(|w| w.begin(connection))?;
-            server
-                .with(|w| Ok::<_, Error>(w.tx(before)?.effects.push(Effect::Checkpoint(place, by.turn))))?;
+            server.with(|w| w.effect(before, Effect::Checkpoint(place, by.turn)))?;
             server.commit(before, false).await?;
         }
         server.linger(connection).await;
         wait_for_tables(&server, connection, by.to).await?;
         write(&server, tx, by, &ops).await?;
         if let Some(place) = checkpoint {
-            server.with(|w| Ok::<_, Error>(w.tx(tx)?.effects.push(Effect::Checkpoint(place, by.turn))))?;
+            server.with(|w| w.effect(tx, Effect::Checkpoint(place, by.turn)))?;
         }
         if server.with(|w| w.breaks(Mutation::FenceAtTheEnd)) {
             drop(fence_batch(&server, tx, by).await);
@@ -389,9 +388,9 @@ impl CoreSession<Model> for Session {
                 server.lock(tx, Lock::Chunk(chunk.id), Some(FENCE_WAIT)).await?;
             }
             let done = server.with(|w| {
-                let row = w.migration(epoch)?.chunks.get_mut(&chunk.id).ok_or_else(superseded)?;
+                let row = w.migration(epoch)?.chunks.get_mut(&chunk.id).ok_or_else(Error::superseded)?;
                 if row.epoch != epoch {
-                    return Err(superseded());
+                    return Err(Error::superseded());
                 }
                 row.chunk.attempt = chunk.attempt + 1;
                 Ok(row.is_done)

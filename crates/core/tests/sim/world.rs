@@ -5,12 +5,13 @@
 
 use crate::{chance::Chance, oracle, weather::Weather};
 use shadowswap_core::{
-    Chunk, Error, Floor, Key, Kind, Op, Phase, Position, Result, TxId, change::Change, control::Command,
+    Chunk, Error, Floor, Key, Op, Phase, Position, Result, TxId, change::Change, control::Command,
     mutations::Mutation, plan::Plan,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -161,6 +162,8 @@ pub struct TableLock {
     pub table: usize,
     pub group: Vec<u64>,
     pub is_granted: bool,
+    /// Since when clients wait, and for how long they may; `None` where trouble may make it longer.
+    pub due: Option<(Instant, Duration)>,
 }
 
 /// A chunk's control row.
@@ -364,9 +367,7 @@ impl World {
         if self.holder == Some(connection) {
             self.holder = None;
         }
-        if self.table_lock.as_ref().is_some_and(|lock| lock.group.first() == Some(&connection)) {
-            self.table_lock = None;
-        }
+        self.unlock(|lock| lock.group.first() == Some(&connection));
         if let Some(slot) = self.slot.as_mut().filter(|slot| slot.reader == Some(connection)) {
             slot.reader = None;
         }
@@ -516,7 +517,20 @@ impl World {
 
     pub fn migration(&mut self, epoch: i64) -> Result<&mut MigrationRow> {
         let migration = self.migration.as_mut().ok_or_else(|| Error::refused("there is no migration"))?;
-        if migration.epoch == epoch { Ok(migration) } else { Err(superseded()) }
+        if migration.epoch == epoch { Ok(migration) } else { Err(Error::superseded()) }
+    }
+
+    /// Lets clients in again, if it is this lock that keeps them out.
+    pub fn unlock(&mut self, is_it: impl Fn(&TableLock) -> bool) {
+        if let Some(lock) = self.table_lock.take_if(|lock| is_it(lock)) {
+            oracle::judge_stall(self, &lock);
+        }
+    }
+
+    /// What a transaction does to the control tables, once it is committed.
+    pub fn effect(&mut self, tx: u64, effect: Effect) -> Result<()> {
+        self.tx(tx)?.effects.push(effect);
+        Ok(())
     }
 
     /// The names change hands.
@@ -544,8 +558,4 @@ impl World {
 /// The connection is gone.
 pub fn lost() -> Error {
     Error::transient("the connection to the server was lost")
-}
-
-pub fn superseded() -> Error {
-    Error::new(Kind::Superseded, "another runner has taken this migration over")
 }

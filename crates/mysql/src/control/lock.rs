@@ -4,7 +4,7 @@ use super::{Control, get};
 use crate::error::server;
 use mysql_async::{Conn, prelude::Queryable};
 use sha2::{Digest, Sha256};
-use shadowswap_core::{Error, Kind, Result, name::TableName};
+use shadowswap_core::{Error, Result, control::held, name::TableName};
 use std::time::Duration;
 
 /// How long another runner's connection may take to end, in seconds.
@@ -61,14 +61,7 @@ impl Control {
             self.rows(text, (&table.schema, &table.name), "finding out who runs the migration").await?;
         let runner = runner.first().and_then(|r| r.get::<Option<String>, _>(0)).flatten();
         let who = holder.map_or_else(String::new, |id| format!(", connection {id}"));
-        Err(Error::new(
-            Kind::Held,
-            format!(
-                "another runner holds the migration of {table}: {}{who}",
-                runner.unwrap_or_else(|| "unknown".into())
-            ),
-        )
-        .next("let it finish, or stop it first; `shadowswap status` shows what it does"))
+        Err(held(table, runner, &who))
     }
 
     /// Ends the sessions that a former runner of this migration left behind, and waits until they are gone.

@@ -7,6 +7,7 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     let mut found = vec![wal_level(facts), privilege(facts)];
     found.extend(room(facts));
     found.extend(retention(facts));
+    found.push(standbys(&facts.server.sync_standbys));
     found
 }
 
@@ -69,6 +70,36 @@ fn room(facts: &Facts) -> Vec<Finding> {
     found
 }
 
+fn standbys(names: &str) -> Finding {
+    match waited_for(names) {
+        Some((message, next)) => Finding::refused("synchronous-standbys", message, next),
+        None => Finding::passed(
+            "synchronous-standbys",
+            "the change stream does not count as a synchronous standby",
+        ),
+    }
+}
+
+/// What is to be said of a setting of `synchronous_standby_names` that takes everybody who streams for a standby, or us by our name, and
+/// what to do about it.
+pub fn waited_for(names: &str) -> Option<(String, &'static str)> {
+    let inner = names.split_once('(').map_or(names, |(_, inner)| inner.trim_end().trim_end_matches(')'));
+    let mut each = inner.split(',').map(|name| name.trim().trim_matches('"').to_lowercase());
+    let counts = each.any(|name| name == "*" || name.starts_with("shadowswap/"));
+    let message = || {
+        format!(
+            "synchronous_standby_names = {names}: the change stream would count as a synchronous standby; every client's commit could wait for \
+             it, and would be told to be safe without being on a standby"
+        )
+    };
+    counts.then(|| {
+        (
+            message(),
+            "name the standbys that count instead of *, as ANY 1 (one, two), then SELECT pg_reload_conf()",
+        )
+    })
+}
+
 fn retention(facts: &Facts) -> Vec<Finding> {
     let server = &facts.server;
     let mut found = Vec::new();
@@ -89,4 +120,27 @@ fn retention(facts: &Facts) -> Vec<Finding> {
         ));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_is_a_standby_where_everybody_is_or_it_is_named() {
+        for names in [
+            "*",
+            "\"*\"",
+            "ANY 1 (*)",
+            "FIRST 2 (one, *)",
+            "2 (one,*)",
+            "one, *",
+            "one, \"ShadowSwap/stream\"",
+        ] {
+            assert!(waited_for(names).is_some(), "{names}");
+        }
+        for names in ["", "one", "one, two", "ANY 1 (one, two)", "first 1 (\"a*b\")", "shadowswap"] {
+            assert!(waited_for(names).is_none(), "{names}");
+        }
+    }
 }

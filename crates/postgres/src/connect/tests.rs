@@ -10,7 +10,8 @@ fn name_keeps_the_role_whole() {
     assert_eq!(options("host=a").name("copy #7"), "shadowswap/copy #7");
     assert_eq!(options("host=a application_name=billing").name("copy #7"), "shadowswap/billing/copy #7");
     let long = options(&format!("host=a application_name={}", "ä".repeat(60))).name("copy #7");
-    assert!(long.len() <= NAME_BYTES_MAX && long.ends_with("/copy #7"), "{long}");
+    assert!(long.len() <= NAME_BYTES_MAX && long.ends_with("?/copy #7"), "{long}");
+    assert_eq!(options("host=a application_name=Büro").name("copy #7"), "shadowswap/B?ro/copy #7");
 }
 
 fn refused(code: &str) -> ConnectError {

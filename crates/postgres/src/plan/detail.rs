@@ -32,6 +32,9 @@ pub struct Detail {
     pub source_oid: u32,
     /// `server_version_num`.
     pub server_version_num: i32,
+    /// The cluster's system identifier; empty: not known.
+    #[serde(default)]
+    pub cluster: String,
     /// The operator's `search_path`, under which all expressions are read.
     pub search_path: String,
     /// Every type's binary form is known to be faithful, and the server can stream it (14 and later).

@@ -8,6 +8,7 @@ select json_build_object(
     'slots', (select count(*) from pg_replication_slots),
     'senders_max', current_setting('max_wal_senders')::int,
     'senders', (select count(*) from pg_stat_replication),
+    'sync_standbys', current_setting('synchronous_standby_names'),
     'slot_keep_mb', current_setting('max_slot_wal_keep_size', true),
     'slot_idle_timeout', current_setting('idle_replication_slot_timeout', true),
     'counts_scans', current_setting('track_counts')::bool,

@@ -280,6 +280,10 @@ impl Control<Fake> for Fake {
         absent()
     }
 
+    async fn is_ours(&self, _: i64, _: i64) -> Result<bool> {
+        absent()
+    }
+
     async fn save_phase(&self, _: i64, _: i64, _: Phase) -> Result<()> {
         absent()
     }

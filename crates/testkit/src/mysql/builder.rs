@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::install::Install;
 use super::{Inner, Mysql, Product};
-use crate::files::{append, new_dir};
+use crate::files::{Medium, append, new_dir};
 use crate::process::{Account, PORT_ATTEMPTS, blocking, output, pick_port};
 
 /// What every server gets. In the file, not on the command line, so that a builder's setting can override it.
@@ -86,7 +86,7 @@ impl MysqlBuilder {
 
     pub(super) fn start_blocking(self) -> Result<Mysql, String> {
         let install = Install::get(self.product)?;
-        let dir = new_dir("my")?;
+        let dir = new_dir("my", Medium::of(self.fsync))?;
         let inner = Inner { install, server: Mutex::new(None), port: 0, dir };
         let lower_case = self.settings.iter().rev().find(|(name, _)| name == "lower_case_table_names");
         let template = install.template_for(lower_case.map(|(_, value)| value.as_str()))?;

@@ -10,7 +10,7 @@ use nix::unistd::Uid;
 use tempfile::TempDir;
 
 use super::Product;
-use crate::files::{append, copy_out, make_once, new_dir};
+use crate::files::{Medium, append, copy_out, make_once, new_dir};
 use crate::process::{Account, output};
 use crate::target::servers_dir;
 
@@ -107,7 +107,7 @@ fn template(
     let folds = lower_case.map(|value| format!("-case{value}")).unwrap_or_default();
     let dir = servers_dir().join(format!("template-{product}-{version}{folds}-{TEMPLATE_LAYOUT}-u{user}"));
     make_once(&dir, |partial| {
-        let home = new_dir("init")?;
+        let home = new_dir("init", Medium::Disk)?;
         let data = home.path().join("data");
         let mut init = match product {
             Product::MariaDb => init_mariadb(bin),

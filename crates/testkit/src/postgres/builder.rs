@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::install::Install;
 use super::{Authority, Inner, Postgres, Version};
-use crate::files::{append, new_dir};
+use crate::files::{Medium, append, new_dir};
 use crate::process::{Account, PORT_ATTEMPTS, Supervised, blocking, output, pick_port};
 
 /// What every server gets. In the file, not on the command line, so that `alter system` can override it.
@@ -103,7 +103,7 @@ impl PostgresBuilder {
 
     pub(super) fn start_blocking(self) -> Result<Postgres, String> {
         let install = Install::get(self.version)?;
-        let dir = new_dir("pg")?;
+        let dir = new_dir("pg", Medium::of(self.fsync))?;
         let data = dir.path().join("data");
         output(Command::new("cp").args(["-a", "--reflink=auto"]).arg(&install.template).arg(&data))?;
         append(&data.join("postgresql.conf"), SETTINGS)?;
@@ -127,7 +127,7 @@ impl PostgresBuilder {
 
 /// Makes a base backup of a server and starts it as a standby.
 pub(super) fn start_replica(primary: &Arc<Inner>, application_name: &str) -> Result<Postgres, String> {
-    let dir = new_dir("pg")?;
+    let dir = new_dir("pg", Medium::Disk)?;
     let data = dir.path().join("data");
     let host = primary.dir.path().display().to_string();
     let mut backup = primary.install.program("pg_basebackup");

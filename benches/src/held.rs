@@ -1,0 +1,62 @@
+//! How long clients wait while somebody holds the table at cutover for longer than all attempts take.
+//!
+//! The holder has only read: who wrote is seen beforehand, and no attempt is made. Each attempt asks for the lock, waits within the stall
+//! budget, and lets go. The longest latency of all statements over all attempts is compared with the budget and 10 ms; that of as long a
+//! time before them stands beside it, for the machine has a noise of its own.
+
+use crate::figure::{Record, ms};
+use crate::server::Server;
+use crate::{Setting, migration, table};
+use shadowswap_testkit::load::Load;
+use std::time::{Duration, Instant};
+
+const BUDGET: Duration = Duration::from_millis(60);
+/// What clients may wait beyond the budget.
+const GRACE: Duration = Duration::from_millis(10);
+const RATE: f64 = 200.0;
+const WRITERS: usize = 8;
+
+pub async fn measure(setting: &Setting) -> Record {
+    let server = &setting.server;
+    let mut record = Record::new("held", server);
+    let table = &server.table("held");
+    let mut client = server.connect().await;
+    let ledger = client.fill(table::busy(server, table), setting.pick(20_000, 2_000)).await;
+    let load = Load::new(&server.url()).writers(WRITERS).rate(RATE);
+    let running = load.start(ledger).await.expect("the load starts");
+    let (budget, attempts) = (format!("{}ms", BUDGET.as_millis()), setting.pick(8, 2).to_string());
+    let more = ["--cutover", "manual", "--stall-budget", &budget, "--cutover-attempts", &attempts];
+    let mut run = migration::run(server, table, &server.change(0), &more).spawn();
+    migration::in_phase(&mut run, "ready").await;
+    let mut holder = server.connect().await;
+    let begin = if let Server::Postgres(_) = server { "begin" } else { "start transaction" };
+    holder.batch(begin).await;
+    holder.batch(&format!("select count(*) from {table} where id < 10")).await;
+    running.window();
+    let begun = Instant::now();
+    migration::cutover(server, table).await;
+    run.wait(migration::LONG).await.expect_code(5);
+    let took = begun.elapsed();
+    running.reached(8, migration::LONG).await;
+    let held = running.window().max();
+    tokio::time::sleep(took).await;
+    let noise = running.window().max();
+    let ended = migration::status(server, table, |_| true).await;
+    let events = ended["events"].as_array().into_iter().flatten().filter_map(|event| event["what"].as_str());
+    let asked = events
+        .filter(|what| what.starts_with("cutover attempt") && !what.contains("in the way"))
+        .count() as f64;
+    holder.batch("rollback").await;
+    migration::run(server, table, &server.change(0), &[]).run(migration::LONG).await.expect_code(0);
+    let (report, ledger) = running.stop().await;
+    let most = BUDGET + GRACE;
+    record.at_most("slowest statement while the table is held", ms(held), "ms", ms(most));
+    record.note("of as long a time without a cutover", ms(noise), "ms");
+    record.note("time of all attempts", took.as_secs_f64(), "s");
+    record.note("attempts that asked for the lock", asked, "");
+    record.at_most("failed statements", report.failures() as f64, "", 0.0);
+    setting.conflicts(&mut record, "", &report);
+    let differences = client.check(&ledger, table).await;
+    assert!(differences.is_empty(), "{differences}");
+    record
+}
