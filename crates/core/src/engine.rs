@@ -319,7 +319,15 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     fn plan(&self, request: &Request) -> impl Future<Output = Result<Plan>> + Send;
     /// Makes everything the copy needs: stream (before anything else), shadow, its key. May be called again after a crash: it then
     /// finds what is there. Returns once every transaction that the stream does not carry is visible to new readers.
-    fn prepare(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<()>> + Send;
+    ///
+    /// `ours`, here and below: fails where another runner has taken the migration over. It is awaited before anything is changed, on a
+    /// session that whoever takes over ends: a runner that sleeps for however long does nothing of this in another one's place.
+    fn prepare(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> impl Future<Output = Result<()>> + Send;
     /// The plan of this turn, worked out from the plan as it was made (with its turn set, which is not 0) and from what the catalogs say
     /// now. Odd: the source is the table that now has the name, the shadow is the old table (`_T_old`), `old` is what the new table is
     /// called once it is swapped back (its former name as the shadow); link, key, projection and all else for that direction, so that
@@ -328,7 +336,12 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     ///
     /// # Errors
     /// `Refused` if going on in this direction is not possible with the tables as they are now.
-    fn reverse(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<Plan>> + Send;
+    fn reverse(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> impl Future<Output = Result<Plan>> + Send;
     /// Opens the change stream from the position applied last; none: from its beginning. Checks that nothing is missing in between. In a
     /// later turn (`plan.turn`) the position may be of an earlier one: nothing is given out that was committed before the swap which
     /// began this turn, and everything after it is.
@@ -370,6 +383,7 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         plan: &Plan,
         migration: i64,
         gently: bool,
+        ours: impl Future<Output = Result<()>> + Send,
         report: impl Fn(String) + Send + Sync,
     ) -> impl Future<Output = Result<()>> + Send;
     /// Who would keep us from the lock now. Also refuses if the source's definition is no longer the planned one.
@@ -397,6 +411,7 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         plan: &Plan,
         migration: i64,
         drop_old: bool,
+        ours: impl Future<Output = Result<()>> + Send,
     ) -> impl Future<Output = Result<()>> + Send;
     /// Drops the old table of a migration that is done, long after it, and touches nothing else. False: it is not there any more. The
     /// plan is the one that was made.
@@ -405,7 +420,12 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
     /// `Refused` if another table has its name.
     fn drop_old(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<bool>> + Send;
     /// Removes everything that was made for this migration, and leaves the source as it was.
-    fn abort(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<()>> + Send;
+    fn abort(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> impl Future<Output = Result<()>> + Send;
     /// Runs the change in place, once, with this lock timeout (strategy `direct`), and marks the migration done in the same
     /// transaction where the server's DDL is transactional.
     ///

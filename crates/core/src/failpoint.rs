@@ -129,8 +129,10 @@ places! {
     ReportKept,
     /// The end is noted.
     Closed,
-    /// An abort is about to remove what was made.
+    /// An abort is about to be noted.
     GivingUp,
+    /// It is noted, and about to remove what was made.
+    GivenUp,
     /// The shadow is dropped.
     ShadowDropped,
 }

@@ -70,7 +70,8 @@ pub async fn finish<E: Engine>(
     failpoint::at(Place::Ending).await;
     control.end_guard(id, epoch).await?;
     failpoint::at(Place::EndNoted).await;
-    let (cleaned, what) = (engine.clean_up(plan, id, drop_old), "removing what is not needed any more");
+    let ours = crate::runner::must_be_ours::<E>(&control, id, epoch);
+    let (cleaned, what) = (engine.clean_up(plan, id, drop_old, ours), "removing what is not needed any more");
     patience::attended(engine, (id, "clean up"), what, cleaned).await.tried(what)?;
     failpoint::at(Place::CleanedUp).await;
     let phase = if is_rolled_back { Phase::RolledBack } else { Phase::Done };
@@ -144,7 +145,16 @@ pub(crate) async fn ended_meanwhile<E: Engine>(control: &E::Control, migration: 
     }
 }
 
-/// Removes everything that was made, and notes it.
+/// The setting that says that a migration is being given up: some of what it needs may be gone.
+pub(crate) const GIVING_UP: &str = "giving-up";
+
+/// Whether an earlier runner has begun to remove what was made.
+pub(crate) async fn is_given_up<E: Engine>(control: &E::Control, migration: i64) -> Result<bool> {
+    let settings = patience::answer("reading the settings", control.settings(migration)).await?;
+    Ok(settings.iter().any(|(name, _)| name == GIVING_UP))
+}
+
+/// Removes everything that was made, and notes it. Whoever takes over half way has to go on with it.
 pub async fn give_up<E: Engine>(
     engine: &E,
     control: &E::Control,
@@ -156,8 +166,11 @@ pub async fn give_up<E: Engine>(
             .next("run it again to finish it"));
     }
     failpoint::at(Place::GivingUp).await;
-    crate::runner::must_be_ours::<E>(control, migration).await?;
-    let (removed, what) = (engine.abort(&migration.plan, migration.id), "removing what was made");
+    // Who has been superseded has lost this connection with the lock.
+    control.set(migration.id, who, GIVING_UP, "yes").await?;
+    failpoint::at(Place::GivenUp).await;
+    let ours = crate::runner::must_be_ours::<E>(control, migration.id, migration.epoch);
+    let (removed, what) = (engine.abort(&migration.plan, migration.id, ours), "removing what was made");
     patience::attended(engine, (migration.id, "abort"), what, removed).await.tried(what)?;
     crate::journal::forget::<E>(control, migration.id).await;
     failpoint::at(Place::Saving(Phase::Aborted)).await;

@@ -158,6 +158,7 @@ async fn once<E: Engine>(
             return Err(crate::offline::ended_meanwhile(&*control, &migration).await);
         }
         tally.taken = Some(migration.id).filter(|_| !breaks(Mutation::BeginsAnew));
+        tally.aborts |= migration.resumed && crate::offline::is_given_up::<E>(&control, migration.id).await?;
         if tally.aborts && !breaks(Mutation::ForgetsAbort) {
             return Err(again::failed(engine, &*control, &migration, again::aborted(), config).await);
         }
@@ -405,10 +406,10 @@ impl<'a, E: Engine> Run<'a, E> {
     }
 
     async fn prepare(&mut self) -> Result<Phase> {
-        must_be_ours::<E>(&self.control, &self.migration).await?;
-        let opener = self.opener.clone();
+        let (opener, control) = (self.opener.clone(), Arc::clone(&self.control));
         self.guarded(async move {
-            let prepared = opener.engine.prepare(&opener.plan, opener.migration);
+            let ours = must_be_ours::<E>(&control, opener.migration, opener.epoch);
+            let prepared = opener.engine.prepare(&opener.plan, opener.migration, ours);
             let what = "preparing; a change stream begins when the transactions of now have ended";
             let whose = (opener.migration, "prepare");
             patience::attended(&opener.engine, whose, what, prepared).await.tried("preparing")

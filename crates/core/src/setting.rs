@@ -62,6 +62,9 @@ pub fn parse(text: &str) -> Result<(String, String), String> {
     if name == crate::journal::SETTING {
         return Err("where changes are kept is chosen when a migration begins: --spool".to_string());
     }
+    if name == crate::offline::GIVING_UP {
+        return Err("`shadowswap abort` gives a migration up".to_string());
+    }
     // Which signals of the operator's own a run has, only the run knows; it says so if there is none of this name.
     let mut config = Config::default();
     if !NAMES.contains(&name) && limit::unit(name).is_none() && limit::is_name(name) {
@@ -97,8 +100,8 @@ pub fn apply(config: &Config, name: &str, value: &str) -> Result<Config, String>
         "cutover" => new.cutover = cutover(value)?,
         "stall-budget" => new.stall_budget = time(value, Duration::from_millis(1), STALL_BUDGET_MAX)?,
         "cutover-attempts" => new.cutover_attempts = number(value, 1, u32::MAX)?,
-        // Not a setting, but stored among them: see journal.rs.
-        crate::journal::SETTING => {}
+        // No settings, but stored among them: see journal.rs and offline.rs.
+        crate::journal::SETTING | crate::offline::GIVING_UP => {}
         "overload-after" => new.overload_after = time(value, Duration::from_secs(1), WEEK)?,
         "guard" => new.guard_set = Some(time(value, GUARD_MIN, GUARD_MAX)?),
         "guard-retention" => {

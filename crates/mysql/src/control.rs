@@ -3,7 +3,7 @@
 mod lock;
 mod version;
 
-pub use lock::{lock_name, note_session, session_lock};
+pub use lock::{forget_session, lock_name, note_session, session_lock};
 
 use crate::{MySql, Position, keeper::Keeper, sql::quote};
 use mysql_async::{Conn, Params, Row, prelude::*};

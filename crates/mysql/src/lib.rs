@@ -161,6 +161,27 @@ impl MySql {
         Ok(conn)
     }
 
+    /// A connection for work that no row fences. Whoever takes over ends it, and from there on it is not ours any more.
+    async fn connect_fenced(
+        &self,
+        role: &str,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<Conn> {
+        let conn = self.connect_noted(role, migration).await?;
+        match ours.await {
+            Ok(()) => Ok(conn),
+            Err(e) => self.release(conn, Err(e)).await,
+        }
+    }
+
+    /// Ends a connection that was noted, and forgets it.
+    async fn release<T>(&self, mut conn: Conn, ended: Result<T>) -> Result<T> {
+        // Where it is lost, whoever goes on ends it and forgets it.
+        drop(control::forget_session(&mut conn, &self.control_name()).await);
+        ended
+    }
+
     fn control_name(&self) -> String {
         quote(&self.control_schema)
     }
@@ -216,15 +237,27 @@ impl Engine for MySql {
         Ok(plan)
     }
 
-    async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {
+    async fn prepare(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
         let detail = Detail::of(plan)?;
-        let mut conn = self.connect("prepare").await?;
-        prepare::prepare(&mut conn, plan, &detail, &self.control_name(), migration).await
+        let mut conn = self.connect_fenced("prepare", migration, ours).await?;
+        let made = prepare::prepare(&mut conn, plan, &detail, &self.control_name(), migration).await;
+        self.release(conn, made).await
     }
 
-    async fn reverse(&self, plan: &Plan, migration: i64) -> Result<Plan> {
-        let mut conn = self.connect("reverse").await?;
-        turn::plan(&mut conn, plan, &self.control_name(), migration).await
+    async fn reverse(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<Plan> {
+        let mut conn = self.connect_fenced("reverse", migration, ours).await?;
+        let planned = turn::plan(&mut conn, plan, &self.control_name(), migration).await;
+        self.release(conn, planned).await
     }
 
     async fn stream(&self, plan: &Plan, migration: i64, from: Option<&Position>) -> Result<Stream> {
@@ -289,13 +322,15 @@ impl Engine for MySql {
     async fn finish_shadow(
         &self,
         plan: &Plan,
-        _migration: i64,
+        migration: i64,
         gently: bool,
+        ours: impl Future<Output = Result<()>> + Send,
         report: impl Fn(String) + Send + Sync,
     ) -> Result<()> {
         let detail = Detail::of(plan)?;
-        let mut conn = self.connect("index").await?;
-        prepare::finish_shadow(&mut conn, plan, &detail, gently, report).await
+        let mut conn = self.connect_fenced("index", migration, ours).await?;
+        let built = prepare::finish_shadow(&mut conn, plan, &detail, gently, report).await;
+        self.release(conn, built).await
     }
 
     async fn obstacles(&self, plan: &Plan, migration: i64) -> Result<Vec<Obstacle>> {
@@ -346,9 +381,16 @@ impl Engine for MySql {
         cutover::outcome(&mut conn, plan, &self.control_name(), migration).await
     }
 
-    async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {
-        let mut conn = self.connect("clean up").await?;
-        prepare::clean_up(&mut conn, plan, &self.control_name(), migration, drop_old).await
+    async fn clean_up(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        drop_old: bool,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
+        let mut conn = self.connect_fenced("clean up", migration, ours).await?;
+        let cleaned = prepare::clean_up(&mut conn, plan, &self.control_name(), migration, drop_old).await;
+        self.release(conn, cleaned).await
     }
 
     async fn drop_old(&self, plan: &Plan, migration: i64) -> Result<bool> {
@@ -356,9 +398,15 @@ impl Engine for MySql {
         prepare::drop_old_table(&mut conn, plan, &self.control_name(), migration).await
     }
 
-    async fn abort(&self, plan: &Plan, migration: i64) -> Result<()> {
-        let mut conn = self.connect("abort").await?;
-        prepare::abort(&mut conn, plan, &self.control_name(), migration).await
+    async fn abort(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
+        let mut conn = self.connect_fenced("abort", migration, ours).await?;
+        let removed = prepare::abort(&mut conn, plan, &self.control_name(), migration).await;
+        self.release(conn, removed).await
     }
 
     async fn direct(&self, plan: &Plan, _migration: i64, budget: Duration) -> Result<()> {

@@ -49,7 +49,7 @@ impl Steps {
         assert_eq!(plan.refusals().count(), 0, "{:?}", plan.refusals().collect::<Vec<_>>());
         let taken = control.take(&plan, "test").await.unwrap();
         let (migration, epoch) = (taken.id, taken.epoch);
-        engine.prepare(&plan, migration).await.unwrap();
+        engine.prepare(&plan, migration, std::future::ready(Ok(()))).await.unwrap();
         let session = engine.session(&plan, migration, epoch, "test").await.unwrap();
         Steps { database, conn, engine, control, plan, migration, epoch, session, chunks: 0 }
     }
@@ -71,7 +71,7 @@ impl Steps {
     }
 
     async fn index(&self) -> Result<()> {
-        self.engine.finish_shadow(&self.plan, self.migration, false, |_| {}).await
+        self.engine.finish_shadow(&self.plan, self.migration, false, std::future::ready(Ok(())), |_| {}).await
     }
 
     async fn apply(&mut self, images: &[(&str, &str)]) -> Result<u64> {

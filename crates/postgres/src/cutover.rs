@@ -106,7 +106,7 @@ pub async fn lock(
 fn changed(plan: &Plan) -> Error {
     let was = if plan.turn > 0 { "the one that it had after the swap" } else { "the planned one" };
     let next = if plan.turn > 0 {
-        "nothing was swapped by this; give it that definition again"
+        "nothing was swapped by this; give it that definition again, or stop the run and start it again: it works the way back out anew"
     } else {
         "nothing was swapped, and what was made is removed; plan and run again"
     };

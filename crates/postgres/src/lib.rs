@@ -184,14 +184,26 @@ impl Engine for Postgres {
         Ok(plan)
     }
 
-    async fn prepare(&self, plan: &Plan, migration: i64) -> Result<()> {
+    async fn prepare(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
         let detail = Detail::of(plan)?;
         let mut connection = self.connect_for("prepare", migration).await?;
+        ours.await?;
         prepare::prepare(connection.client_mut(), plan, &detail, &self.control_name(), migration).await
     }
 
-    async fn reverse(&self, plan: &Plan, migration: i64) -> Result<Plan> {
+    async fn reverse(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<Plan> {
         let connection = self.connect_for("reverse", migration).await?;
+        ours.await?;
         reverse::reverse(connection.client(), plan, migration).await
     }
 
@@ -259,12 +271,16 @@ impl Engine for Postgres {
         plan: &Plan,
         migration: i64,
         gently: bool,
+        ours: impl Future<Output = Result<()>> + Send,
         report: impl Fn(String) + Send + Sync,
     ) -> Result<()> {
         let detail = Detail::of(plan)?;
-        let connect = || self.connect_for("index", migration);
-        let control = self.control_name();
-        prepare::finish_shadow(connect, plan, &detail, &control, migration, gently, report).await
+        let mut builders = vec![self.connect_for("index", migration).await?];
+        if !gently {
+            builders.push(self.connect_for("index", migration).await?);
+        }
+        ours.await?;
+        prepare::finish_shadow(&builders, plan, &detail, &self.control_name(), migration, report).await
     }
 
     async fn obstacles(&self, plan: &Plan, migration: i64) -> Result<Vec<Obstacle>> {
@@ -295,9 +311,16 @@ impl Engine for Postgres {
         cutover::outcome(connection.client(), plan, &detail, &self.control_name(), migration).await
     }
 
-    async fn clean_up(&self, plan: &Plan, migration: i64, drop_old: bool) -> Result<()> {
+    async fn clean_up(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        drop_old: bool,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("clean up", migration).await?;
+        ours.await?;
         prepare::drop_kept(connection.client(), &self.control_schema, migration).await?;
         prepare::clean_up(connection.client(), plan, &detail, migration, drop_old).await
     }
@@ -307,9 +330,15 @@ impl Engine for Postgres {
         prepare::drop_old_table(connection.client(), plan, &Detail::of(plan)?).await
     }
 
-    async fn abort(&self, plan: &Plan, migration: i64) -> Result<()> {
+    async fn abort(
+        &self,
+        plan: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
         let detail = Detail::of(plan)?;
         let connection = self.connect_for("abort", migration).await?;
+        ours.await?;
         prepare::drop_kept(connection.client(), &self.control_schema, migration).await?;
         prepare::abort(connection.client(), plan, &detail, migration).await
     }

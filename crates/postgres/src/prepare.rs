@@ -19,7 +19,6 @@ use shadowswap_core::{
     plan::Plan,
 };
 use std::{
-    future::Future,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -340,22 +339,17 @@ pub async fn turn_begins(
 }
 
 /// Builds what the shadow still lacks, and everything that needs no lock.
-pub async fn finish_shadow<F, C>(
-    connect: C,
+pub async fn finish_shadow(
+    builders: &[Connection],
     plan: &Plan,
     detail: &Detail,
     control: &str,
     migration: i64,
-    gently: bool,
     report: impl Fn(String) + Send + Sync,
-) -> Result<()>
-where
-    C: Fn() -> F,
-    F: Future<Output = Result<Connection>>,
-{
-    let one = connect().await?;
-    let two = if gently { None } else { Some(connect().await?) };
-    for connection in std::iter::once(&one).chain(&two) {
+) -> Result<()> {
+    let [one, others @ ..] = builders else { return Err(Error::corrupt("nobody builds the indexes")) };
+    let gently = others.is_empty();
+    for connection in builders {
         let text = "select set_config('maintenance_work_mem', greatest(pg_size_bytes(current_setting('maintenance_work_mem')), $2)::text || 'B', false),\n\
                     set_config('search_path', $1, false),\n\
                     case when $3 then set_config('max_parallel_maintenance_workers', '0', false) end";
@@ -370,7 +364,7 @@ where
         .partition(|s| s.statement.get(..6).is_some_and(|t| t.eq_ignore_ascii_case("create")));
     let queue = Mutex::new(indexes.into_iter());
     let second = async {
-        match &two {
+        match others.first() {
             Some(two) => build(two.client(), plan, &queue, &report).await,
             None => Ok(()),
         }

@@ -68,7 +68,7 @@ fn journeys(place: &str) -> &'static [Journey] {
         }
         "TurnOpened" | "EndNoted" | "TurnNoted" => &[Guarded],
         "Saving-rolledback" | "Saved-rolledback" => &[Back],
-        "GivingUp" | "ShadowDropped" | "Saving-aborted" | "Saved-aborted" => &[Abort],
+        "GivingUp" | "GivenUp" | "ShadowDropped" | "Saving-aborted" | "Saved-aborted" => &[Abort],
         _ => &[Forward],
     }
 }
@@ -184,8 +184,12 @@ impl Traveller {
                 first.signal(Signal::SIGKILL);
                 first.wait(SOON).await;
                 let abort = self.table.call(&["abort", "--yes"]);
-                // What is aborted by then cannot be aborted.
-                self.done(|| abort.clone(), &[0, 3]).await;
+                if self.died(self.mortal(abort.clone()).spawn(), &[0]).await {
+                    // Once it is noted, whoever goes on does the rest of it. What is aborted by then cannot be aborted.
+                    let is_half_done = ["GivenUp", "ShadowDropped", "Saving-aborted"].contains(&&*self.place);
+                    let (again, codes) = if is_half_done { (run, [6, 6]) } else { (abort, [0, 3]) };
+                    assert!(!self.died(again.spawn(), &codes).await, "{}: died again", self.what());
+                }
                 assert_eq!(self.table.state().await.unwrap().0, "aborted", "{}", self.what());
             }
         }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use shadowswap_testkit::binary::Run;
 use shadowswap_testkit::mysql::Product;
 use shadowswap_testkit::{Flow, Proxy, Signal, Version};
 
 use super::{Clients, Hold, Host, Kind, PATIENT, Table};
-use crate::operator::{LONG, SOON, printed};
+use crate::operator::{LONG, SOON, printed, run};
 
 /// What a machine that is busy with other tests adds.
 const BUSY: Duration = Duration::from_secs(2);
@@ -39,6 +40,21 @@ async fn of_two_runners_started_together_one_is_turned_away() {
     }
 }
 
+/// A run with `--drop-old` that sleeps at this place, and has lost the connection that has the migration's lock.
+async fn suspended(table: &Table, place: &str) -> (Run, (Proxy, Hold)) {
+    let proxy = Proxy::start(table.host.port()).await;
+    let url = table.url_through(&proxy);
+    let hold = Hold::at(place);
+    let mut run = hold.on(table.run_at(&url).args(PATIENT).args(["--drop-old", "-v"])).spawn();
+    hold.reached(&mut run).await;
+    run.signal(Signal::SIGSTOP);
+    hold.let_go();
+    for link in proxy.links().iter().filter(|link| link.opening().contains("shadowswap/control")) {
+        link.set(Flow::Cut);
+    }
+    (run, (proxy, hold))
+}
+
 /// A machine that sleeps, or a process in a debugger: its connections are open, but for the one that has the migration's lock, which the
 /// network has given up. Another runner takes over and ends the work; then the first goes on.
 #[tokio::test]
@@ -49,16 +65,7 @@ async fn runner_that_was_suspended_past_its_lock_does_no_harm() {
             let what = format!("{kind:?} {place}");
             let mut table =
                 Table::new(&host, &format!("asleep_{place}").to_lowercase(), Clients::FEW, false).await;
-            let proxy = Proxy::start(host.port()).await;
-            let url = table.url_through(&proxy);
-            let hold = Hold::at(place);
-            let mut first = hold.on(table.run_at(&url).args(PATIENT).args(["--drop-old", "-v"])).spawn();
-            hold.reached(&mut first).await;
-            first.signal(Signal::SIGSTOP);
-            hold.let_go();
-            for link in proxy.links().iter().filter(|link| link.opening().contains("shadowswap/control")) {
-                link.set(Flow::Cut);
-            }
+            let (first, _kept) = suspended(&table, place).await;
             let second = table.run().args(["--drop-old"]).run(LONG).await;
             assert!(second.code() == Some(0), "{what}: {}\n{}", second.status, printed(&second));
             table.load.as_ref().unwrap().reached(20, SOON).await;
@@ -75,6 +82,39 @@ async fn runner_that_was_suspended_past_its_lock_does_no_harm() {
                 }
             };
             assert_eq!(table.db.texts(count).await, ["1"], "{what}\n{text}");
+            table.is_changed(&what, false).await;
+        }
+    }
+}
+
+/// The same in the middle of work that is none of rows. Meanwhile another migration of the table has come as far as its guard: its tables
+/// have the names that the first one was at.
+#[tokio::test]
+async fn runner_that_was_suspended_touches_nothing_of_the_next_migration() {
+    for kind in KINDS {
+        let places = match kind {
+            Kind::Postgres(_) => ["SlotMade", "Unpublished"],
+            Kind::Mysql(_) => ["PartMade", "DroppingNoted"],
+        };
+        let host = Host::start(kind).await;
+        for place in places {
+            let what = format!("{kind:?} {place}");
+            let mut table =
+                Table::new(&host, &format!("next_{place}").to_lowercase(), Clients::FEW, false).await;
+            let (first, _kept) = suspended(&table, place).await;
+            table.run().args(["--drop-old"]).run(LONG).await.expect_code(0);
+            let next = run(&table.url(), "t", "add column note text").args(PATIENT).args(["--guard", "1h"]);
+            let mut next = next.spawn();
+            assert!(table.until(&mut next, |phase, _| phase == "guard").await, "{what}: {}", next.stderr());
+            first.signal(Signal::SIGCONT);
+            let first = first.wait(LONG).await;
+            assert_eq!(first.code(), Some(7), "{what}: {}", printed(&first));
+            let rollback = table.call(&["rollback", "--yes", "--progress", "none"]);
+            rollback.run(LONG).await.expect_code(0);
+            table.call(&["finish"]).run(SOON).await.expect_code(0);
+            next.wait(LONG).await.expect_code(6);
+            let is_mariadb = kind == Kind::Mysql(Product::MariaDb);
+            table.db.sql(if is_mariadb { "drop table t_shadow" } else { "drop table _t_shadow" }).await;
             table.is_changed(&what, false).await;
         }
     }

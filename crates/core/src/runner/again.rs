@@ -10,6 +10,7 @@ use crate::{
     failpoint::{self, Place},
     mutations::{Mutation, breaks},
     offline::give_up,
+    patience,
     phase::Phase,
     plan::Plan,
     progress::Report,
@@ -97,8 +98,11 @@ impl<E: Engine> Run<'_, E> {
 ///
 /// # Errors
 /// `Superseded`.
-pub(crate) async fn must_be_ours<E: Engine>(control: &E::Control, migration: &Migration<E>) -> Result<()> {
-    if control.is_ours(migration.id, migration.epoch).await? { Ok(()) } else { Err(Error::superseded()) }
+pub(crate) async fn must_be_ours<E: Engine>(control: &E::Control, migration: i64, epoch: i64) -> Result<()> {
+    // It is a part of others, and all of them shall be small.
+    let asked = Box::pin(control.is_ours(migration, epoch));
+    let asked = patience::answer("looking who runs the migration", asked);
+    if asked.await? { Ok(()) } else { Err(Error::superseded()) }
 }
 
 /// What a runner stumbles over when another has taken over is that one's doing: names that have moved, a change stream with a new

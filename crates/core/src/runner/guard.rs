@@ -91,7 +91,8 @@ pub(super) async fn open<E: Engine>(
     if is_over {
         return Ok(None);
     }
-    let plan = engine.reverse(&migration.plan, migration.id);
+    let ours = super::must_be_ours::<E>(control, migration.id, migration.epoch);
+    let plan = engine.reverse(&migration.plan, migration.id, ours);
     let plan = patience::work("working out the way back", plan).await.tried("working out the way back")?;
     failpoint::at(Place::TurnOpened).await;
     Ok(Some(Plan { turn: migration.turn, ..plan }))

@@ -10,7 +10,7 @@ use crate::{
     patience,
     phase::Phase,
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 use tracing::warn;
 
 /// Tries at the index phase where the same row stood in the way of an index: it is none from the future then.
@@ -28,14 +28,15 @@ impl<E: Engine> Run<'_, E> {
             // Chunks of different times stand side by side; only a shadow that is a prefix of the stream is consistent in itself.
             self.catch_up().await?;
             let applier = self.halt_applying().await?;
-            let (opener, desk) = (self.opener.clone(), self.desk.clone());
+            let (opener, desk, control) = (self.opener.clone(), self.desk.clone(), Arc::clone(&self.control));
             let gently = self.throttle.ease() < 0.5 || matches!(self.config.max_load, MaxLoad::Share(_));
             failpoint::at(Place::IndexBegins).await;
-            must_be_ours::<E>(&self.control, &self.migration).await?;
             let built = self
                 .guarded(async move {
-                    let Opener { engine, plan, migration, .. } = &opener;
-                    let built = engine.finish_shadow(plan, *migration, gently, |what| desk.detail(&what));
+                    let Opener { engine, plan, migration, epoch } = &opener;
+                    let ours = must_be_ours::<E>(&control, *migration, *epoch);
+                    let built =
+                        engine.finish_shadow(plan, *migration, gently, ours, |what| desk.detail(&what));
                     patience::attended(engine, (*migration, "index"), "building what the shadow lacks", built)
                         .await
                 })

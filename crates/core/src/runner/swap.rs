@@ -219,9 +219,9 @@ impl<E: Engine> Run<'_, E> {
         self.tasks.shutdown().await;
         let (engine, plan) = (&self.opener.engine, &self.migration.plan);
         failpoint::at(Place::CleaningUp).await;
-        super::must_be_ours::<E>(&self.control, &self.migration).await?;
         let (id, what) = (self.migration.id, "cleaning up after the swap");
-        let cleaned = engine.clean_up(plan, id, drop_old);
+        let ours = super::must_be_ours::<E>(&self.control, id, self.migration.epoch);
+        let cleaned = engine.clean_up(plan, id, drop_old, ours);
         patience::attended(engine, (id, "clean up"), what, cleaned).await.tried(what)?;
         failpoint::at(Place::CleanedUp).await;
         self.tally.drops_old = drop_old;

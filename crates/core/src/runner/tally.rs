@@ -82,7 +82,8 @@ pub(super) async fn is_as_planned<E: Engine>(
     };
     // An earlier runner may have come as far as to the slot.
     if migration.resumed {
-        let removed = engine.abort(plan, id).await;
+        let ours = super::must_be_ours::<E>(control, id, migration.epoch);
+        let removed = engine.abort(plan, id, ours).await;
         removed
             .tried(format_args!("removing what was made before somebody changed {}: {why}", plan.source))?;
     }

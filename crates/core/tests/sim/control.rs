@@ -156,6 +156,7 @@ async fn take(server: Server, connection: u64, runner: u32, plan: Plan) -> Resul
             checkpoint: Checkpoint { epoch: 1, ..Checkpoint::default() },
             is_paused: false,
             commands: VecDeque::new(),
+            settings: Vec::new(),
             guard_until: None,
             swapped_at: 0,
         });
@@ -341,12 +342,23 @@ impl CoreControl<Model> for Control {
         Err(Error::superseded())
     }
 
-    async fn set(&self, _: i64, _: &str, _: &str, _: &str) -> Result<bool> {
-        Ok(false)
+    async fn set(&self, migration: i64, _: &str, name: &str, value: &str) -> Result<bool> {
+        let setting = (name.to_string(), value.to_string());
+        self.run("set", move |w| {
+            if let Some(row) = w.migration.as_mut().filter(|_| migration == ID) {
+                row.settings.push(setting);
+            }
+            Ok(true)
+        })
+        .await
     }
 
-    async fn settings(&self, _: i64) -> Result<Vec<(String, String)>> {
-        self.run("settings", |_| Ok(Vec::new())).await
+    async fn settings(&self, migration: i64) -> Result<Vec<(String, String)>> {
+        self.run("settings", move |w| {
+            let row = w.migration.as_ref().filter(|_| migration == ID);
+            Ok(row.map(|m| m.settings.clone()).unwrap_or_default())
+        })
+        .await
     }
 
     async fn keep(&self, _: i64, _: &str) -> Result<()> {

@@ -107,12 +107,18 @@ impl Engine for Model {
         Ok(plan(request.guard_s))
     }
 
-    async fn prepare(&self, _: &Plan, migration: i64) -> Result<()> {
+    async fn prepare(
+        &self,
+        _: &Plan,
+        migration: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
         if migration != crate::control::ID {
             self.server.with(|w| w.violation("a migration that is over begins anew"));
             return Err(Error::new(Kind::Aborted, "nobody wants this migration"));
         }
         let mut link = self.open("prepare").await?;
+        ours.await?;
         let server = self.server.clone();
         let work = async move {
             server.step().await;
@@ -139,7 +145,13 @@ impl Engine for Model {
         link.call("prepare", work).await
     }
 
-    async fn reverse(&self, plan: &Plan, _: i64) -> Result<Plan> {
+    async fn reverse(
+        &self,
+        plan: &Plan,
+        _: i64,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<Plan> {
+        ours.await?;
         let mut reversed = plan.clone();
         if plan.is_turned() {
             reversed.detail = "back".into();
@@ -200,10 +212,12 @@ impl Engine for Model {
         plan: &Plan,
         _: i64,
         _: bool,
+        ours: impl Future<Output = Result<()>> + Send,
         report: impl Fn(String) + Send + Sync,
     ) -> Result<()> {
         report("building an index".into());
         let mut link = self.open("index").await?;
+        ours.await?;
         let (server, to) = (self.server.clone(), 1 - direction(plan));
         let work = async move {
             server.step().await;
@@ -259,8 +273,15 @@ impl Engine for Model {
         link.call("outcome", work).await
     }
 
-    async fn clean_up(&self, _: &Plan, _: i64, _: bool) -> Result<()> {
+    async fn clean_up(
+        &self,
+        _: &Plan,
+        _: i64,
+        _: bool,
+        ours: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
         let mut link = self.open("clean up").await?;
+        ours.await?;
         let server = self.server.clone();
         let work = async move {
             server.step().await;
@@ -270,8 +291,9 @@ impl Engine for Model {
         link.call("clean up", work).await
     }
 
-    async fn abort(&self, _: &Plan, _: i64) -> Result<()> {
+    async fn abort(&self, _: &Plan, _: i64, ours: impl Future<Output = Result<()>> + Send) -> Result<()> {
         let mut link = self.open("abort").await?;
+        ours.await?;
         let server = self.server.clone();
         let work = async move {
             server.step().await;

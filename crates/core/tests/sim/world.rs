@@ -196,6 +196,7 @@ pub struct MigrationRow {
     pub checkpoint: Checkpoint,
     pub is_paused: bool,
     pub commands: VecDeque<Command>,
+    pub settings: Vec<(String, String)>,
     pub guard_until: Option<Instant>,
     /// Where the turn begins.
     pub swapped_at: u64,

@@ -35,6 +35,15 @@ pub async fn note_session(conn: &mut Conn, name: &str, control: &str, migration:
     conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))
 }
 
+/// Forgets a session that was noted: itself.
+///
+/// # Errors
+/// The server's.
+pub async fn forget_session(conn: &mut Conn, control: &str) -> Result<()> {
+    let text = format!("delete from {control}.session where connection = {}", conn.id());
+    conn.query_drop(text).await.map_err(|e| server(e, "forgetting a session"))
+}
+
 fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(20).map(|b| format!("{b:02x}")).collect()
 }

@@ -186,11 +186,11 @@ impl Engine for Fake {
         Ok(plan)
     }
 
-    async fn prepare(&self, _: &Plan, _: i64) -> Result<()> {
+    async fn prepare(&self, _: &Plan, _: i64, _: impl Future<Output = Result<()>> + Send) -> Result<()> {
         absent()
     }
 
-    async fn reverse(&self, _: &Plan, _: i64) -> Result<Plan> {
+    async fn reverse(&self, _: &Plan, _: i64, _: impl Future<Output = Result<()>> + Send) -> Result<Plan> {
         absent()
     }
 
@@ -202,7 +202,14 @@ impl Engine for Fake {
         absent()
     }
 
-    async fn finish_shadow(&self, _: &Plan, _: i64, _: bool, _: impl Fn(String) + Send + Sync) -> Result<()> {
+    async fn finish_shadow(
+        &self,
+        _: &Plan,
+        _: i64,
+        _: bool,
+        _: impl Future<Output = Result<()>> + Send,
+        _: impl Fn(String) + Send + Sync,
+    ) -> Result<()> {
         absent()
     }
 
@@ -233,11 +240,17 @@ impl Engine for Fake {
         absent()
     }
 
-    async fn clean_up(&self, _: &Plan, _: i64, _: bool) -> Result<()> {
+    async fn clean_up(
+        &self,
+        _: &Plan,
+        _: i64,
+        _: bool,
+        _: impl Future<Output = Result<()>> + Send,
+    ) -> Result<()> {
         absent()
     }
 
-    async fn abort(&self, _: &Plan, _: i64) -> Result<()> {
+    async fn abort(&self, _: &Plan, _: i64, _: impl Future<Output = Result<()>> + Send) -> Result<()> {
         absent()
     }
 

@@ -15,8 +15,6 @@ use shadowswap_core::{
 };
 use std::time::Duration;
 
-/// The runner's last words may come before the phase.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A runner answers within a second; dropping a large table in small steps takes longer, and is reported all the time.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -45,12 +43,17 @@ pub async fn execute<E: Engine>(engine: &E, args: &FinishArgs, output: Output) -
             "nothing is left to do: {} is the original table again, and the new one is kept beside it",
             status.table
         )
-    } else if status.runner.is_some() && !status.phase.is_over() {
-        let control = engine.control(false).await?;
-        control.command(status.id, &who, &Command::Finish { drop_old: args.drop_old }).await?;
-        wait::<E>(&control, &status, args.drop_old).await?
     } else {
-        Box::pin(offline::finish(engine, &status.table, &who, args.drop_old)).await?
+        let mut said = None;
+        if status.runner.is_some() && !status.phase.is_over() {
+            let control = engine.control(false).await?;
+            control.command(status.id, &who, &Command::Finish { drop_old: args.drop_old }).await?;
+            said = wait::<E>(&control, &status, args.drop_old).await?;
+        }
+        match said {
+            Some(message) => message,
+            None => Box::pin(offline::finish(engine, &status.table, &who, args.drop_old)).await?,
+        }
     };
     let shown = format!("{} {message}", output.style.passed());
     tell(output, &status, "finish", &message, &shown, Value::Null);
@@ -71,21 +74,22 @@ async fn newest<E: Engine>(engine: &E, table: Option<&str>) -> Result<Status, Fa
     })
 }
 
-/// Waits until the runner has done it.
-async fn wait<E: Engine>(control: &E::Control, status: &Status, drop_old: bool) -> Result<String> {
+/// Waits until the runner has done it. None: it does not run any more.
+async fn wait<E: Engine>(control: &E::Control, status: &Status, drop_old: bool) -> Result<Option<String>> {
     let table = &status.table;
     let mut hearing = Hearing::<E>::new(control, status, Command::Finish { drop_old });
     loop {
         let now = hearing.next().await?;
         match now.phase {
             Phase::Done if drop_old => {
-                return Ok(format!("{table} is changed; the guard is over, the old table dropped"));
+                return Ok(Some(format!("{table} is changed; the guard is over, the old table dropped")));
             }
             Phase::Done => {
-                return Ok(format!("{table} is changed; the guard is over, the old table is kept"));
+                return Ok(Some(format!("{table} is changed; the guard is over, the old table is kept")));
             }
             Phase::RolledBack => {
-                return Ok(format!("{table} is the original table again; the new one is kept beside it"));
+                let said = format!("{table} is the original table again; the new one is kept beside it");
+                return Ok(Some(said));
             }
             _ => {}
         }
@@ -93,8 +97,10 @@ async fn wait<E: Engine>(control: &E::Control, status: &Status, drop_old: bool) 
         if detail.is_some_and(|d| d.contains("in step")) {
             hearing.remind().await?;
         }
-        let silence = hearing.silence();
-        if silence > SILENCE_MAX || (now.runner.is_none() && silence > LAST_WORDS) {
+        if hearing.is_alone(&now) {
+            return Ok(None);
+        }
+        if hearing.silence() > SILENCE_MAX {
             let why = now.error.map_or_else(String::new, |e| format!(": {e}"));
             let e = Error::new(Kind::Transient, format!("the runner of {table} no longer reports{why}"));
             return Err(

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A runner that lost its connection over the word, or took it over from another, is told again.
 const TELL_EVERY: Duration = Duration::from_secs(5);
+/// A runner that has lost its connection comes back, and its last words may come before the phase.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Looks at a migration again and again.
 pub struct Hearing<'a, E: Engine> {
@@ -48,6 +50,11 @@ impl<'a, E: Engine> Hearing<'a, E> {
     /// How long ago the runner last reported.
     pub fn silence(&self) -> Duration {
         self.heard.elapsed()
+    }
+
+    /// Whether nobody runs the migration any more.
+    pub fn is_alone(&self, now: &Status) -> bool {
+        now.runner.is_none() && self.silence() > LAST_WORDS
     }
 
     /// Gives the command again, now and then.

@@ -45,7 +45,9 @@ pub async fn execute<E: Engine>(engine: &E, args: &RollbackArgs, output: Output)
     if status.runner.is_none() {
         return alone(engine, plan, args, output).await;
     }
-    let message = ask::<E>(&control, &status, output).await?;
+    let Some(message) = ask::<E>(&control, &status, output).await? else {
+        return alone(engine, plan, args, output).await;
+    };
     let shown = format!("{} {message}", output.style.passed());
     tell(output, &status, "rollback", &message, &shown, Value::Null);
     Ok(DONE)
@@ -99,8 +101,8 @@ async fn alone<E: Engine>(engine: &E, plan: Plan, args: &RollbackArgs, output: O
     Ok(DONE)
 }
 
-/// Tells the runner, and waits until it has swapped back or says why not.
-async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -> Result<String> {
+/// Tells the runner, and waits until it has swapped back or says why not. None: it does not run any more.
+async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -> Result<Option<String>> {
     let before = status.events.iter().filter(|e| is_refusal(e)).map(|e| e.at.clone()).collect::<Vec<_>>();
     control.command(status.id, &who::operator(), &Command::Rollback).await?;
     let table = &status.table;
@@ -112,10 +114,10 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
             let stall = now
                 .stall_ms
                 .map_or_else(String::new, |ms| format!(" (stall {})", crate::units::human_ms(ms)));
-            return Ok(format!(
+            return Ok(Some(format!(
                 "{table} is the original table again, with every write since{stall}; the new one is kept in step: `shadowswap cutover` \
                  swaps to it again, `shadowswap finish` leaves it at that"
-            ));
+            )));
         }
         if let Some(event) = now.events.iter().rfind(|e| is_refusal(e) && !before.contains(&e.at)) {
             return Err(refusal(status, &event.what));
@@ -131,7 +133,10 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
             hearing.remind().await?;
         }
         said = detail;
-        if hearing.silence() > SILENCE_MAX || now.runner.is_none() {
+        if hearing.is_alone(&now) {
+            return Ok(None);
+        }
+        if hearing.silence() > SILENCE_MAX {
             let e = Error::transient(format!(
                 "the runner of {table} no longer reports, and {table} is not rolled back"
             ));
