@@ -125,6 +125,9 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
         if now.phase.is_over() {
             return Err(Error::refused(format!("the guard of {table} ended before the roll back")));
         }
+        if hearing.is_alone(&now) {
+            return Ok(None);
+        }
         let detail = now.progress.and_then(|p| p.detail).unwrap_or_default();
         if detail != said && detail.starts_with("attempt") {
             output.say(&detail);
@@ -133,9 +136,6 @@ async fn ask<E: Engine>(control: &E::Control, status: &Status, output: Output) -
             hearing.remind().await?;
         }
         said = detail;
-        if hearing.is_alone(&now) {
-            return Ok(None);
-        }
         if hearing.silence() > SILENCE_MAX {
             let e = Error::transient(format!(
                 "the runner of {table} no longer reports, and {table} is not rolled back"
