@@ -155,9 +155,10 @@ impl MySql {
     }
 
     /// A connection that whoever takes over ends before anything else.
-    async fn connect_noted(&self, role: &str, migration: i64) -> Result<Conn> {
+    async fn connect_noted(&self, role: &str, migration: i64, epoch: Option<i64>) -> Result<Conn> {
         let mut conn = self.connect(role).await?;
-        control::note_session(&mut conn, &self.control_schema, &self.control_name(), migration).await?;
+        let control = self.control_name();
+        control::note_session(&mut conn, &self.control_schema, &control, migration, epoch).await?;
         Ok(conn)
     }
 
@@ -168,7 +169,7 @@ impl MySql {
         migration: i64,
         ours: impl Future<Output = Result<()>> + Send,
     ) -> Result<Conn> {
-        let conn = self.connect_noted(role, migration).await?;
+        let conn = self.connect_noted(role, migration, None).await?;
         match ours.await {
             Ok(()) => Ok(conn),
             Err(e) => self.release(conn, Err(e)).await,
@@ -351,12 +352,12 @@ impl Engine for MySql {
         let renamer = if detail.server.renames_under_lock() {
             None
         } else {
-            Some(self.connect_noted("swap", migration).await?)
+            Some(self.connect_noted("swap", migration, Some(epoch)).await?)
         };
         let sessions = cutover::Sessions {
             lock: self.session(plan, migration, epoch, "cutover").await?,
             marker: self.session(plan, migration, epoch, "marker").await?,
-            killer: self.connect_noted("watchdog", migration).await?,
+            killer: self.connect_noted("watchdog", migration, Some(epoch)).await?,
             renamer,
         };
         let marks = Arc::clone(&self.marks);

@@ -99,7 +99,8 @@ impl Session {
         writer: Writer,
         collisions: Arc<Collisions>,
     ) -> Result<Session> {
-        note_session(&mut conn, &writer.name, &writer.control, writer.migration).await?;
+        let Writer { name, control, migration, epoch, .. } = &writer;
+        note_session(&mut conn, name, control, *migration, Some(*epoch)).await?;
         let packet_bytes: Option<usize> = conn
             .query_first("select @@max_allowed_packet")
             .await

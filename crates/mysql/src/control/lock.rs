@@ -22,17 +22,28 @@ pub fn session_lock(control: &str, connection: u32) -> String {
     format!("shadowswap:{}:{connection}", &digest(control)[..16])
 }
 
-/// Notes a session, so that whoever takes over can end it. `control` is the quoted name of the control database.
+/// Notes a session, so that whoever takes over can end it: of this epoch, or of whoever asks next whether the migration is his (none).
+/// `control` is the quoted name of the control database.
 ///
 /// # Errors
-/// The server's.
-pub async fn note_session(conn: &mut Conn, name: &str, control: &str, migration: i64) -> Result<()> {
+/// The server's; `Superseded` if the epoch is over: nobody would end the session, nor forget it.
+pub async fn note_session(
+    conn: &mut Conn,
+    name: &str,
+    control: &str,
+    migration: i64,
+    epoch: Option<i64>,
+) -> Result<()> {
     let id = conn.id();
     let lock = session_lock(name, id);
+    let of = epoch.map_or_else(String::new, |epoch| format!(" and epoch = {epoch}"));
+    // With the lock, it is seen by whoever raises the epoch, or sees that it is raised.
     let text = format!(
-        "do get_lock('{lock}', 0);\nreplace into {control}.session (connection, migration) values ({id}, {migration})"
+        "do get_lock('{lock}', 0);\nreplace into {control}.session (connection, migration)\n\
+         select {id}, id from {control}.migration where id = {migration}{of} lock in share mode"
     );
-    conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))
+    conn.query_drop(text).await.map_err(|e| server(e, "noting a session"))?;
+    if conn.affected_rows() == 0 { Err(Error::superseded()) } else { Ok(()) }
 }
 
 /// Forgets a session that was noted: itself.
