@@ -17,6 +17,11 @@ fn stall() -> Duration {
     Duration::from_secs(if is_long() { 30 } else { 3 })
 }
 
+/// A run's time. At full length a batch whose answer never comes is given up after ten minutes.
+fn patience() -> Duration {
+    LONG * if is_long() { 10 } else { 1 }
+}
+
 /// The longest that a client may wait because our connections are gone while we have the lock: half the budget for the lock, and the time
 /// after which the server lets go of a session that says nothing (MySQL counts whole seconds), on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(4);
@@ -114,7 +119,7 @@ async fn at_place(host: &Host, place: &str, fault: Fault) {
     }
     // A process that is stopped inside the lock is another matter; here it is the network that is gone.
     hold.let_go();
-    let output = run.wait(LONG * if is_long() { 4 } else { 1 }).await;
+    let output = run.wait(patience()).await;
     let slowest = wire.table.load.as_ref().unwrap().window().max();
     assert!(output.code() == Some(0), "{what}: {}\n{}{}", output.status, output.stdout, output.stderr);
     assert!(slowest < WAIT_MAX, "{what}: a client waited for {slowest:?}\n{}", output.stderr);
@@ -171,7 +176,7 @@ async fn lost(host: &Host, (name, opening, bytes): (&str, &str, &str), loss: Los
     let mut wire = Wire::new(host, &format!("lost_{name}_{loss:?}").to_lowercase()).await;
     wire.proxy.lose(loss, opening, bytes);
     let run = wire.run().args(["--drop-old"]).spawn();
-    let output = run.wait(LONG * if is_long() { 4 } else { 1 }).await;
+    let output = run.wait(patience()).await;
     assert!(output.code() == Some(0), "{what}: {}\n{}{}", output.status, output.stdout, output.stderr);
     assert_eq!(wire.proxy.lost(), 1, "{what}: nothing was lost\n{}", output.stderr);
     wire.table.is_changed(&what, false).await;
@@ -215,7 +220,7 @@ async fn session_whose_answers_are_swallowed_is_given_up() {
         assert!(!ours.is_empty(), "{kind:?}: no session builds indexes");
         ours.iter().for_each(|link| link.set(Flow::Stalled));
         hold.let_go();
-        let output = run.wait(LONG * if is_long() { 4 } else { 1 }).await.expect_code(0);
+        let output = run.wait(patience()).await.expect_code(0);
         let says = "the server has had nothing to do for this session (index)";
         assert!(output.stderr.contains(says), "{kind:?}: {}", output.stderr);
         wire.table.is_changed(&format!("{kind:?} swallowed"), false).await;
