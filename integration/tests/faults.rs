@@ -23,7 +23,7 @@ use shadowswap_testkit::{Binary, Postgres, Version};
 use tokio::sync::{Mutex, RwLock};
 use tokio::time::sleep;
 
-use crate::operator::{POLL, SOON, run, shadowswap};
+use crate::operator::{LONG, POLL, SOON, run, shadowswap};
 
 /// Holds a run at one place of the program until told.
 pub struct Hold {
@@ -43,7 +43,9 @@ impl Hold {
 
     /// Waits until the run is held.
     pub async fn reached(&self, run: &mut Run) {
-        run.saw(&format!("held at {}", self.place), SOON * 2).await;
+        // At full length, a change stream may have to wait for another table's transaction whose network hangs.
+        let limit = if is_long() { LONG * 8 } else { SOON * 2 };
+        run.saw(&format!("held at {}", self.place), limit).await;
     }
 
     pub fn let_go(&self) {
