@@ -53,6 +53,7 @@ use tracing::{Instrument, info, info_span, warn};
 const TRIES: u32 = 10;
 /// An attempt that lasted this long had come to something, even if no client wrote.
 const LASTING: Duration = Duration::from_secs(60);
+
 /// Carries the plan through, and tells the hooks how it ended. See [`carry`].
 ///
 /// # Errors

@@ -30,6 +30,7 @@ pub struct Control {
 
 /// Events shown by `status`.
 const EVENTS_SHOWN: u32 = 10;
+
 impl Control {
     /// Opens the tables, making them where `create` is set.
     pub async fn open(mut conn: Conn, name: &str, create: bool) -> Result<Control> {

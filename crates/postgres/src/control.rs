@@ -31,6 +31,7 @@ pub struct Control {
 const EVENTS_SHOWN: i64 = 10;
 /// Phases of migrations with which nothing is left to do.
 const OVER: &str = "('done', 'aborted', 'rolledback')";
+
 impl Control {
     fn client(&self) -> &Client {
         self.connection.client()

@@ -275,12 +275,11 @@ impl Engine for Postgres {
         report: impl Fn(String) + Send + Sync,
     ) -> Result<()> {
         let detail = Detail::of(plan)?;
-        let mut builders = vec![self.connect_for("index", migration).await?];
-        if !gently {
-            builders.push(self.connect_for("index", migration).await?);
-        }
+        let one = self.connect_for("index", migration).await?;
+        let two = if gently { None } else { Some(self.connect_for("index", migration).await?) };
         ours.await?;
-        prepare::finish_shadow(&builders, plan, &detail, &self.control_name(), migration, report).await
+        prepare::finish_shadow((&one, two.as_ref()), plan, &detail, &self.control_name(), migration, report)
+            .await
     }
 
     async fn obstacles(&self, plan: &Plan, migration: i64) -> Result<Vec<Obstacle>> {

@@ -338,18 +338,17 @@ pub async fn turn_begins(
     Ok(position)
 }
 
-/// Builds what the shadow still lacks, and everything that needs no lock.
+/// Builds what the shadow still lacks, and everything that needs no lock. Gently: without a second session.
 pub async fn finish_shadow(
-    builders: &[Connection],
+    (one, two): (&Connection, Option<&Connection>),
     plan: &Plan,
     detail: &Detail,
     control: &str,
     migration: i64,
     report: impl Fn(String) + Send + Sync,
 ) -> Result<()> {
-    let [one, others @ ..] = builders else { return Err(Error::corrupt("nobody builds the indexes")) };
-    let gently = others.is_empty();
-    for connection in builders {
+    let gently = two.is_none();
+    for connection in std::iter::once(one).chain(two) {
         let text = "select set_config('maintenance_work_mem', greatest(pg_size_bytes(current_setting('maintenance_work_mem')), $2)::text || 'B', false),\n\
                     set_config('search_path', $1, false),\n\
                     case when $3 then set_config('max_parallel_maintenance_workers', '0', false) end";
@@ -364,7 +363,7 @@ pub async fn finish_shadow(
         .partition(|s| s.statement.get(..6).is_some_and(|t| t.eq_ignore_ascii_case("create")));
     let queue = Mutex::new(indexes.into_iter());
     let second = async {
-        match others.first() {
+        match two {
             Some(two) => build(two.client(), plan, &queue, &report).await,
             None => Ok(()),
         }

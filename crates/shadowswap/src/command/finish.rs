@@ -44,12 +44,13 @@ pub async fn execute<E: Engine>(engine: &E, args: &FinishArgs, output: Output) -
             status.table
         )
     } else {
-        let mut said = None;
-        if status.runner.is_some() && !status.phase.is_over() {
+        let said = if status.runner.is_some() && !status.phase.is_over() {
             let control = engine.control(false).await?;
             control.command(status.id, &who, &Command::Finish { drop_old: args.drop_old }).await?;
-            said = wait::<E>(&control, &status, args.drop_old).await?;
-        }
+            wait::<E>(&control, &status, args.drop_old).await?
+        } else {
+            None
+        };
         match said {
             Some(message) => message,
             None => Box::pin(offline::finish(engine, &status.table, &who, args.drop_old)).await?,

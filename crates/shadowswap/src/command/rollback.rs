@@ -42,10 +42,8 @@ pub async fn execute<E: Engine>(engine: &E, args: &RollbackArgs, output: Output)
             return Err(Failure::from(e).state(text::state(&status)));
         }
     }
-    if status.runner.is_none() {
-        return alone(engine, plan, args, output).await;
-    }
-    let Some(message) = ask::<E>(&control, &status, output).await? else {
+    let said = if status.runner.is_some() { ask::<E>(&control, &status, output).await? } else { None };
+    let Some(message) = said else {
         return alone(engine, plan, args, output).await;
     };
     let shown = format!("{} {message}", output.style.passed());
