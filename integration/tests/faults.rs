@@ -4,6 +4,7 @@
 //! Clients write all the time; what the server acknowledged to them is compared with the table at the end.
 
 mod crash;
+mod in_place;
 mod network;
 mod places;
 mod runners;
@@ -322,6 +323,17 @@ impl Table {
 
     pub fn call(&self, words: &[&str]) -> Binary {
         shadowswap(&self.url()).args(words.iter().copied()).args(["--table", "t"])
+    }
+
+    /// How many there are, of whatever phase.
+    pub async fn migrations(&self) -> String {
+        let text = match self.host.kind {
+            Kind::Postgres(_) => "select count(*)::text from shadowswap.migration",
+            Kind::Mysql(_) => {
+                "select cast(count(*) as char) from shadowswap.migration where table_schema = database()"
+            }
+        };
+        self.db.texts(text).await.concat()
     }
 
     /// The newest migration: phase and turn.

@@ -88,6 +88,8 @@ pub struct Config {
     pub guard_retention: u64,
     /// Swap back now.
     pub rollback: bool,
+    /// Go on with this unfinished migration. Where it has come to its end meanwhile, nothing is begun.
+    pub resumes: Option<i64>,
     /// Compare every row before the swap. Default true.
     pub verify: bool,
     /// The change log's folder.
@@ -235,6 +237,7 @@ impl Default for Config {
             guard_set: None,
             guard_retention: 16 << 30,
             rollback: false,
+            resumes: None,
             verify: true,
             log_directory: std::env::temp_dir(),
             log_memory: 8 << 20,

@@ -1,64 +1,144 @@
-//! The change made in place, where the server changes only its catalog: one statement, a short lock timeout, retries.
+//! The change made in place, where the server changes only its catalog: a short lock timeout, retries.
 
 use crate::{
     clock,
     config::Config,
-    control::Control,
+    control::{Command, Control, Migration},
     cutover,
-    engine::Engine,
-    error::{Error, Kind, Result},
+    engine::{Engine, InPlace},
+    error::{Error, Kind, Result, Tried},
+    failpoint::{self, Place},
+    patience,
     phase::Phase,
     plan::Plan,
-    progress::Report,
+    progress::{Progress, Report},
 };
 use tokio::{sync::watch, time::Instant};
 use tracing::info;
 
-/// Tries until the lock is had within the stall budget.
+/// Tries until the lock is had within the stall budget, and saves that the change is made; goes on with what an earlier runner left.
+///
+/// # Errors
+/// `Budget` if there was no lock at any attempt; `Aborted` if an operator gives it up. Where nothing was changed, the migration is over
+/// then.
 pub(crate) async fn run<E: Engine>(
     engine: &E,
-    plan: Plan,
-    config: &Config,
+    control: &E::Control,
+    migration: &Migration<E>,
+    (config, progress): (&Config, &Progress),
     stop: &watch::Receiver<bool>,
+    started: Instant,
 ) -> Result<Report> {
-    let started = Instant::now();
-    let control = engine.control(true).await?;
-    let migration = control.take(&plan, &config.who).await?;
+    let (plan, id, epoch) = (&migration.plan, migration.id, migration.epoch);
     let mut stop = stop.clone();
     let mut last = Error::new(Kind::Budget, "no attempt was made");
     for attempt in 1..=config.cutover_attempts {
         let tried = Instant::now();
-        match engine.direct(&migration.plan, migration.id, config.stall_budget).await {
+        let (changed, what) =
+            (engine.direct(plan, id, epoch, config.stall_budget), "changing the table in place");
+        match patience::attended(engine, (id, "direct"), what, changed).await {
             Ok(()) => {
                 let stall_ms = tried.elapsed().as_secs_f64() * 1e3;
-                control.save_phase(migration.id, migration.epoch, Phase::Done).await?;
-                control.close(migration.id, None, Some(stall_ms)).await?;
-                return Ok(report(&migration.plan, migration.id, stall_ms, attempt, started));
+                failpoint::at(Place::ChangedInPlace).await;
+                if migration.resumed {
+                    lacks_nothing(engine, plan).await?;
+                }
+                return Ok(report(plan, id, stall_ms, attempt, started));
             }
             Err(e) if e.kind == Kind::Budget => {
                 info!(attempt, error = %e, "no lock yet");
                 // A session that is silent for long loses the migration's lock.
-                let note = format!("attempt {attempt}: {}", e.message);
-                control.note(migration.id, &config.who, &note).await?;
+                control.note(id, &config.who, &format!("attempt {attempt}: {}", e.message)).await?;
                 last = e;
             }
-            Err(e) => {
-                control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;
-                control.close(migration.id, Some(&e.message), None).await?;
-                return Err(e);
-            }
+            Err(e) if e.is_transient() || e.kind == Kind::Superseded => return Err(e),
+            Err(e) => return Err(ended(engine, control, migration, e).await),
+        }
+        let (commands, _) = control.report(id, epoch, progress).await?;
+        if commands.contains(&Command::Abort) && engine.made(plan, id).await?.is_untouched() {
+            return Err(crate::runner::aborted());
         }
         tokio::select! {
             () = tokio::time::sleep(cutover::pause(attempt)) => {}
             Ok(_) = stop.wait_for(|stop| *stop) => {
-                last = Error::new(Kind::Interrupted, "stopped by a signal; nothing was changed");
+                last = Error::new(Kind::Interrupted, "stopped by a signal");
                 break;
             }
         }
     }
-    control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;
-    control.close(migration.id, Some(&last.message), None).await?;
-    Err(last)
+    Err(ended(engine, control, migration, last).await)
+}
+
+/// What an earlier runner had begun was found by its notes. Whether it has come to what was planned is looked at.
+///
+/// # Errors
+/// `Differs` if not.
+async fn lacks_nothing<E: Engine>(engine: &E, plan: &Plan) -> Result<()> {
+    let lacks = patience::answer("comparing the definition with the plan", engine.lacks(plan)).await?;
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "an earlier runner had begun to change {}, and somebody else has changed it, too: {}",
+        plan.source,
+        lacks.join("; ")
+    );
+    let next = format!(
+        "look at it; `shadowswap abort --table {}` forgets the migration and leaves the table as it is",
+        plan.source
+    );
+    Err(Error::new(Kind::Differs, message).next(next))
+}
+
+/// The run ends without success. The migration is over if nothing was changed; otherwise another run goes on with it.
+async fn ended<E: Engine>(engine: &E, control: &E::Control, migration: &Migration<E>, e: Error) -> Error {
+    let (plan, id) = (&migration.plan, migration.id);
+    match engine.made(plan, id).await {
+        Ok(made) if made.is_untouched() => {
+            match control.save_phase(id, migration.epoch, Phase::Aborted).await {
+                Ok(()) => Error { message: format!("{}; nothing was changed", e.message), ..e },
+                Err(left) => left,
+            }
+        }
+        Ok(InPlace { made, of }) => {
+            let table = &plan.source;
+            let message = format!("{}; {made} of {of} statements have changed {table}", e.message);
+            let next = "the same run goes on with the rest; `shadowswap abort --table";
+            Error { message, ..e }.next(format!("{next} {table}` leaves it at that"))
+        }
+        // Whoever goes on looks again.
+        Err(_) => e,
+    }
+}
+
+/// Forgets a migration that changes the table in place; says in a sentence what is left of it.
+///
+/// # Errors
+/// `Refused` if all of the change is made.
+pub(crate) async fn give_up<E: Engine>(
+    engine: &E,
+    control: &E::Control,
+    migration: &Migration<E>,
+    who: &str,
+) -> Result<String> {
+    let (plan, id) = (&migration.plan, migration.id);
+    let InPlace { made, of } = engine.made(plan, id).await.tried("looking what is changed")?;
+    if made == of {
+        return Err(Error::refused(format!(
+            "the change of {} is made; there is nothing to abort",
+            plan.source
+        ))
+        .next("run it again to finish it"));
+    }
+    let said = match made {
+        0 => format!("{} is as it was", plan.source),
+        _ => format!("{made} of {of} statements have changed {}, and stay", plan.source),
+    };
+    failpoint::at(Place::Saving(Phase::Aborted)).await;
+    control.save_phase(id, migration.epoch, Phase::Aborted).await?;
+    failpoint::at(Place::Saved(Phase::Aborted)).await;
+    control.note(id, who, &format!("aborted; {said}")).await?;
+    Ok(said)
 }
 
 fn report(plan: &Plan, migration: i64, stall_ms: f64, attempts: u32, started: Instant) -> Report {

@@ -194,6 +194,22 @@ pub enum Outcome {
     NotSwapped,
 }
 
+/// How much of a change in place is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InPlace {
+    /// Statements that have changed the table.
+    pub made: usize,
+    /// All of them.
+    pub of: usize,
+}
+
+impl InPlace {
+    /// Nothing is changed yet.
+    pub fn is_untouched(self) -> bool {
+        self.made == 0
+    }
+}
+
 /// Where engines differ in kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
@@ -426,17 +442,19 @@ pub trait Engine: Clone + Send + Sync + Sized + fmt::Debug + 'static {
         migration: i64,
         ours: impl Future<Output = Result<()>> + Send,
     ) -> impl Future<Output = Result<()>> + Send;
-    /// Runs the change in place, once, with this lock timeout (strategy `direct`), and marks the migration done in the same
-    /// transaction where the server's DDL is transactional.
+    /// Makes the change in place (strategy `direct`), with this lock timeout, once; only what an earlier attempt has not made of it.
     ///
     /// # Errors
-    /// `Budget` if the lock was not to be had.
+    /// `Budget` if the lock was not to be had; `Superseded` if another runner has taken over. What was made until then is made.
     fn direct(
         &self,
         plan: &Plan,
         migration: i64,
+        epoch: i64,
         budget: Duration,
     ) -> impl Future<Output = Result<()>> + Send;
+    /// How much of the change in place is made. Only for whoever runs the migration.
+    fn made(&self, plan: &Plan, migration: i64) -> impl Future<Output = Result<InPlace>> + Send;
     /// What the table now lacks of the planned definition, for people; empty: the change is there.
     fn lacks(&self, plan: &Plan) -> impl Future<Output = Result<Vec<String>>> + Send;
     /// Readings for the throttle. `replicas`: their lag, too, which may have to be asked of each of them.

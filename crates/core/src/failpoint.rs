@@ -25,6 +25,8 @@ macro_rules! places {
 }
 
 places! {
+    /// The plan is there and approved; the control tables are about to be opened.
+    Beginning,
     /// Before the migration's lock is taken and its rows are made or found.
     Taking,
     /// Of a migration that is taken over: its epoch is raised, and that of its checkpoint and chunks is not.
@@ -107,6 +109,12 @@ places! {
     TurnBegun,
     /// The guard's time has begun.
     GuardBegun,
+    /// MySQL: that a statement is about to change the table in place is noted.
+    InPlaceNoted,
+    /// A statement has changed the table in place. PostgreSQL: that is not committed yet.
+    InPlaceMade,
+    /// The change in place is made.
+    ChangedInPlace,
     /// Keeping in step is about to end.
     Ending,
     /// That it ends is noted.

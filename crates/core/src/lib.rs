@@ -42,8 +42,8 @@ pub mod window;
 pub use change::{Change, Key, Op};
 pub use config::{Config, CutoverWhen, MaxLoad};
 pub use engine::{
-    Apply, Bound, Caps, Chunk, Compared, Copied, Engine, Event, Fate, Floor, Load, Locked, Obstacle, Outcome,
-    Position, Session, Spelling, Stream, Suspect, TxId,
+    Apply, Bound, Caps, Chunk, Compared, Copied, Engine, Event, Fate, Floor, InPlace, Load, Locked, Obstacle,
+    Outcome, Position, Session, Spelling, Stream, Suspect, TxId,
 };
 pub use error::{Error, Kind, Result, Tried};
 pub use phase::Phase;

@@ -10,11 +10,11 @@ use crate::{
     plan::{Plan, Strategy},
 };
 
-/// Removes an unfinished migration that no runner holds.
+/// Removes an unfinished migration that no runner holds. Says in a sentence what was done.
 ///
 /// # Errors
 /// `Held` if a runner holds it; `Refused` if there is none.
-pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &str) -> Result<()> {
+pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &str) -> Result<String> {
     let control = engine.control(false).await?;
     let Some((_, phase, plan)) = control.find(table).await? else {
         return Err(Error::refused(format!("there is no unfinished migration of {table}")));
@@ -154,13 +154,21 @@ pub(crate) async fn is_given_up<E: Engine>(control: &E::Control, migration: i64)
     Ok(settings.iter().any(|(name, _)| name == GIVING_UP))
 }
 
-/// Removes everything that was made, and notes it. Whoever takes over half way has to go on with it.
+/// What an abort comes to.
+pub fn is_as_it_was(table: &crate::name::TableName, migration: i64) -> String {
+    format!("{table} is as it was; everything that was made for migration {migration} is removed")
+}
+
+/// Removes everything that was made, and notes it; says so in a sentence. Whoever takes over half way has to go on with it.
 pub async fn give_up<E: Engine>(
     engine: &E,
     control: &E::Control,
     migration: &Migration<E>,
     who: &str,
-) -> Result<()> {
+) -> Result<String> {
+    if migration.plan.strategy == Strategy::Direct {
+        return crate::direct::give_up(engine, control, migration, who).await;
+    }
     if engine.outcome(&migration.plan, migration.id).await? == Outcome::Swapped {
         return Err(Error::refused("the tables are already swapped; there is nothing to abort")
             .next("run it again to finish it"));
@@ -176,5 +184,6 @@ pub async fn give_up<E: Engine>(
     failpoint::at(Place::Saving(Phase::Aborted)).await;
     control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;
     failpoint::at(Place::Saved(Phase::Aborted)).await;
-    control.note(migration.id, who, "aborted; everything that was made is removed").await
+    control.note(migration.id, who, "aborted; everything that was made is removed").await?;
+    Ok(is_as_it_was(&migration.plan.source, migration.id))
 }

@@ -10,7 +10,7 @@ mod index;
 mod swap;
 mod tally;
 
-pub(crate) use again::must_be_ours;
+pub(crate) use again::{aborted, must_be_ours};
 pub use guard::REFUSED;
 pub(crate) use guard::settle;
 use tally::Tally;
@@ -101,11 +101,8 @@ async fn carry<E: Engine>(
     stop: watch::Receiver<bool>,
     hooks: &Hooks,
 ) -> Result<Report> {
-    if plan.strategy == Strategy::Direct {
-        return crate::direct::run(engine, plan, &config, &stop).await;
-    }
     let mut failed = 0;
-    let mut tally = Tally::new(config.rollback);
+    let mut tally = Tally::new(&config);
     loop {
         let begun = Instant::now();
         let before = progress.borrow().rows_copied + progress.borrow().changes;
@@ -142,6 +139,7 @@ async fn once<E: Engine>(
     stop: &watch::Receiver<bool>,
     tally: &mut Tally,
 ) -> Result<Report> {
+    failpoint::at(Place::Beginning).await;
     let control = patience::answer("opening the control tables", engine.control(true)).await?;
     let control = Arc::new(control);
     if let Some(report) = again::came_to_an_end::<E>(&control, plan, tally).await? {
@@ -158,16 +156,26 @@ async fn once<E: Engine>(
         if (config.rollback || tally.taken.is_some()) && !migration.resumed {
             return Err(crate::offline::ended_meanwhile(&*control, &migration).await);
         }
+        tally::is_ours(plan, config, &migration)?;
         tally.taken = Some(migration.id).filter(|_| !breaks(Mutation::BeginsAnew));
         tally.aborts |= migration.resumed && crate::offline::is_given_up::<E>(&control, migration.id).await?;
         if tally.aborts && !breaks(Mutation::ForgetsAbort) {
             return Err(again::failed(engine, &*control, &migration, again::aborted(), config).await);
         }
-        if migration.phase == Phase::Prepare {
+        let in_place = migration.plan.strategy == Strategy::Direct;
+        if migration.phase == Phase::Prepare && !in_place {
             tally::is_as_planned(engine, &*control, &migration).await?;
         }
         if std::mem::take(&mut is_first) && migration.resumed {
             control.note(migration.id, &config.who, &format!("resumed in {}", migration.phase)).await?;
+        }
+        if in_place {
+            let changed =
+                change_in_place(engine, &control, &migration, (config, progress), stop, tally).await;
+            return match changed {
+                Ok(report) => again::closed::<E>(&control, report).await,
+                Err(e) => Err(again::failed(engine, &*control, &migration, e, config).await),
+            };
         }
         // The steward reads them too, but at its own time.
         let settled = steward::settled::<E>(&*control, migration.id, config.clone(), None).await?;
@@ -212,6 +220,25 @@ async fn once<E: Engine>(
             }
         };
     }
+}
+
+/// One attempt where the server changes only its catalog.
+async fn change_in_place<E: Engine>(
+    engine: &E,
+    control: &E::Control,
+    migration: &Migration<E>,
+    (config, progress): (&Config, &watch::Sender<Progress>),
+    stop: &watch::Receiver<bool>,
+    tally: &mut Tally,
+) -> Result<Report> {
+    let shown = progress.borrow().clone();
+    let changed = crate::direct::run(engine, control, migration, (config, &shown), stop, tally.started);
+    let report = Box::pin(changed).await?;
+    tally.report = Some(report.clone());
+    failpoint::at(Place::Saving(Phase::Done)).await;
+    control.save_phase(migration.id, migration.epoch, Phase::Done).await?;
+    failpoint::at(Place::Saved(Phase::Done)).await;
+    Ok(report)
 }
 
 /// One attempt's state. Owns the tasks.

@@ -30,6 +30,8 @@ pub struct Control {
 
 /// Events shown by `status`.
 const EVENTS_SHOWN: u32 = 10;
+/// Migrations among which those that have ended are shown; unfinished ones always are.
+const ENDED_SHOWN: u32 = 100;
 
 impl Control {
     /// Opens the tables, making them where `create` is set.
@@ -532,9 +534,11 @@ impl control::Control<MySql> for Control {
 
     async fn status(&self, table: Option<&TableName>) -> Result<Vec<Status>> {
         let (schema, name) = (table.map(|t| t.schema.as_str()), table.map(|t| t.name.as_str()));
+        let which = "(? is null or table_schema = ?) and (? is null or table_name = ?)";
         let text = format!(
             "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms, {}, {}, {}\n\
-             from {}.migration m where (? is null or table_schema = ?) and (? is null or table_name = ?) order by id desc limit 100",
+             from {5}.migration m where {which} and (unfinished = 1 or id >= (select coalesce(min(id), 0)\n\
+             from (select id from {5}.migration where {which} order by id desc limit {ENDED_SHOWN}) newest)) order by id desc",
             at("started_at"),
             at("updated_at"),
             self.turn_text(),
@@ -542,7 +546,9 @@ impl control::Control<MySql> for Control {
             at("ended_at"),
             self.schema
         );
-        let rows = self.rows(text, (schema, schema, name, name), "reading the migrations").await?;
+        let rows = self
+            .rows(text, (schema, schema, name, name, schema, schema, name, name), "reading the migrations")
+            .await?;
         let mut found = Vec::with_capacity(rows.len());
         for r in &rows {
             let table = TableName::new(get::<String>(r, 1)?, get::<String>(r, 2)?);

@@ -42,6 +42,8 @@ const LOCK_SHARE: f64 = 0.5;
 const SWAP_MIN: Duration = Duration::from_millis(2);
 /// Between two interruptions of the same statement.
 const KILL_EVERY: Duration = Duration::from_millis(20);
+/// A statement ends within milliseconds of that.
+const KILL_FOR: Duration = Duration::from_secs(10);
 /// What is tried.
 const CARRYING: &str = "carrying the counter of AUTO_INCREMENT over";
 /// The comment by which a sentry table is known as ours.
@@ -167,7 +169,7 @@ async fn watched(
 }
 
 /// Interrupts a statement until it ends: an interruption that meets a session between two statements is forgotten by the server. It may
-/// have ended by itself meanwhile; what it says counts.
+/// have ended by itself meanwhile; what it says counts. Where it says nothing for long, its answer is lost, as with its connection.
 async fn interrupted<S>(
     mut statement: std::pin::Pin<&mut S>,
     killer: &mut Conn,
@@ -176,7 +178,8 @@ async fn interrupted<S>(
 where
     S: Future<Output = mysql_async::Result<()>>,
 {
-    loop {
+    let begun = Instant::now();
+    while begun.elapsed() < KILL_FOR {
         // Without a watchdog the server's own timeouts are all there is.
         if killer.query_drop(format!("kill query {id}")).await.is_err() {
             return statement.await;
@@ -185,6 +188,8 @@ where
             return ended;
         }
     }
+    let text = "it does not end, although it is interrupted";
+    Err(mysql_async::Error::from(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
 }
 
 /// Takes the lock. `ready` comes just before anybody waits.

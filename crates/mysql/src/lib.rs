@@ -9,6 +9,7 @@ mod connect;
 mod control;
 mod cutover;
 pub mod decode;
+mod direct;
 mod discard;
 mod error;
 pub mod events;
@@ -57,7 +58,7 @@ use crate::{
 use mysql_async::{Conn, Row, prelude::Queryable};
 use sha2::{Digest, Sha256};
 use shadowswap_core::{
-    Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
+    Caps, Engine, Error, InPlace, Load, Obstacle, Outcome, Result, Spelling, Tried,
     engine::Leftover,
     patience,
     plan::{Plan, Request, Strategy},
@@ -410,10 +411,19 @@ impl Engine for MySql {
         self.release(conn, removed).await
     }
 
-    async fn direct(&self, plan: &Plan, _migration: i64, budget: Duration) -> Result<()> {
-        let detail = Detail::of(plan)?;
-        let (mut conn, mut killer) = (self.connect("direct").await?, self.connect("watchdog").await?);
-        prepare::direct(&mut conn, &mut killer, plan, &detail, budget).await
+    async fn direct(&self, plan: &Plan, migration: i64, epoch: i64, budget: Duration) -> Result<()> {
+        let mut conn = self.connect_noted("direct", migration, Some(epoch)).await?;
+        let changed = async {
+            let mut killer = self.connect("watchdog").await?;
+            direct::change(&mut conn, &mut killer, plan, &self.control_name(), migration, budget).await
+        };
+        let changed = changed.await;
+        self.release(conn, changed).await
+    }
+
+    async fn made(&self, plan: &Plan, migration: i64) -> Result<InPlace> {
+        let mut conn = self.connect("direct").await?;
+        direct::made(&mut conn, plan, &self.control_name(), migration).await
     }
 
     async fn lacks(&self, plan: &Plan) -> Result<Vec<String>> {

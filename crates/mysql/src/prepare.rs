@@ -393,17 +393,3 @@ pub async fn abort(conn: &mut Conn, plan: &Plan, control: &str, migration: i64) 
     }
     forget(conn, control, migration).await
 }
-
-/// Runs the change in place, once. The server interrupts it when the budget is used up.
-pub async fn direct(
-    conn: &mut Conn,
-    killer: &mut Conn,
-    plan: &Plan,
-    detail: &Detail,
-    budget: Duration,
-) -> Result<()> {
-    for text in crate::plan::direct(plan, detail)? {
-        cutover::bounded(conn, killer, &text, budget, "changing the table in place").await?;
-    }
-    Ok(())
-}

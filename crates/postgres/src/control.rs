@@ -29,6 +29,8 @@ pub struct Control {
 
 /// Events shown by `status`.
 const EVENTS_SHOWN: i64 = 10;
+/// Migrations among which those that have ended are shown; unfinished ones always are.
+const ENDED_SHOWN: i64 = 100;
 /// Phases of migrations with which nothing is left to do.
 const OVER: &str = "('done', 'aborted', 'rolledback')";
 
@@ -486,12 +488,14 @@ impl control::Control<Postgres> for Control {
 
     async fn status(&self, table: Option<&TableName>) -> Result<Vec<Status>> {
         let (schema, name) = (table.map(|t| t.schema.as_str()), table.map(|t| t.name.as_str()));
+        let which = "($1::text is null or table_schema = $1) and ($2::text is null or table_name = $2)";
         let rows = self
             .all(
                 &format!(
                     "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms,\n\
                      exists (select from pg_stat_activity where application_name like 'shadowswap/% #{}' || id and datname = current_database()), {}, {}, {}\n\
-                     from {}.migration m where ($1::text is null or table_schema = $1) and ($2::text is null or table_name = $2)\norder by id desc limit 100",
+                     from {6}.migration m where {which} and (phase not in {OVER} or id >= (select coalesce(min(id), 0)\n\
+                     from (select id from {6}.migration where {which} order by id desc limit {ENDED_SHOWN}) newest))\norder by id desc",
                     AT.replace("at at", "started_at at"),
                     AT.replace("at at", "updated_at at"),
                     self.scope,

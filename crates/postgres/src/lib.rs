@@ -48,7 +48,7 @@ use crate::{
     statements::Statements,
 };
 use shadowswap_core::{
-    Caps, Engine, Error, Load, Obstacle, Outcome, Result, Spelling, Tried,
+    Caps, Engine, Error, InPlace, Load, Obstacle, Outcome, Result, Spelling, Tried,
     engine::Leftover,
     patience,
     plan::{Plan, Request},
@@ -342,10 +342,18 @@ impl Engine for Postgres {
         prepare::abort(connection.client(), plan, &detail, migration).await
     }
 
-    async fn direct(&self, plan: &Plan, migration: i64, budget: Duration) -> Result<()> {
+    async fn direct(&self, plan: &Plan, migration: i64, epoch: i64, budget: Duration) -> Result<()> {
         let detail = Detail::of(plan)?;
         let mut connection = self.connect_for("direct", migration).await?;
-        prepare::direct(connection.client_mut(), plan, &detail, &self.control_name(), migration, budget).await
+        let (client, control, whose) = (connection.client_mut(), self.control_name(), (migration, epoch));
+        prepare::direct(client, plan, &detail, &control, whose, budget).await
+    }
+
+    async fn made(&self, plan: &Plan, migration: i64) -> Result<InPlace> {
+        let connection = self.connect_for("direct", migration).await?;
+        let is_made = prepare::is_made(connection.client(), &self.control_name(), migration).await?;
+        let of = plan.request.alters.len();
+        Ok(InPlace { made: if is_made { of } else { 0 }, of })
     }
 
     async fn lacks(&self, plan: &Plan) -> Result<Vec<String>> {

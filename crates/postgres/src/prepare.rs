@@ -22,7 +22,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tokio_postgres::{Client, error::SqlState};
+use tokio_postgres::{Client, GenericClient, error::SqlState};
 
 /// The first pause between looks at something that takes its time.
 const LOOK_FIRST: Duration = Duration::from_millis(5);
@@ -508,32 +508,60 @@ pub async fn abort(client: &Client, plan: &Plan, detail: &Detail, migration: i64
     Ok(())
 }
 
-/// Runs the change in place, once.
+/// Noted within the transaction that changes the table in place.
+const IN_PLACE: &str = "changed in place";
+
+/// Makes the change in place, once, unless it is made.
+///
+/// # Errors
+/// `Budget` if the lock was not to be had; `Superseded` if the epoch is over.
 pub async fn direct(
     client: &mut Client,
     plan: &Plan,
     detail: &Detail,
     control: &str,
-    migration: i64,
+    (migration, epoch): (i64, i64),
     budget: Duration,
 ) -> Result<()> {
     let transaction = client.transaction().await.map_err(|e| server(e, "beginning the change"))?;
     let timeout = format!("{}ms", budget.as_millis().max(1));
-    let setup = "select set_config('lock_timeout', $1, true), set_config('search_path', $2, true)";
+    // Clients wait while the lock is waited for, while a statement works under it, and while we say nothing under it.
+    let setup = "select set_config('search_path', $2, true), set_config(name, $1, true)\n\
+                 from unnest(array['lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout']) name";
     transaction
         .execute(setup, &[&timeout, &detail.search_path])
         .await
-        .map_err(|e| server(e, "setting the lock timeout"))?;
+        .map_err(|e| server(e, "setting the time limits"))?;
+    // Whoever takes over waits for this row, or is seen here.
+    let ours = format!("select 1 from {control}.migration where id = $1 and epoch = $2 for share");
+    let ours = transaction.query(&ours, &[&migration, &epoch]).await;
+    if ours.map_err(|e| server(e, "looking who runs the migration"))?.is_empty() {
+        return Err(Error::superseded());
+    }
+    if is_made(&transaction, control, migration).await? {
+        return Ok(());
+    }
     for body in &plan.request.alters {
         let text = format!("alter table {} {body}", table(&plan.source));
         transaction.execute(&text, &[]).await.map_err(|e| {
-            let timed_out = e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+            let timed_out =
+                matches!(e.code(), Some(c) if [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(c));
             let error = server(e, "changing the table in place");
             if timed_out { Error { kind: Kind::Budget, ..error } } else { error }
         })?;
     }
-    let text =
-        format!("update {control}.migration set phase = 'done', ended_at = clock_timestamp() where id = $1");
-    transaction.execute(&text, &[&migration]).await.map_err(|e| server(e, "noting the change"))?;
+    let text = format!("insert into {control}.event (migration, who, what) values ($1, 'runner', $2)");
+    transaction.execute(&text, &[&migration, &IN_PLACE]).await.map_err(|e| server(e, "noting the change"))?;
+    failpoint::at(Place::InPlaceMade).await;
     transaction.commit().await.map_err(|e| server(e, "committing the change"))
+}
+
+/// Whether the change in place is made.
+///
+/// # Errors
+/// The server's.
+pub async fn is_made(client: &impl GenericClient, control: &str, migration: i64) -> Result<bool> {
+    let text = format!("select 1 from {control}.event where migration = $1 and what = $2 limit 1");
+    let found = client.query_opt(&text, &[&migration, &IN_PLACE]).await;
+    Ok(found.map_err(|e| server(e, "reading events"))?.is_some())
 }

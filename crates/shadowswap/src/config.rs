@@ -359,6 +359,7 @@ impl Picks {
             guard_set: None,
             guard_retention,
             rollback: false,
+            resumes: None,
             verify: !no_verify,
             log_directory,
             log_memory: usize::try_from(log_memory).map_err(|_| Error::usage("--log-memory: too large"))?,

@@ -5,6 +5,7 @@ use shadowswap_testkit::binary::Run;
 use shadowswap_testkit::mysql::Product;
 use shadowswap_testkit::{Binary, Signal, Version};
 
+use super::in_place::TWO;
 use super::{Clients, Host, Kind, Table, is_long};
 use crate::operator::{LONG, SOON, tell};
 
@@ -23,7 +24,7 @@ fn is_elsewhere(kind: Kind, place: &str) -> bool {
         "Unpublished",
         "SlotDropped",
     ];
-    const MYSQL: [&str; 4] = ["MakingNoted", "PartMade", "CounterCarried", "DroppingNoted"];
+    const MYSQL: [&str; 5] = ["MakingNoted", "PartMade", "CounterCarried", "DroppingNoted", "InPlaceNoted"];
     const MARIADB: [&str; 5] = ["SentryMade", "RenameWaits", "LetGo", "FollowerNamed", "OldNamed"];
     match kind {
         Kind::Postgres(_) => MYSQL.contains(&place) || MARIADB.contains(&place),
@@ -46,10 +47,12 @@ enum Journey {
     Back,
     /// Given up.
     Abort,
+    /// Without a shadow.
+    InPlace,
 }
 
 fn journeys(place: &str) -> &'static [Journey] {
-    use Journey::{Abort, Back, Forward, Guarded, ThereAndBack};
+    use Journey::{Abort, Back, Forward, Guarded, InPlace, ThereAndBack};
     match place {
         "PublishedBack" | "GuardBegun" | "Ending" => &[Guarded],
         "Locked" | "Swapped" | "TurnBegun" | "FollowerNamed" | "EpochRaised" => &[ThereAndBack],
@@ -69,6 +72,7 @@ fn journeys(place: &str) -> &'static [Journey] {
         "TurnOpened" | "EndNoted" | "TurnNoted" => &[Guarded],
         "Saving-rolledback" | "Saved-rolledback" => &[Back],
         "GivingUp" | "GivenUp" | "ShadowDropped" | "Saving-aborted" | "Saved-aborted" => &[Abort],
+        "InPlaceNoted" | "InPlaceMade" | "ChangedInPlace" => &[InPlace],
         _ => &[Forward],
     }
 }
@@ -178,6 +182,10 @@ impl Traveller {
                 let state = self.table.state().await.unwrap();
                 assert_eq!(state, ("rolledback".to_string(), 2), "{}", self.what());
             }
+            Journey::InPlace => {
+                let in_place = self.table.in_place(&url, &TWO);
+                self.done(|| in_place.clone(), &[0]).await;
+            }
             Journey::Abort => {
                 let mut first = run.clone().args(["--cutover", "manual"]).spawn();
                 assert!(self.table.until(&mut first, |phase, _| phase == "ready").await);
@@ -213,6 +221,11 @@ async fn visit(host: &Host, place: &str, journey: Journey) -> bool {
         Journey::Back | Journey::Abort => {
             traveller.table.holds(&what, false).await;
             assert!(!traveller.table.has_new_type().await, "{what}");
+        }
+        Journey::InPlace => {
+            traveller.table.holds(&what, false).await;
+            assert_eq!(traveller.table.changed_in_place().await, ["7", "remark"], "{what}");
+            assert_eq!(traveller.table.state().await.unwrap().0, "done", "{what}");
         }
         Journey::Forward | Journey::Guarded | Journey::ThereAndBack => {
             traveller.table.is_changed(&what, false).await;

@@ -151,3 +151,81 @@ async fn lock_that_is_held_costs_clients_no_more_than_the_budget() {
         table.is_changed(&format!("{kind:?} held"), false).await;
     }
 }
+
+/// A run that went on with a migration finds that it was given up a moment ago: it begins no other, for which nobody has asked.
+#[tokio::test]
+async fn run_that_goes_on_begins_nothing_anew() {
+    for kind in KINDS {
+        let host = Host::start(kind).await;
+        let mut table = Table::new(&host, "ended", Clients::FEW, false).await;
+        let hold = Hold::at("Beginning");
+        left_ready(&table).await;
+        let mut second = hold.on(table.run()).spawn();
+        hold.reached(&mut second).await;
+        table.call(&["abort", "--yes"]).run(SOON).await.expect_code(0);
+        hold.let_go();
+        let output = second.wait(LONG).await;
+        assert_eq!(output.code(), Some(6), "{kind:?}: {}", printed(&output));
+        assert_eq!(table.migrations().await, "1", "{kind:?}");
+        table.holds(&format!("{kind:?} ended"), false).await;
+    }
+}
+
+/// Between a plan and its run another run begins a change of the same table, and dies: that one is not gone on with by mistake.
+#[tokio::test]
+async fn run_does_not_go_on_with_another_change() {
+    for kind in KINDS {
+        let host = Host::start(kind).await;
+        let mut table = Table::new(&host, "other", Clients::FEW, false).await;
+        let hold = Hold::at("Beginning");
+        let other = run(&table.url(), "t", "add column note text").args(PATIENT);
+        let mut second = hold.on(other).spawn();
+        hold.reached(&mut second).await;
+        left_ready(&table).await;
+        hold.let_go();
+        let output = second.wait(LONG).await;
+        let text = printed(&output);
+        assert_eq!(output.code(), Some(3), "{kind:?}: {text}");
+        assert!(text.contains("another run has begun to change"), "{kind:?}: {text}");
+        assert_eq!(table.state().await.unwrap(), ("ready".to_string(), 0), "{kind:?}");
+        table.run().args(["--drop-old"]).run(LONG).await.expect_code(0);
+        assert_eq!(table.migrations().await, "1", "{kind:?}");
+        table.is_changed(&format!("{kind:?} other"), false).await;
+    }
+}
+
+/// A control database of many tables: what is unfinished is found, however much was begun after it.
+#[tokio::test]
+async fn unfinished_migration_is_found_behind_hundreds_of_others() {
+    for kind in KINDS {
+        let host = Host::start(kind).await;
+        let mut table = Table::new(&host, "behind", Clients::FEW, false).await;
+        left_ready(&table).await;
+        let columns = "table_schema, epoch, plan_id, plan, started_at, updated_at";
+        let numbers = match kind {
+            Kind::Postgres(_) => "select n::text as n from generate_series(1, 300) n",
+            Kind::Mysql(_) => {
+                "with recursive s as (select 1 as n union all select n + 1 from s where n < 300) select n from s"
+            }
+        };
+        let others = format!(
+            "insert into shadowswap.migration (table_name, phase, {columns})\n\
+             select concat('other', s.n), 'done', {columns}\n\
+             from (select * from shadowswap.migration where table_name = 't') m, ({numbers}) s"
+        );
+        table.db.sql(&others).await;
+        let status = table.call(&["status"]).run(SOON).await.expect_code(0);
+        assert!(status.stdout.contains("ready"), "{kind:?}: {}", printed(&status));
+        let output = table.run().args(["--drop-old"]).run(LONG).await.expect_code(0);
+        assert!(output.stderr.contains("going on with migration 1 "), "{kind:?}: {}", printed(&output));
+        table.is_changed(&format!("{kind:?} behind"), false).await;
+    }
+}
+
+/// What a run has left that was killed when it could have swapped.
+async fn left_ready(table: &Table) {
+    let mut first = table.run().args(["--cutover", "manual"]).spawn();
+    assert!(table.until(&mut first, |phase, _| phase == "ready").await, "{}", first.stderr());
+    first.signal(Signal::SIGKILL);
+    first.wait(SOON).await;
+}

@@ -71,7 +71,7 @@ pub(super) async fn closed<E: Engine>(control: &E::Control, report: Report) -> R
     Ok(report)
 }
 
-pub(super) fn aborted() -> Error {
+pub(crate) fn aborted() -> Error {
     Error::new(Kind::Aborted, "this migration was aborted")
 }
 

@@ -2,12 +2,14 @@
 
 use super::{Run, ms};
 use crate::{
+    config::Config,
     control::{Command, Control, Migration},
     cutover::Stall,
     engine::Engine,
     error::{Error, Result, Tried},
     patience,
     phase::Phase,
+    plan::Plan,
     progress::Report,
 };
 use std::sync::atomic::Ordering;
@@ -38,19 +40,19 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(rollback: bool) -> Tally {
+    pub(super) fn new(config: &Config) -> Tally {
         Tally {
             started: Instant::now(),
             phases: Vec::new(),
             stall: Stall::default(),
             swapped_at: String::new(),
             attempts: 0,
-            rollback,
+            rollback: config.rollback,
             guard: None,
             drops_old: false,
             left_over: Vec::new(),
             wishes: None,
-            taken: None,
+            taken: config.resumes,
             aborts: false,
             report: None,
         }
@@ -90,6 +92,22 @@ pub(super) async fn is_as_planned<E: Engine>(
     control.save_phase(id, migration.epoch, Phase::Aborted).await?;
     Err(Error::refused(format!("{} was changed by somebody else since the plan was made: {why}", plan.source))
         .next("nothing was changed by this; look at `shadowswap status`, and run it again if the change is still to be made"))
+}
+
+/// Another run may have begun, and died, between our plan and our turn. What it was to do is not what this one is for.
+///
+/// # Errors
+/// `Refused` if it is another change; that migration is left as it is.
+pub(super) fn is_ours<E: Engine>(plan: &Plan, config: &Config, migration: &Migration<E>) -> Result<()> {
+    let is_meant = config.resumes.is_some() || config.rollback || migration.plan.id == plan.id;
+    if !migration.resumed || is_meant {
+        return Ok(());
+    }
+    let table = &plan.source;
+    let other = migration.plan.request.alters.join("; ");
+    Err(Error::refused(format!("meanwhile another run has begun to change {table} in another way: {other}")).next(
+        format!("go on with that one: `shadowswap run --table {table}`; or give it up: `shadowswap abort --table {table}`"),
+    ))
 }
 
 impl<E: Engine> Run<'_, E> {

@@ -9,7 +9,7 @@ use crate::{
     world::{Lock, Number, Place, Snapshot, Table, lost},
 };
 use shadowswap_core::{
-    Caps, Engine, Error, Kind, Load, Obstacle, Outcome, Result,
+    Caps, Engine, Error, InPlace, Kind, Load, Obstacle, Outcome, Result,
     engine::{Leftover, Spelling},
     name::TableName,
     plan::{Indexes, Link as PlanLink, Plan, Request, Size, Strategy},
@@ -308,7 +308,11 @@ impl Engine for Model {
         link.call("abort", work).await
     }
 
-    async fn direct(&self, _: &Plan, _: i64, _: Duration) -> Result<()> {
+    async fn direct(&self, _: &Plan, _: i64, _: i64, _: Duration) -> Result<()> {
+        Err(Error::corrupt("the model changes nothing in place"))
+    }
+
+    async fn made(&self, _: &Plan, _: i64) -> Result<InPlace> {
         Err(Error::corrupt("the model changes nothing in place"))
     }
 

@@ -39,15 +39,12 @@ pub async fn execute<E: Engine>(engine: &E, args: &AbortArgs, output: Output) ->
     }
     let who = who::operator();
     let is_held = status.runner.is_some() && control.command(status.id, &who, &Command::Abort).await?;
-    if is_held {
+    let message = if is_held {
         wait::<E>(&control, &status).await?;
+        offline::is_as_it_was(&status.table, status.id)
     } else {
-        Box::pin(offline::abort(engine, &status.table, &who)).await?;
-    }
-    let message = format!(
-        "{} is as it was; everything that was made for migration {} is removed",
-        status.table, status.id
-    );
+        Box::pin(offline::abort(engine, &status.table, &who)).await?
+    };
     tell(output, &status, "abort", &message, &message, Value::Null);
     Ok(DONE)
 }

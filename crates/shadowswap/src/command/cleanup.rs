@@ -61,7 +61,7 @@ pub async fn execute<E: Engine>(engine: &E, args: &CleanupArgs, output: Output) 
 async fn remove<E: Engine>(engine: &E, leftover: &Leftover) -> shadowswap_core::Result<()> {
     match (&leftover.kind, &leftover.table) {
         (LeftoverKind::Migration, Some(table)) => {
-            Box::pin(offline::abort(engine, table, &who::operator())).await
+            Box::pin(offline::abort(engine, table, &who::operator())).await.map(drop)
         }
         _ => engine.remove(leftover).await,
     }

@@ -5,8 +5,8 @@ use crate::{
     output::{Output, text::Style},
 };
 use shadowswap_core::{
-    Apply, Bound, Caps, Chunk, Compared, Copied, Engine, Error, Event, Fate, Floor, Load, Locked, Obstacle,
-    Outcome, Phase, Position, Result, Session, Stream, Suspect, TxId,
+    Apply, Bound, Caps, Chunk, Compared, Copied, Engine, Error, Event, Fate, Floor, InPlace, Load, Locked,
+    Obstacle, Outcome, Phase, Position, Result, Session, Stream, Suspect, TxId,
     batch::Batch,
     control::{Command, Control, Migration, Status},
     engine::Leftover,
@@ -254,7 +254,11 @@ impl Engine for Fake {
         absent()
     }
 
-    async fn direct(&self, _: &Plan, _: i64, _: Duration) -> Result<()> {
+    async fn direct(&self, _: &Plan, _: i64, _: i64, _: Duration) -> Result<()> {
+        absent()
+    }
+
+    async fn made(&self, _: &Plan, _: i64) -> Result<InPlace> {
         absent()
     }
 

@@ -32,8 +32,12 @@ const SHOW_WAIT: Duration = Duration::from_secs(1);
 /// # Errors
 /// See the exit codes; the state and the next step are in each.
 pub async fn execute<E: Engine>(engine: &E, intent: &Intent, approval: &Approval, output: Output) -> Ended {
+    let mut config = intent.config.clone();
     let plan = match Box::pin(begun(engine, intent)).await? {
-        Some(begun) => resume(begun, intent, approval, output)?,
+        Some(begun) => {
+            config.resumes = Some(begun.migration);
+            resume(begun, intent, approval, output)?
+        }
         None if approval.once
             && let Some(said) = Box::pin(done(engine, intent)).await? =>
         {
@@ -45,7 +49,7 @@ pub async fn execute<E: Engine>(engine: &E, intent: &Intent, approval: &Approval
         }
         None => Box::pin(fresh(engine, intent, approval, output)).await?,
     };
-    let report = Box::pin(carry(engine, plan, &intent.config, approval.progress, output)).await?;
+    let report = Box::pin(carry(engine, plan, &config, approval.progress, output)).await?;
     tell(&report, output);
     Ok(DONE)
 }
