@@ -207,6 +207,12 @@ pub trait Control<E: Engine>: Send + Sync + 'static {
     /// Takes the migration's lock (`Held` if another runner has it), creates the migration or goes on with the unfinished one of the
     /// same table, and raises its epoch, which waits for what orphans of the former runner still write.
     fn take(&self, plan: &Plan, who: &str) -> impl Future<Output = Result<Migration<E>>> + Send;
+    /// The same, but creates none; `None`: there is none unfinished.
+    fn resume(
+        &self,
+        table: &TableName,
+        who: &str,
+    ) -> impl Future<Output = Result<Option<Migration<E>>>> + Send;
     /// Whether nobody has taken the migration over since this epoch. Asks without waiting for any lock.
     fn is_ours(&self, migration: i64, epoch: i64) -> impl Future<Output = Result<bool>> + Send;
     /// Saves the phase.

@@ -40,7 +40,7 @@ pub(crate) async fn run<E: Engine>(
             Ok(()) => {
                 let stall_ms = tried.elapsed().as_secs_f64() * 1e3;
                 failpoint::at(Place::ChangedInPlace).await;
-                if migration.resumed {
+                if migration.resumed || attempt > 1 {
                     lacks_nothing(engine, plan).await?;
                 }
                 return Ok(report(plan, id, stall_ms, attempt, started));
@@ -69,7 +69,7 @@ pub(crate) async fn run<E: Engine>(
     Err(ended(engine, control, migration, last).await)
 }
 
-/// What an earlier runner had begun was found by its notes. Whether it has come to what was planned is looked at.
+/// What an earlier attempt had made was told by what it noted. Whether it has come to what was planned is looked at.
 ///
 /// # Errors
 /// `Differs` if not.
@@ -79,7 +79,7 @@ async fn lacks_nothing<E: Engine>(engine: &E, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     let message = format!(
-        "an earlier runner had begun to change {}, and somebody else has changed it, too: {}",
+        "somebody else has changed {} between two attempts, and it is not what was planned: {}",
         plan.source,
         lacks.join("; ")
     );
@@ -114,7 +114,7 @@ async fn ended<E: Engine>(engine: &E, control: &E::Control, migration: &Migratio
 /// Forgets a migration that changes the table in place; says in a sentence what is left of it.
 ///
 /// # Errors
-/// `Refused` if all of the change is made.
+/// `Refused` if all of the change is made and there.
 pub(crate) async fn give_up<E: Engine>(
     engine: &E,
     control: &E::Control,
@@ -123,7 +123,8 @@ pub(crate) async fn give_up<E: Engine>(
 ) -> Result<String> {
     let (plan, id) = (&migration.plan, migration.id);
     let InPlace { made, of } = engine.made(plan, id).await.tried("looking what is changed")?;
-    if made == of {
+    let lacks = engine.lacks(plan);
+    if made == of && patience::answer("comparing the definition with the plan", lacks).await?.is_empty() {
         return Err(Error::refused(format!(
             "the change of {} is made; there is nothing to abort",
             plan.source

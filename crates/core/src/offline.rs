@@ -25,10 +25,8 @@ pub async fn abort<E: Engine>(engine: &E, table: &crate::name::TableName, who: &
     }
     // What an older version wrote is brought to this one before it is changed.
     let control = engine.control(true).await?;
-    let mut migration = control.take(&plan, who).await?;
-    if !migration.resumed {
-        return Err(ended_meanwhile(&control, &migration).await);
-    }
+    let taken = control.resume(&plan.source, who).await?;
+    let mut migration = taken.ok_or_else(|| ended_meanwhile(&plan.source))?;
     if migration.phase == Phase::Cutover {
         crate::runner::settle(engine, &control, &mut migration).await?;
     }
@@ -50,10 +48,8 @@ pub async fn finish<E: Engine>(
     let Some((_, _, plan)) = control.find(table).await? else {
         return finish_done(engine, &control, table, who, drop_old).await;
     };
-    let mut migration = control.take(&plan, who).await?;
-    if !migration.resumed {
-        return Err(ended_meanwhile(&control, &migration).await);
-    }
+    let taken = control.resume(&plan.source, who).await?;
+    let mut migration = taken.ok_or_else(|| ended_meanwhile(&plan.source))?;
     if matches!(migration.phase, Phase::Cutover | Phase::Guard) {
         crate::runner::settle(engine, &control, &mut migration).await?;
     }
@@ -93,6 +89,11 @@ async fn finish_done<E: Engine>(
     who: &str,
     drop_old: bool,
 ) -> Result<String> {
+    // With the lock no other migration begins whose old table would have the same name.
+    if drop_old && control.resume(table, who).await?.is_some() {
+        return Err(Error::refused(format!("another migration of {table} has begun meanwhile"))
+            .next("nothing was dropped; `shadowswap status` shows it"));
+    }
     let Some((id, plan, at)) = control.finished(table).await? else {
         return Err(Error::refused(format!("there is no migration of {table} to finish")));
     };
@@ -134,15 +135,10 @@ pub async fn check_done<E: Engine>(engine: &E, table: &crate::name::TableName) -
     .next("somebody changed the table afterwards; plan the change again"))
 }
 
-/// Somebody else ended the migration between our looking for it and our taking it: what was taken is a new one that nobody asked for.
-pub(crate) async fn ended_meanwhile<E: Engine>(control: &E::Control, migration: &Migration<E>) -> Error {
-    let table = &migration.plan.source;
-    let error = Error::refused(format!("the migration of {table} has just been ended by somebody else"))
-        .next("nothing was changed; `shadowswap status` shows how it ended");
-    match control.save_phase(migration.id, migration.epoch, Phase::Aborted).await {
-        Ok(()) => error,
-        Err(e) => e.while_trying("forgetting a migration that nobody asked for"),
-    }
+/// Somebody else ended the migration between our looking for it and our taking it.
+pub(crate) fn ended_meanwhile(table: &crate::name::TableName) -> Error {
+    Error::refused(format!("the migration of {table} has just been ended by somebody else"))
+        .next("nothing was changed; `shadowswap status` shows how it ended")
 }
 
 /// The setting that says that a migration is being given up: some of what it needs may be gone.

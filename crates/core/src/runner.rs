@@ -149,13 +149,17 @@ async fn once<E: Engine>(
     // Once for each turn. The lock is held all the time.
     loop {
         failpoint::at(Place::Taking).await;
-        let taken = control.take(plan, &config.who);
-        let mut migration = patience::work("taking the migration over", taken).await?;
+        let taken = async {
+            // What an operator asks for, or an earlier attempt had, is not begun anew.
+            if config.rollback || tally.taken.is_some() {
+                return control.resume(&plan.source, &config.who).await;
+            }
+            control.take(plan, &config.who).await.map(Some)
+        };
+        let taken = patience::work("taking the migration over", taken).await?;
+        let mut migration = taken.ok_or_else(|| crate::offline::ended_meanwhile(&plan.source))?;
         failpoint::at(Place::Taken).await;
         hooks.of(migration.id);
-        if (config.rollback || tally.taken.is_some()) && !migration.resumed {
-            return Err(crate::offline::ended_meanwhile(&*control, &migration).await);
-        }
         tally::is_ours(plan, config, &migration)?;
         tally.taken = Some(migration.id).filter(|_| !breaks(Mutation::BeginsAnew));
         tally.aborts |= migration.resumed && crate::offline::is_given_up::<E>(&control, migration.id).await?;

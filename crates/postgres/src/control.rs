@@ -54,50 +54,53 @@ impl Control {
         patience::answer(what, asked).await
     }
 
-    async fn create_or_resume(&self, plan: &Plan, who: &str) -> Result<(i64, bool)> {
+    /// Takes over what is unfinished.
+    async fn take_over(&self, table: &TableName, who: &str) -> Result<Option<i64>> {
         let found = self
             .all(
                 &format!(
                     "select id from {}.migration where table_schema = $1 and table_name = $2 and phase not in {OVER}",
                     self.schema
                 ),
-                &[&plan.source.schema, &plan.source.name],
+                &[&table.schema, &table.name],
                 "looking for an unfinished migration",
             )
             .await?;
-        if let Some(id) = found.first().map(|row| row.get::<_, i64>(0)) {
-            self.end_orphans(id).await?;
-            let row = self
-                .one(
-                    &format!(
-                        "update {}.migration set epoch = epoch + 1, runner = $2, error = null, updated_at = clock_timestamp()\n\
-                         where id = $1 returning epoch",
-                        self.schema
-                    ),
-                    &[&id, &who],
-                    "taking the migration over",
-                )
-                .await?;
-            let epoch: i64 = row.get(0);
-            failpoint::at(Place::EpochRaised).await;
-            // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
-            self.run(
-                &format!("update {}.checkpoint set epoch = $2 where migration = $1", self.schema),
-                &[&id, &epoch],
-                "raising the epoch",
-            )
-            .await?;
-            self.run(
+        let Some(id) = found.first().map(|row| row.get::<_, i64>(0)) else { return Ok(None) };
+        self.end_orphans(id).await?;
+        let row = self
+            .one(
                 &format!(
-                    "update {}.chunk set epoch = $2, attempt = attempt + 1 where migration = $1 and not done",
+                    "update {}.migration set epoch = epoch + 1, runner = $2, error = null, updated_at = clock_timestamp()\n\
+                     where id = $1 returning epoch",
                     self.schema
                 ),
-                &[&id, &epoch],
-                "raising the epoch of the chunks",
+                &[&id, &who],
+                "taking the migration over",
             )
             .await?;
-            return Ok((id, true));
-        }
+        let epoch: i64 = row.get(0);
+        failpoint::at(Place::EpochRaised).await;
+        // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
+        self.run(
+            &format!("update {}.checkpoint set epoch = $2 where migration = $1", self.schema),
+            &[&id, &epoch],
+            "raising the epoch",
+        )
+        .await?;
+        self.run(
+            &format!(
+                "update {}.chunk set epoch = $2, attempt = attempt + 1 where migration = $1 and not done",
+                self.schema
+            ),
+            &[&id, &epoch],
+            "raising the epoch of the chunks",
+        )
+        .await?;
+        Ok(Some(id))
+    }
+
+    async fn begin(&self, plan: &Plan, who: &str) -> Result<i64> {
         let text =
             serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
         let row = self
@@ -113,7 +116,21 @@ impl Control {
                 "noting a new migration",
             )
             .await?;
-        Ok((row.get(0), false))
+        Ok(row.get(0))
+    }
+
+    /// Says so to everybody, and reads it.
+    async fn held(&self, id: i64, resumed: bool) -> Result<Migration<Postgres>> {
+        // From here on the name tells everybody which migration this connection holds.
+        self.run(
+            "select set_config('application_name', $1, false)",
+            &[&format!("shadowswap/control #{}{id}", self.scope)],
+            "naming the session",
+        )
+        .await?;
+        let listen = format!("listen {}", self.channel(id));
+        self.client().batch_execute(&listen).await.map_err(|e| server(e, "listening for commands"))?;
+        self.load(id, resumed).await
     }
 
     async fn load(&self, id: i64, resumed: bool) -> Result<Migration<Postgres>> {
@@ -241,17 +258,18 @@ impl control::Control<Postgres> for Control {
 
     async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<Postgres>> {
         self.lock(&plan.source).await?;
-        let (id, resumed) = self.create_or_resume(plan, who).await?;
-        // From here on the name tells everybody which migration this connection holds.
-        self.run(
-            "select set_config('application_name', $1, false)",
-            &[&format!("shadowswap/control #{}{id}", self.scope)],
-            "naming the session",
-        )
-        .await?;
-        let listen = format!("listen {}", self.channel(id));
-        self.client().batch_execute(&listen).await.map_err(|e| server(e, "listening for commands"))?;
-        self.load(id, resumed).await
+        match self.take_over(&plan.source, who).await? {
+            Some(id) => self.held(id, true).await,
+            None => self.held(self.begin(plan, who).await?, false).await,
+        }
+    }
+
+    async fn resume(&self, table: &TableName, who: &str) -> Result<Option<Migration<Postgres>>> {
+        self.lock(table).await?;
+        match self.take_over(table, who).await? {
+            Some(id) => self.held(id, true).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn is_ours(&self, migration: i64, epoch: i64) -> Result<bool> {

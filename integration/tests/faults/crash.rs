@@ -55,6 +55,7 @@ pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
     let (mut kills, mut told) = (0, false);
     // The longest a run was alive; moments are chosen within it.
     let mut longest = 1_500;
+    let started = Instant::now();
     loop {
         let state = table.state().await;
         let turn = state.as_ref().map_or(0, |(_, turn)| *turn);
@@ -64,6 +65,8 @@ pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
         if is_over {
             break;
         }
+        let limit = if rough.is_some() { LONG * 12 } else { LONG * 6 };
+        assert!(started.elapsed() < limit, "{what}: does not come to an end: {state:?}");
         let command = match wish {
             Wish::RollBack if turn == 1 => {
                 table.call(&["rollback", "--yes", "--progress", "none", "--stall-budget", "2s"])

@@ -8,7 +8,7 @@ use shadowswap_testkit::{Binary, Flow, Loss, Proxy, Signal, Version};
 
 use super::network::{AT_ONCE, hundredths, patience};
 use super::{Clients, Hold, Host, Kind, PATIENT, Table};
-use crate::operator::{LONG, SOON, printed, shadowswap};
+use crate::operator::{LONG, SOON, printed, shadowswap, until};
 
 const KINDS: [Kind; 3] =
     [Kind::Postgres(Version::Apt), Kind::Mysql(Product::MySql), Kind::Mysql(Product::MariaDb)];
@@ -144,6 +144,38 @@ async fn what_was_made_is_not_made_again() {
             assert_eq!(table.migrations().await, "1", "{what}");
             table.holds(&what, false).await;
         }
+    }
+}
+
+/// The notes tell what was made by what the table looks like. Where somebody else has changed that meanwhile, they are not believed.
+#[tokio::test]
+async fn change_of_somebody_else_is_not_taken_for_ours() {
+    for product in [Product::MySql, Product::MariaDb] {
+        let host = Host::start(Kind::Mysql(product)).await;
+        let mut table = Table::new(&host, "mixed", Clients::FEW, false).await;
+        let hold = Hold::at("InPlaceNoted");
+        let run = table.in_place(&table.url(), &TWO).args(["--stall-budget", "100ms"]);
+        let mut run = hold.on(run).spawn();
+        hold.reached(&mut run).await;
+        let other = host.connect(&table.name).await;
+        other.sql("alter table t comment 'changed by somebody else'").await;
+        other.sql("start transaction").await;
+        assert_eq!(other.texts("select email from t limit 1").await.len(), 1, "{product:?}");
+        hold.let_go();
+        let attempts = "select what from shadowswap.event e join shadowswap.migration m on m.id = e.migration\n\
+                        where m.table_schema = database() and e.what like 'attempt 1:%'";
+        let attempted = || async { (!table.db.texts(attempts).await.is_empty()).then_some(()) };
+        until("an attempt found the table locked", SOON, attempted).await;
+        other.sql("rollback").await;
+        let output = run.wait(LONG).await;
+        let text = printed(&output);
+        assert_eq!(output.code(), Some(4), "{product:?}: {text}");
+        assert!(text.contains("column n has another default"), "{product:?}: {text}");
+        table.call(&["abort", "--yes"]).run(SOON).await.expect_code(0);
+        assert_eq!(table.state().await.unwrap().0, "aborted", "{product:?}");
+        table.in_place(&table.url(), &TWO[..1]).run(LONG).await.expect_code(0);
+        assert_eq!(table.changed_in_place().await, ["7", "remark"], "{product:?}");
+        table.holds(&format!("{product:?} mixed"), false).await;
     }
 }
 

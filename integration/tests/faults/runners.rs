@@ -194,6 +194,27 @@ async fn run_does_not_go_on_with_another_change() {
     }
 }
 
+/// An old table that is dropped long after the end is not the next migration's.
+#[tokio::test]
+async fn no_migration_begins_while_an_old_table_is_dropped() {
+    for kind in KINDS {
+        let host = Host::start(kind).await;
+        let mut table = Table::new(&host, "late", Clients::FEW, false).await;
+        table.run().run(LONG).await.expect_code(0);
+        let hold = Hold::at("OldDropped");
+        let mut finish = hold.on(table.call(&["finish", "--drop-old", "--yes"])).spawn();
+        hold.reached(&mut finish).await;
+        let next = run(&table.url(), "t", "add column note text").args(PATIENT);
+        let output = next.clone().run(LONG).await;
+        assert_eq!(output.code(), Some(7), "{kind:?}: {}", printed(&output));
+        assert_eq!(table.migrations().await, "1", "{kind:?}");
+        hold.let_go();
+        finish.wait(SOON).await.expect_code(0);
+        next.args(["--drop-old"]).run(LONG).await.expect_code(0);
+        table.is_changed(&format!("{kind:?} late"), false).await;
+    }
+}
+
 /// A control database of many tables: what is unfinished is found, however much was begun after it.
 #[tokio::test]
 async fn unfinished_migration_is_found_behind_hundreds_of_others() {

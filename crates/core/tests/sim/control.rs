@@ -121,7 +121,24 @@ async fn each(
     locked
 }
 
-async fn take(server: Server, connection: u64, runner: u32, plan: Plan) -> Result<Migration<Model>> {
+/// What whoever takes the migration finds.
+enum Found {
+    /// Nothing; it is begun.
+    New,
+    Unfinished,
+    /// Nothing is unfinished, and nothing is begun.
+    Nothing,
+    /// He knew it, and it is over.
+    Over,
+}
+
+/// `plan`: of what is begun where nothing is unfinished; none: nothing is begun.
+async fn take(
+    server: Server,
+    connection: u64,
+    runner: u32,
+    plan: Option<Plan>,
+) -> Result<Option<Migration<Model>>> {
     let held = server.until(Instant::now() + HELD_WAIT, |w| {
         let is_free = w.holder.is_none_or(|holder| holder == connection);
         let is_there = w.connections.contains_key(&connection);
@@ -132,24 +149,32 @@ async fn take(server: Server, connection: u64, runner: u32, plan: Plan) -> Resul
     });
     held.await.ok_or_else(|| Error::new(Kind::Held, "another runner holds the migration"))?;
     server.step().await;
-    let is_new = server.with(|w| {
+    let begun = plan.clone();
+    let found = server.with(|w| {
         if !w.connections.contains_key(&connection) {
             return Err(lost());
         }
+        let Some(plan) = begun else {
+            let is_there = w.migration.is_some() && !w.is_over();
+            if is_there {
+                w.takers.insert(runner);
+            }
+            return Ok(if is_there { Found::Unfinished } else { Found::Nothing });
+        };
         if w.is_over() {
             // Whoever comes now makes a plan of the table as it is. Whoever has one begins another migration.
             let knew_it = w.takers.contains(&runner);
-            return if knew_it { Ok(None) } else { Err(Error::refused("the migration is over")) };
+            return if knew_it { Ok(Found::Over) } else { Err(Error::refused("the migration is over")) };
         }
         w.takers.insert(runner);
         if w.migration.is_some() {
-            return Ok(Some(false));
+            return Ok(Found::Unfinished);
         }
         w.migration = Some(MigrationRow {
             epoch: 1,
             phase: Phase::Prepare,
             turn: 0,
-            plan: plan.clone(),
+            plan,
             copy_begun: false,
             last: None,
             chunks: BTreeMap::new(),
@@ -160,21 +185,26 @@ async fn take(server: Server, connection: u64, runner: u32, plan: Plan) -> Resul
             guard_until: None,
             swapped_at: 0,
         });
-        Ok(Some(true))
+        Ok(Found::New)
     })?;
-    let Some(is_new) = is_new else {
-        let epoch = server.with(|w| w.migration.as_ref().map_or(0, |m| m.epoch));
-        let (phase, copy) = (Phase::Prepare, CopyState::default());
-        return Ok(Migration {
-            id: ID + 1,
-            epoch,
-            phase,
-            turn: 0,
-            plan,
-            applied: None,
-            copy,
-            resumed: false,
-        });
+    let is_new = match (found, plan) {
+        (Found::New, _) => true,
+        (Found::Unfinished, _) => false,
+        (Found::Nothing, _) | (Found::Over, None) => return Ok(None),
+        (Found::Over, Some(plan)) => {
+            let epoch = server.with(|w| w.migration.as_ref().map_or(0, |m| m.epoch));
+            let (phase, copy) = (Phase::Prepare, CopyState::default());
+            return Ok(Some(Migration {
+                id: ID + 1,
+                epoch,
+                phase,
+                turn: 0,
+                plan,
+                applied: None,
+                copy,
+                resumed: false,
+            }));
+        }
     };
     if !is_new {
         raise(&server, connection).await?;
@@ -183,7 +213,7 @@ async fn take(server: Server, connection: u64, runner: u32, plan: Plan) -> Resul
     server.with(|w| {
         let is_held = w.holder == Some(connection);
         match &w.migration {
-            Some(migration) if is_held => Ok(load(migration, !is_new)),
+            Some(migration) if is_held => Ok(Some(load(migration, !is_new))),
             Some(_) | None => Err(lost()),
         }
     })
@@ -249,7 +279,14 @@ impl CoreControl<Model> for Control {
 
     async fn take(&self, plan: &Plan, _: &str) -> Result<Migration<Model>> {
         let mut link = self.0.lock().await;
-        let work = take(link.server.clone(), link.id, link.runner, plan.clone());
+        let work = take(link.server.clone(), link.id, link.runner, Some(plan.clone()));
+        let taken = link.call("take", work).await?;
+        taken.ok_or_else(|| Error::corrupt("nothing was taken"))
+    }
+
+    async fn resume(&self, _: &TableName, _: &str) -> Result<Option<Migration<Model>>> {
+        let mut link = self.0.lock().await;
+        let work = take(link.server.clone(), link.id, link.runner, None);
         link.call("take", work).await
     }
 

@@ -297,6 +297,10 @@ impl Control<Fake> for Fake {
         absent()
     }
 
+    async fn resume(&self, _: &TableName, _: &str) -> Result<Option<Migration<Fake>>> {
+        absent()
+    }
+
     async fn is_ours(&self, _: i64, _: i64) -> Result<bool> {
         absent()
     }
