@@ -34,15 +34,13 @@ pub(crate) async fn run<E: Engine>(
     let mut last = Error::new(Kind::Budget, "no attempt was made");
     for attempt in 1..=config.cutover_attempts {
         let tried = Instant::now();
-        let (changed, what) =
-            (engine.direct(plan, id, epoch, config.stall_budget), "changing the table in place");
-        match patience::attended(engine, (id, "direct"), what, changed).await {
+        // Each statement may take the budget; all else is small.
+        let at_most = config.stall_budget * plan.request.alters.len() as u32;
+        let changed = engine.direct(plan, id, epoch, config.stall_budget);
+        match patience::beyond(at_most, "changing the table in place", changed).await {
             Ok(()) => {
                 let stall_ms = tried.elapsed().as_secs_f64() * 1e3;
                 failpoint::at(Place::ChangedInPlace).await;
-                if migration.resumed || attempt > 1 {
-                    lacks_nothing(engine, plan).await?;
-                }
                 return Ok(report(plan, id, stall_ms, attempt, started));
             }
             Err(e) if e.kind == Kind::Budget => {
@@ -55,7 +53,7 @@ pub(crate) async fn run<E: Engine>(
             Err(e) => return Err(ended(engine, control, migration, e).await),
         }
         let (commands, _) = control.report(id, epoch, progress).await?;
-        if commands.contains(&Command::Abort) && engine.made(plan, id).await?.is_untouched() {
+        if commands.contains(&Command::Abort) {
             return Err(crate::runner::aborted());
         }
         tokio::select! {
@@ -69,31 +67,24 @@ pub(crate) async fn run<E: Engine>(
     Err(ended(engine, control, migration, last).await)
 }
 
-/// What an earlier attempt had made was told by what it noted. Whether it has come to what was planned is looked at.
-///
-/// # Errors
-/// `Differs` if not.
-async fn lacks_nothing<E: Engine>(engine: &E, plan: &Plan) -> Result<()> {
-    let lacks = patience::answer("comparing the definition with the plan", engine.lacks(plan)).await?;
-    if lacks.is_empty() {
-        return Ok(());
+async fn made<E: Engine>(engine: &E, plan: &Plan, migration: i64) -> Result<InPlace> {
+    let what = "looking what is changed";
+    patience::answer(what, engine.made(plan, migration)).await.tried(what)
+}
+
+/// Whether the table has the whole change.
+async fn is_there<E: Engine>(engine: &E, plan: &Plan) -> Result<bool> {
+    match patience::answer("comparing the definition with the plan", engine.lacks(plan)).await {
+        Ok(lacks) => Ok(lacks.is_empty()),
+        Err(e) if e.kind == Kind::Refused => Ok(false),
+        Err(e) => Err(e),
     }
-    let message = format!(
-        "somebody else has changed {} between two attempts, and it is not what was planned: {}",
-        plan.source,
-        lacks.join("; ")
-    );
-    let next = format!(
-        "look at it; `shadowswap abort --table {}` forgets the migration and leaves the table as it is",
-        plan.source
-    );
-    Err(Error::new(Kind::Differs, message).next(next))
 }
 
 /// The run ends without success. The migration is over if nothing was changed; otherwise another run goes on with it.
 async fn ended<E: Engine>(engine: &E, control: &E::Control, migration: &Migration<E>, e: Error) -> Error {
     let (plan, id) = (&migration.plan, migration.id);
-    match engine.made(plan, id).await {
+    match made(engine, plan, id).await {
         Ok(made) if made.is_untouched() => {
             match control.save_phase(id, migration.epoch, Phase::Aborted).await {
                 Ok(()) => Error { message: format!("{}; nothing was changed", e.message), ..e },
@@ -122,18 +113,18 @@ pub(crate) async fn give_up<E: Engine>(
     who: &str,
 ) -> Result<String> {
     let (plan, id) = (&migration.plan, migration.id);
-    let InPlace { made, of } = engine.made(plan, id).await.tried("looking what is changed")?;
-    let lacks = engine.lacks(plan);
-    if made == of && patience::answer("comparing the definition with the plan", lacks).await?.is_empty() {
-        return Err(Error::refused(format!(
-            "the change of {} is made; there is nothing to abort",
-            plan.source
-        ))
-        .next("run it again to finish it"));
-    }
-    let said = match made {
-        0 => format!("{} is as it was", plan.source),
-        _ => format!("{made} of {of} statements have changed {}, and stay", plan.source),
+    let said = match made(engine, plan, id).await {
+        Ok(made) if made.is_untouched() => format!("{} is as it was", plan.source),
+        Ok(InPlace { made, of }) if made == of && is_there(engine, plan).await? => {
+            let message = format!("the change of {} is made; there is nothing to abort", plan.source);
+            return Err(Error::refused(message).next("run it again to finish it"));
+        }
+        Ok(InPlace { made, of }) => {
+            format!("{made} of {of} statements have changed {}, and stay", plan.source)
+        }
+        // The table is gone.
+        Err(e) if e.kind == Kind::Refused => format!("{} is left as it is: {}", plan.source, e.message),
+        Err(e) => return Err(e),
     };
     failpoint::at(Place::Saving(Phase::Aborted)).await;
     control.save_phase(id, migration.epoch, Phase::Aborted).await?;

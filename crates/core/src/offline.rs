@@ -150,8 +150,18 @@ pub(crate) async fn is_given_up<E: Engine>(control: &E::Control, migration: i64)
     Ok(settings.iter().any(|(name, _)| name == GIVING_UP))
 }
 
+/// What an abort notes.
+const ABORTED: &str = "aborted; everything that was made is removed";
+
+/// What an abort came to that another runner has done; from its events.
+pub fn aborted(status: &crate::control::Status) -> String {
+    let noted = status.events.iter().rev().find(|e| e.what.starts_with("aborted; ") && e.what != ABORTED);
+    let said = noted.and_then(|e| e.what.strip_prefix("aborted; "));
+    said.map_or_else(|| is_as_it_was(&status.table, status.id), str::to_string)
+}
+
 /// What an abort comes to.
-pub fn is_as_it_was(table: &crate::name::TableName, migration: i64) -> String {
+fn is_as_it_was(table: &crate::name::TableName, migration: i64) -> String {
     format!("{table} is as it was; everything that was made for migration {migration} is removed")
 }
 
@@ -180,6 +190,6 @@ pub async fn give_up<E: Engine>(
     failpoint::at(Place::Saving(Phase::Aborted)).await;
     control.save_phase(migration.id, migration.epoch, Phase::Aborted).await?;
     failpoint::at(Place::Saved(Phase::Aborted)).await;
-    control.note(migration.id, who, "aborted; everything that was made is removed").await?;
+    control.note(migration.id, who, ABORTED).await?;
     Ok(is_as_it_was(&migration.plan.source, migration.id))
 }

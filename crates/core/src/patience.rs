@@ -43,6 +43,14 @@ pub async fn work<T>(what: &str, asked: impl Future<Output = Result<T>>) -> Resu
     within(WORK, what, asked).await
 }
 
+/// Waits for something that the server ends by itself after `at_most`.
+///
+/// # Errors
+/// Its own; `Transient` if no answer has come long after that: the connection is of no more use then.
+pub async fn beyond<T>(at_most: Duration, what: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
+    limited(at_most + scaled(SILENCE), what, asked).await
+}
+
 /// Waits for as long as it takes, and tells of it.
 pub async fn told<T>(what: &str, asked: impl Future<Output = T>) -> T {
     let mut asked = std::pin::pin!(asked);
@@ -101,7 +109,10 @@ pub async fn attended<E: Engine, T>(
 }
 
 async fn within<T>(limit: Duration, what: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
-    let limit = scaled(limit);
+    limited(scaled(limit), what, asked).await
+}
+
+async fn limited<T>(limit: Duration, what: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
     match timeout(limit, told(what, asked)).await {
         Ok(answer) => answer,
         Err(_elapsed) => Err(Error::transient(format!(

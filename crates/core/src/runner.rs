@@ -160,6 +160,9 @@ async fn once<E: Engine>(
         let mut migration = taken.ok_or_else(|| crate::offline::ended_meanwhile(&plan.source))?;
         failpoint::at(Place::Taken).await;
         hooks.of(migration.id);
+        if tally.taken.is_some_and(|id| id != migration.id) {
+            return Err(crate::offline::ended_meanwhile(&plan.source));
+        }
         tally::is_ours(plan, config, &migration)?;
         tally.taken = Some(migration.id).filter(|_| !breaks(Mutation::BeginsAnew));
         tally.aborts |= migration.resumed && crate::offline::is_given_up::<E>(&control, migration.id).await?;
@@ -178,7 +181,10 @@ async fn once<E: Engine>(
                 change_in_place(engine, &control, &migration, (config, progress), stop, tally).await;
             return match changed {
                 Ok(report) => again::closed::<E>(&control, report).await,
-                Err(e) => Err(again::failed(engine, &*control, &migration, e, config).await),
+                Err(e) => {
+                    tally.aborts |= e.kind == Kind::Aborted;
+                    Err(again::failed(engine, &*control, &migration, e, config).await)
+                }
             };
         }
         // The steward reads them too, but at its own time.

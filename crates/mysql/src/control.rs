@@ -108,6 +108,8 @@ impl Control {
         );
         self.run(text, (who, id), "taking the migration over").await?;
         failpoint::at(Place::EpochRaised).await;
+        // Of the former epoch, noted just before it was over.
+        self.end_orphans(id).await?;
         // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
         for text in [
             format!(

@@ -180,11 +180,10 @@ where
 {
     let begun = Instant::now();
     while begun.elapsed() < KILL_FOR {
-        // Without a watchdog the server's own timeouts are all there is.
-        if killer.query_drop(format!("kill query {id}")).await.is_err() {
-            return statement.await;
-        }
-        if let Ok(ended) = tokio::time::timeout(KILL_EVERY, statement.as_mut()).await {
+        // Without a watchdog, or where the session is gone, the server's own timeouts are all there is.
+        let is_told = killer.query_drop(format!("kill query {id}")).await.is_ok();
+        let pause = if is_told { KILL_EVERY } else { KILL_FOR };
+        if let Ok(ended) = tokio::time::timeout(pause, statement.as_mut()).await {
             return ended;
         }
     }

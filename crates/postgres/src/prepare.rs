@@ -20,7 +20,7 @@ use shadowswap_core::{
 };
 use std::{
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio_postgres::{Client, GenericClient, error::SqlState};
 
@@ -508,6 +508,8 @@ pub async fn abort(client: &Client, plan: &Plan, detail: &Detail, migration: i64
     Ok(())
 }
 
+/// A way to the server and back may take so long.
+const IDLE_MIN: Duration = Duration::from_secs(1);
 /// Noted within the transaction that changes the table in place.
 const IN_PLACE: &str = "changed in place";
 
@@ -524,12 +526,11 @@ pub async fn direct(
     budget: Duration,
 ) -> Result<()> {
     let transaction = client.transaction().await.map_err(|e| server(e, "beginning the change"))?;
-    let timeout = format!("{}ms", budget.as_millis().max(1));
-    // Clients wait while the lock is waited for, while a statement works under it, and while we say nothing under it.
-    let setup = "select set_config('search_path', $2, true), set_config(name, $1, true)\n\
-                 from unnest(array['lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout']) name";
+    // Clients wait while we say nothing under the lock, too; on the way to us an answer may take its time.
+    let idle = format!("{}ms", budget.max(IDLE_MIN).as_millis());
+    let setup = "select set_config('search_path', $2, true), set_config('idle_in_transaction_session_timeout', $1, true)";
     transaction
-        .execute(setup, &[&timeout, &detail.search_path])
+        .execute(setup, &[&idle, &detail.search_path])
         .await
         .map_err(|e| server(e, "setting the time limits"))?;
     // Whoever takes over waits for this row, or is seen here.
@@ -541,19 +542,35 @@ pub async fn direct(
     if is_made(&transaction, control, migration).await? {
         return Ok(());
     }
+    let begun = Instant::now();
     for body in &plan.request.alters {
+        // Under the lock of the first statement, clients wait for what the others wait for, too.
+        let left = budget.saturating_sub(begun.elapsed());
+        if left < Duration::from_millis(1) {
+            let message = "nothing was left of the stall budget for the next statement";
+            return Err(Error::new(Kind::Budget, message));
+        }
+        let left = format!("{}ms", left.as_millis());
+        let limits =
+            "select set_config(name, $1, true) from unnest(array['lock_timeout', 'statement_timeout']) name";
+        transaction.execute(limits, &[&left]).await.map_err(in_time("setting the time limits"))?;
         let text = format!("alter table {} {body}", table(&plan.source));
-        transaction.execute(&text, &[]).await.map_err(|e| {
-            let timed_out =
-                matches!(e.code(), Some(c) if [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(c));
-            let error = server(e, "changing the table in place");
-            if timed_out { Error { kind: Kind::Budget, ..error } } else { error }
-        })?;
+        transaction.execute(&text, &[]).await.map_err(in_time("changing the table in place"))?;
     }
     let text = format!("insert into {control}.event (migration, who, what) values ($1, 'runner', $2)");
-    transaction.execute(&text, &[&migration, &IN_PLACE]).await.map_err(|e| server(e, "noting the change"))?;
+    transaction.execute(&text, &[&migration, &IN_PLACE]).await.map_err(in_time("noting the change"))?;
     failpoint::at(Place::InPlaceMade).await;
     transaction.commit().await.map_err(|e| server(e, "committing the change"))
+}
+
+/// What the server ended because it took too long is a matter of the budget.
+fn in_time(what: &str) -> impl Fn(tokio_postgres::Error) -> Error + '_ {
+    move |e| {
+        let late = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED];
+        let is_late = e.code().is_some_and(|code| late.contains(code));
+        let error = server(e, what);
+        if is_late { Error { kind: Kind::Budget, ..error } } else { error }
+    }
 }
 
 /// Whether the change in place is made.

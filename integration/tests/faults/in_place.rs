@@ -8,7 +8,7 @@ use shadowswap_testkit::{Binary, Flow, Loss, Proxy, Signal, Version};
 
 use super::network::{AT_ONCE, hundredths, patience};
 use super::{Clients, Hold, Host, Kind, PATIENT, Table};
-use crate::operator::{LONG, SOON, printed, shadowswap, until};
+use crate::operator::{LONG, SOON, printed, shadowswap};
 
 const KINDS: [Kind; 3] =
     [Kind::Postgres(Version::Apt), Kind::Mysql(Product::MySql), Kind::Mysql(Product::MariaDb)];
@@ -147,35 +147,84 @@ async fn what_was_made_is_not_made_again() {
     }
 }
 
-/// The notes tell what was made by what the table looks like. Where somebody else has changed that meanwhile, they are not believed.
+/// A table that is not as it was when a statement was begun may have been changed by somebody else: that is not taken for ours.
 #[tokio::test]
 async fn change_of_somebody_else_is_not_taken_for_ours() {
+    // Whether the runner lives meanwhile, what somebody else does, how it ends, and in which phase.
+    let others = [
+        (false, "comment 'of somebody else'", 0, "done"),
+        (true, "comment 'of somebody else'", 0, "done"),
+        (false, "add column remark int", 4, "prepare"),
+        (true, "add column remark int", 3, "aborted"),
+    ];
     for product in [Product::MySql, Product::MariaDb] {
         let host = Host::start(Kind::Mysql(product)).await;
-        let mut table = Table::new(&host, "mixed", Clients::FEW, false).await;
-        let hold = Hold::at("InPlaceNoted");
-        let run = table.in_place(&table.url(), &TWO).args(["--stall-budget", "100ms"]);
-        let mut run = hold.on(run).spawn();
+        for (n, (lives, alter, code, phase)) in others.into_iter().enumerate() {
+            let what = format!("{product:?} lives: {lives}, {alter}");
+            let mut table = Table::new(&host, &format!("mixed_{n}"), Clients::FEW, false).await;
+            let run = table.in_place(&table.url(), &TWO[1..]).args(PATIENT);
+            let somebody = format!("alter table t {alter}");
+            let output = if lives {
+                let hold = Hold::at("InPlaceNoted");
+                let mut run = hold.on(run).spawn();
+                hold.reached(&mut run).await;
+                table.db.sql(&somebody).await;
+                hold.let_go();
+                run.wait(LONG).await
+            } else {
+                let died = run.clone().env("SHADOWSWAP_TEST_DIE_AT", "InPlaceNoted").run(LONG).await;
+                assert_eq!(died.signal(), Some(Signal::SIGABRT), "{what}: {}", printed(&died));
+                table.db.sql(&somebody).await;
+                run.run(LONG).await
+            };
+            let text = printed(&output);
+            assert_eq!(output.code(), Some(code), "{what}: {text}");
+            assert_eq!(table.changed_in_place().await, ["remark"], "{what}");
+            assert_eq!(table.state().await.unwrap().0, phase, "{what}: {text}");
+            match code {
+                3 => assert!(text.contains("nothing was changed"), "{what}: {text}"),
+                4 => {
+                    assert!(text.contains("column remark is int"), "{what}: {text}");
+                    table.call(&["abort", "--yes"]).run(SOON).await.expect_code(0);
+                    assert_eq!(table.state().await.unwrap().0, "aborted", "{what}");
+                }
+                _ => {}
+            }
+            table.holds(&what, false).await;
+        }
+    }
+}
+
+/// An operator gives up what is half made, while its runner waits for the lock. Or the table is gone: that can be given up, too.
+#[tokio::test]
+async fn half_made_change_can_be_given_up() {
+    for product in [Product::MySql, Product::MariaDb] {
+        let host = Host::start(Kind::Mysql(product)).await;
+        let mut table = Table::new(&host, "given_up", Clients::FEW, false).await;
+        let hold = Hold::at("InPlaceMade");
+        let mut run = hold.on(table.in_place(&table.url(), &TWO)).spawn();
         hold.reached(&mut run).await;
-        let other = host.connect(&table.name).await;
-        other.sql("alter table t comment 'changed by somebody else'").await;
-        other.sql("start transaction").await;
-        assert_eq!(other.texts("select email from t limit 1").await.len(), 1, "{product:?}");
+        let holder = host.connect(&table.name).await;
+        holder.sql("start transaction").await;
+        assert_eq!(holder.texts("select email from t limit 1").await.len(), 1, "{product:?}");
         hold.let_go();
-        let attempts = "select what from shadowswap.event e join shadowswap.migration m on m.id = e.migration\n\
-                        where m.table_schema = database() and e.what like 'attempt 1:%'";
-        let attempted = || async { (!table.db.texts(attempts).await.is_empty()).then_some(()) };
-        until("an attempt found the table locked", SOON, attempted).await;
-        other.sql("rollback").await;
-        let output = run.wait(LONG).await;
-        let text = printed(&output);
-        assert_eq!(output.code(), Some(4), "{product:?}: {text}");
-        assert!(text.contains("column n has another default"), "{product:?}: {text}");
-        table.call(&["abort", "--yes"]).run(SOON).await.expect_code(0);
+        let output = table.call(&["abort", "--yes"]).run(LONG).await.expect_code(0);
+        assert!(
+            printed(&output).contains("1 of 2 statements have changed"),
+            "{product:?}: {}",
+            printed(&output)
+        );
+        run.wait(LONG).await.expect_code(6);
+        holder.sql("rollback").await;
+        assert_eq!(table.changed_in_place().await, ["7"], "{product:?}");
         assert_eq!(table.state().await.unwrap().0, "aborted", "{product:?}");
-        table.in_place(&table.url(), &TWO[..1]).run(LONG).await.expect_code(0);
-        assert_eq!(table.changed_in_place().await, ["7", "remark"], "{product:?}");
-        table.holds(&format!("{product:?} mixed"), false).await;
+        table.holds(&format!("{product:?} given up"), false).await;
+
+        let died = table.in_place(&table.url(), &TWO[1..]).env("SHADOWSWAP_TEST_DIE_AT", "InPlaceNoted");
+        assert_eq!(died.run(LONG).await.signal(), Some(Signal::SIGABRT), "{product:?}");
+        table.db.sql("rename table t to elsewhere").await;
+        let output = table.call(&["abort", "--yes"]).run(SOON).await.expect_code(0);
+        assert!(printed(&output).contains("is gone"), "{product:?}: {}", printed(&output));
     }
 }
 

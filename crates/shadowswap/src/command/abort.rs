@@ -40,8 +40,7 @@ pub async fn execute<E: Engine>(engine: &E, args: &AbortArgs, output: Output) ->
     let who = who::operator();
     let is_held = status.runner.is_some() && control.command(status.id, &who, &Command::Abort).await?;
     let message = if is_held {
-        wait::<E>(&control, &status).await?;
-        offline::is_as_it_was(&status.table, status.id)
+        wait::<E>(&control, &status).await?
     } else {
         Box::pin(offline::abort(engine, &status.table, &who)).await?
     };
@@ -50,17 +49,24 @@ pub async fn execute<E: Engine>(engine: &E, args: &AbortArgs, output: Output) ->
 }
 
 /// Waits until the runner has done it.
-async fn wait<E: Engine>(control: &E::Control, status: &Status) -> Result<()> {
+async fn wait<E: Engine>(control: &E::Control, status: &Status) -> Result<String> {
     let deadline = tokio::time::Instant::now() + WAIT;
+    let mut is_aborted = false;
     while tokio::time::Instant::now() < deadline {
         let all = control.status(Some(&status.table)).await?;
-        match all.iter().find(|s| s.id == status.id).map(|s| s.phase) {
-            Some(Phase::Aborted) => return Ok(()),
-            Some(phase) if phase.is_swapped() => {
-                return Err(Error::refused(format!("{} was swapped before the abort arrived", status.table)));
+        match all.iter().find(|s| s.id == status.id) {
+            // What it came to is noted a moment later.
+            Some(now) if now.phase == Phase::Aborted => {
+                if std::mem::replace(&mut is_aborted, true) {
+                    return Ok(offline::aborted(now));
+                }
             }
-            Some(_) | None => tokio::time::sleep(LOOK_EVERY).await,
+            Some(now) if now.phase.is_swapped() => {
+                return Err(Error::refused(format!("{} was changed before the abort arrived", status.table)));
+            }
+            Some(_) | None => {}
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
     let runner = status.runner.as_deref().unwrap_or("the runner");
     let e = Error::new(

@@ -34,14 +34,18 @@ pub async fn execute<E: Engine>(engine: &E, args: &CleanupArgs, output: Output) 
             false => can_ask && output.ask(&format!("{text}\n{}?", question(leftover))),
         };
         if is_wanted {
-            if let Err(e) = remove(engine, leftover).await {
-                output.say(&format!("not removed: {text}: {}", e.message));
-                let what = format!("removing {} {}", leftover.kind.name(), leftover.name);
-                failed = failed.or(Some(e.while_trying(what)));
-                continue;
+            match remove(engine, leftover).await {
+                Ok(said) => {
+                    removed.push(leftover.name.as_str());
+                    output.say(&format!("removed: {text}"));
+                    said.iter().for_each(|said| output.say(said));
+                }
+                Err(e) => {
+                    output.say(&format!("not removed: {text}: {}", e.message));
+                    let what = format!("removing {} {}", leftover.kind.name(), leftover.name);
+                    failed = failed.or(Some(e.while_trying(what)));
+                }
             }
-            removed.push(leftover.name.as_str());
-            output.say(&format!("removed: {text}"));
         } else if !can_ask {
             output.say(&format!("found: {text}"));
         }
@@ -58,12 +62,12 @@ pub async fn execute<E: Engine>(engine: &E, args: &CleanupArgs, output: Output) 
     failed.map_or(Ok(DONE), |e| Err(e.into()))
 }
 
-async fn remove<E: Engine>(engine: &E, leftover: &Leftover) -> shadowswap_core::Result<()> {
+async fn remove<E: Engine>(engine: &E, leftover: &Leftover) -> shadowswap_core::Result<Option<String>> {
     match (&leftover.kind, &leftover.table) {
         (LeftoverKind::Migration, Some(table)) => {
-            Box::pin(offline::abort(engine, table, &who::operator())).await.map(drop)
+            Box::pin(offline::abort(engine, table, &who::operator())).await.map(Some)
         }
-        _ => engine.remove(leftover).await,
+        _ => engine.remove(leftover).await.map(|()| None),
     }
 }
 
