@@ -127,9 +127,17 @@ impl Host {
     }
 
     pub async fn restart(&self) {
+        self.try_restart().await.unwrap_or_else(|log| panic!("{:?} cannot be restarted: {log}", self.kind));
+    }
+
+    /// The same; its log, if MySQL or MariaDB does not come up.
+    pub async fn try_restart(&self) -> Result<(), String> {
         match &*self.server {
-            Server::Postgres(server) => server.restart().await,
-            Server::Mysql(server) => server.restart().await,
+            Server::Postgres(server) => {
+                server.restart().await;
+                Ok(())
+            }
+            Server::Mysql(server) => server.try_restart().await,
         }
     }
 

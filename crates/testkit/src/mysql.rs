@@ -145,6 +145,14 @@ impl Mysql {
     /// # Panics
     /// If the server does not come up; the message has its log.
     pub async fn restart(&self) {
+        self.try_restart().await.unwrap_or_else(|e| panic!("cannot restart: {e}"));
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// Its log, if the server does not come up.
+    pub async fn try_restart(&self) -> Result<(), String> {
         let inner = Arc::clone(&self.inner);
         let started = blocking(move || {
             let mut server = inner.server();
@@ -153,7 +161,7 @@ impl Mysql {
             }
             inner.launch(inner.port).map(|started| server.insert(started).pid())
         });
-        started.await.unwrap_or_else(|e| panic!("cannot restart: {e}"));
+        started.await.map(drop)
     }
 
     async fn end(&self, how: impl FnOnce(Supervised) + Send + 'static) {
