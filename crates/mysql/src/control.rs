@@ -30,8 +30,8 @@ pub struct Control {
 
 /// Events shown by `status`.
 const EVENTS_SHOWN: u32 = 10;
-/// Migrations among which those that have ended are shown; unfinished ones always are.
-const ENDED_SHOWN: u32 = 100;
+/// Migrations among which all that have ended are shown. Unfinished ones always are, and so is the newest of each table.
+const ENDED_SHOWN: usize = 100;
 
 impl Control {
     /// Opens the tables, making them where `create` is set.
@@ -552,7 +552,8 @@ impl control::Control<MySql> for Control {
         let text = format!(
             "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms, {}, {}, {}\n\
              from {5}.migration m where {which} and (unfinished = 1 or id >= (select coalesce(min(id), 0)\n\
-             from (select id from {5}.migration where {which} order by id desc limit {ENDED_SHOWN}) newest)) order by id desc",
+             from (select id from {5}.migration where {which} order by id desc limit {ENDED_SHOWN}) newest)\n\
+             or id in (select max(id) from {5}.migration group by table_schema, table_name)) order by id desc",
             at("started_at"),
             at("updated_at"),
             self.turn_text(),
@@ -564,7 +565,7 @@ impl control::Control<MySql> for Control {
             .rows(text, (schema, schema, name, name, schema, schema, name, name), "reading the migrations")
             .await?;
         let mut found = Vec::with_capacity(rows.len());
-        for r in &rows {
+        for (n, r) in rows.iter().enumerate() {
             let table = TableName::new(get::<String>(r, 1)?, get::<String>(r, 2)?);
             let phase = control::stored_phase(&get::<String>(r, 3)?)?;
             let is_held = !phase.is_over() && self.is_held(&table).await?;
@@ -585,7 +586,8 @@ impl control::Control<MySql> for Control {
                 progress: get::<Option<String>>(r, 10)?.and_then(|p| serde_json::from_str(&p).ok()),
                 error: get(r, 11)?,
                 stall_ms: get(r, 12)?,
-                events: self.events(id).await?,
+                // Of what is long over, nobody wants to know them.
+                events: if n < ENDED_SHOWN || !phase.is_over() { self.events(id).await? } else { Vec::new() },
             });
         }
         Ok(found)

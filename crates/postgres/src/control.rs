@@ -29,8 +29,8 @@ pub struct Control {
 
 /// Events shown by `status`.
 const EVENTS_SHOWN: i64 = 10;
-/// Migrations among which those that have ended are shown; unfinished ones always are.
-const ENDED_SHOWN: i64 = 100;
+/// Migrations among which all that have ended are shown. Unfinished ones always are, and so is the newest of each table.
+const ENDED_SHOWN: usize = 100;
 /// Phases of migrations with which nothing is left to do.
 const OVER: &str = "('done', 'aborted', 'rolledback')";
 
@@ -513,7 +513,8 @@ impl control::Control<Postgres> for Control {
                     "select id, table_schema, table_name, phase, plan_id, plan, paused, {}, {}, runner, progress, error, stall_ms,\n\
                      exists (select from pg_stat_activity where application_name like 'shadowswap/% #{}' || id and datname = current_database()), {}, {}, {}\n\
                      from {6}.migration m where {which} and (phase not in {OVER} or id >= (select coalesce(min(id), 0)\n\
-                     from (select id from {6}.migration where {which} order by id desc limit {ENDED_SHOWN}) newest))\norder by id desc",
+                     from (select id from {6}.migration where {which} order by id desc limit {ENDED_SHOWN}) newest)\n\
+                     or id in (select max(id) from {6}.migration group by table_schema, table_name))\norder by id desc",
                     AT.replace("at at", "started_at at"),
                     AT.replace("at at", "updated_at at"),
                     self.scope,
@@ -527,7 +528,7 @@ impl control::Control<Postgres> for Control {
             )
             .await?;
         let mut found = Vec::with_capacity(rows.len());
-        for r in &rows {
+        for (n, r) in rows.iter().enumerate() {
             let is_held: bool = r.get(13);
             let progress: Option<String> = r.get(10);
             let (id, phase) = (r.get(0), control::stored_phase(r.get(3))?);
@@ -547,7 +548,8 @@ impl control::Control<Postgres> for Control {
                 progress: progress.and_then(|p| serde_json::from_str(&p).ok()),
                 error: r.get(11),
                 stall_ms: r.get(12),
-                events: self.events(id).await?,
+                // Of what is long over, nobody wants to know them.
+                events: if n < ENDED_SHOWN || !phase.is_over() { self.events(id).await? } else { Vec::new() },
             });
         }
         Ok(found)
