@@ -346,6 +346,7 @@ async fn binlog_may_be_purged_beneath_a_durable_log() {
             let args = [
                 "--stall-budget",
                 "2s",
+                "-v",
                 "--spool",
                 "durable",
                 "--log-directory",

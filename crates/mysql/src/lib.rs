@@ -270,12 +270,14 @@ impl Engine for MySql {
         let fears_xa = plan.turn == 0 && prepare::fears_xa(&mut conn, &control, migration).await?;
         let is_behind =
             plan.turn > 0 && turn::of_checkpoint(&mut conn, &control, migration).await? < plan.turn;
-        let from = match from.filter(|_| !is_behind) {
+        let given = from.filter(|_| !is_behind);
+        let from = match given {
             Some(from) => Some(from.clone()),
             None => prepare::begins_at(&mut conn, &control, migration).await?,
         };
         let from =
             from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
+        let beginning = (given.is_none() && plan.turn == 0).then(|| from.clone());
         let key: Vec<String> = plan.link.key.iter().map(|k| k.from.clone()).collect();
         let opts = self.options.opts(&format!("stream {migration}"));
         let id = server_id(&self.control_schema, migration);
@@ -292,7 +294,8 @@ impl Engine for MySql {
             Some(&from),
         )
         .await?;
-        Ok(Stream::new(changes.with_marks(Arc::clone(&self.marks)).fearing_xa(fears_xa)))
+        let changes = changes.with_marks(Arc::clone(&self.marks)).fearing_xa(fears_xa).telling(beginning);
+        Ok(Stream::new(changes))
     }
 
     async fn origin(&self) -> Result<String> {

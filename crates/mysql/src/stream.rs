@@ -52,6 +52,8 @@ pub struct Changes {
     silent_since: Instant,
     asked_at: Instant,
     told_at: Option<Instant>,
+    /// Where the stream begins, if that is to be told.
+    beginning: Option<Position>,
     /// Something came since progress was told.
     has_news: bool,
     saw_head: bool,
@@ -153,6 +155,7 @@ impl Changes {
             silent_since: now,
             asked_at: now,
             told_at: None,
+            beginning: None,
             has_news: false,
             saw_head: false,
         })
@@ -162,6 +165,13 @@ impl Changes {
     #[must_use]
     pub fn with_marks(mut self, marks: Arc<Marks>) -> Changes {
         self.marks = marks;
+        self
+    }
+
+    /// Tells first where it begins, for whoever keeps what it gives: until something is applied, that is what the checkpoint says.
+    #[must_use]
+    pub fn telling(mut self, beginning: Option<Position>) -> Changes {
+        self.beginning = beginning;
         self
     }
 
@@ -190,6 +200,9 @@ impl Changes {
             self.silent_since = Instant::now();
         }
         self.asked_at = Instant::now();
+        if let Some(position) = self.beginning.take() {
+            return Ok(Event::Progress(position));
+        }
         loop {
             if let Some(event) = self.assembly.pop() {
                 return Ok(event);
