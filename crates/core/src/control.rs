@@ -204,15 +204,24 @@ pub trait Control<E: Engine>: Send + Sync + 'static {
     /// The newest finished migration of this table: its number, its plan, and when it was finished.
     fn finished(&self, table: &TableName)
     -> impl Future<Output = Result<Option<(i64, Plan, String)>>> + Send;
-    /// Takes the migration's lock (`Held` if another runner has it), creates the migration or goes on with the unfinished one of the
-    /// same table, and raises its epoch, which waits for what orphans of the former runner still write.
-    fn take(&self, plan: &Plan, who: &str) -> impl Future<Output = Result<Migration<E>>> + Send;
-    /// The same, but creates none; `None`: there is none unfinished.
+    /// Takes the migration's lock (`Held` if another runner has it) and goes on with the unfinished migration of this table; raises its
+    /// epoch, which waits for what orphans of the former runner still write. `None`: there is none unfinished; the lock is held.
     fn resume(
         &self,
         table: &TableName,
         who: &str,
     ) -> impl Future<Output = Result<Option<Migration<E>>>> + Send;
+    /// Creates the migration. Only where [`Control::resume`] has found none.
+    fn begin(&self, plan: &Plan, who: &str) -> impl Future<Output = Result<Migration<E>>> + Send;
+    /// Goes on with the unfinished migration of the plan's table, or creates it.
+    fn take(&self, plan: &Plan, who: &str) -> impl Future<Output = Result<Migration<E>>> + Send {
+        async {
+            match self.resume(&plan.source, who).await? {
+                Some(migration) => Ok(migration),
+                None => self.begin(plan, who).await,
+            }
+        }
+    }
     /// Whether nobody has taken the migration over since this epoch. Asks without waiting for any lock.
     fn is_ours(&self, migration: i64, epoch: i64) -> impl Future<Output = Result<bool>> + Send;
     /// Saves the phase.

@@ -10,7 +10,6 @@ use mysql_async::{Conn, Params, Row, prelude::*};
 use shadowswap_core::{
     Bound, Chunk, Error, Phase, Result,
     control::{self, Command, CopyState, LoggedEvent, Migration, SCHEMA_VERSION, SCHEMA_VERSION_MIN, Status},
-    failpoint::{self, Place},
     name::TableName,
     plan::Plan,
     progress::Progress,
@@ -89,54 +88,6 @@ impl Control {
     async fn run(&self, text: String, params: impl Into<Params> + Send, what: &str) -> Result<u64> {
         let params = params.into();
         self.keeper.ask(move |conn| Box::pin(changed(conn, text, params)), what).await
-    }
-
-    /// Takes over what is unfinished.
-    async fn take_over(&self, source: &TableName, who: &str) -> Result<Option<i64>> {
-        let text = format!(
-            "select id from {}.migration where table_schema = ? and table_name = ? and unfinished = 1",
-            self.schema
-        );
-        let found =
-            self.rows(text, (&source.schema, &source.name), "looking for an unfinished migration").await?;
-        let Some(row) = found.first() else { return Ok(None) };
-        let id: i64 = get(row, 0)?;
-        self.end_orphans(id).await?;
-        let text = format!(
-            "update {}.migration set epoch = epoch + 1, runner = ?, error = null, updated_at = utc_timestamp(3) where id = ?",
-            self.schema
-        );
-        self.run(text, (who, id), "taking the migration over").await?;
-        failpoint::at(Place::EpochRaised).await;
-        // Of the former epoch, noted just before it was over.
-        self.end_orphans(id).await?;
-        // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
-        for text in [
-            format!(
-                "update {0}.checkpoint c join {0}.migration m on m.id = c.migration set c.epoch = m.epoch where m.id = ?",
-                self.schema
-            ),
-            format!(
-                "update {0}.chunk k join {0}.migration m on m.id = k.migration set k.epoch = m.epoch, k.attempt = k.attempt + 1\n\
-                     where m.id = ? and not k.done",
-                self.schema
-            ),
-        ] {
-            self.run(text, (id,), "raising the epoch").await?;
-        }
-        Ok(Some(id))
-    }
-
-    async fn begin(&self, plan: &Plan, who: &str) -> Result<i64> {
-        let text =
-            serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
-        let (schema, source, plan, who) =
-            (self.schema.clone(), plan.source.clone(), plan.id.clone(), who.to_string());
-        let id = self.keeper.ask(
-            move |conn| Box::pin(async move { begin(conn, &schema, &source, (&plan, &text), &who).await }),
-            "noting a new migration",
-        );
-        id.await
     }
 
     async fn load(&self, id: i64, resumed: bool) -> Result<Migration<MySql>> {
@@ -275,20 +226,24 @@ impl control::Control<MySql> for Control {
             .transpose()
     }
 
-    async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<MySql>> {
-        self.lock(&plan.source).await?;
-        match self.take_over(&plan.source, who).await? {
-            Some(id) => self.load(id, true).await,
-            None => self.load(self.begin(plan, who).await?, false).await,
-        }
-    }
-
     async fn resume(&self, table: &TableName, who: &str) -> Result<Option<Migration<MySql>>> {
         self.lock(table).await?;
         match self.take_over(table, who).await? {
             Some(id) => self.load(id, true).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn begin(&self, plan: &Plan, who: &str) -> Result<Migration<MySql>> {
+        let text =
+            serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
+        let (schema, source, plan, who) =
+            (self.schema.clone(), plan.source.clone(), plan.id.clone(), who.to_string());
+        let id = self.keeper.ask(
+            move |conn| Box::pin(async move { begin(conn, &schema, &source, (&plan, &text), &who).await }),
+            "noting a new migration",
+        );
+        self.load(id.await?, false).await
     }
 
     async fn is_ours(&self, migration: i64, epoch: i64) -> Result<bool> {

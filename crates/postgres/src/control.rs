@@ -7,7 +7,6 @@ use crate::{Lsn, Postgres, connect::Connection, error::server};
 use shadowswap_core::{
     Bound, Chunk, Error, Phase, Result,
     control::{self, Command, CopyState, LoggedEvent, Migration, Status},
-    failpoint::{self, Place},
     name::TableName,
     patience,
     plan::Plan,
@@ -52,71 +51,6 @@ impl Control {
     async fn run(&self, text: &str, params: &[&(dyn ToSql + Sync)], what: &str) -> Result<u64> {
         let asked = async { self.client().execute(text, params).await.map_err(|e| server(e, what)) };
         patience::answer(what, asked).await
-    }
-
-    /// Takes over what is unfinished.
-    async fn take_over(&self, table: &TableName, who: &str) -> Result<Option<i64>> {
-        let found = self
-            .all(
-                &format!(
-                    "select id from {}.migration where table_schema = $1 and table_name = $2 and phase not in {OVER}",
-                    self.schema
-                ),
-                &[&table.schema, &table.name],
-                "looking for an unfinished migration",
-            )
-            .await?;
-        let Some(id) = found.first().map(|row| row.get::<_, i64>(0)) else { return Ok(None) };
-        self.end_orphans(id).await?;
-        let row = self
-            .one(
-                &format!(
-                    "update {}.migration set epoch = epoch + 1, runner = $2, error = null, updated_at = clock_timestamp()\n\
-                     where id = $1 returning epoch",
-                    self.schema
-                ),
-                &[&id, &who],
-                "taking the migration over",
-            )
-            .await?;
-        let epoch: i64 = row.get(0);
-        failpoint::at(Place::EpochRaised).await;
-        // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
-        self.run(
-            &format!("update {}.checkpoint set epoch = $2 where migration = $1", self.schema),
-            &[&id, &epoch],
-            "raising the epoch",
-        )
-        .await?;
-        self.run(
-            &format!(
-                "update {}.chunk set epoch = $2, attempt = attempt + 1 where migration = $1 and not done",
-                self.schema
-            ),
-            &[&id, &epoch],
-            "raising the epoch of the chunks",
-        )
-        .await?;
-        Ok(Some(id))
-    }
-
-    async fn begin(&self, plan: &Plan, who: &str) -> Result<i64> {
-        let text =
-            serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
-        let row = self
-            .one(
-                &format!(
-                    "with made as (insert into {0}.migration (table_schema, table_name, phase, epoch, plan_id, plan, runner)\n\
-                     values ($1, $2, 'prepare', 1, $3, $4, $5) returning id, epoch),\n\
-                     noted as (insert into {0}.event (migration, who, what) select id, $5, 'began: plan ' || $3 from made)\n\
-                     insert into {0}.checkpoint (migration, epoch) select id, epoch from made returning migration",
-                    self.schema
-                ),
-                &[&plan.source.schema, &plan.source.name, &plan.id, &text, &who],
-                "noting a new migration",
-            )
-            .await?;
-        Ok(row.get(0))
     }
 
     /// Says so to everybody, and reads it.
@@ -256,20 +190,31 @@ impl control::Control<Postgres> for Control {
         rows.first().map(|r| Ok((r.get(0), control::stored_plan(r.get(1))?, r.get(2)))).transpose()
     }
 
-    async fn take(&self, plan: &Plan, who: &str) -> Result<Migration<Postgres>> {
-        self.lock(&plan.source).await?;
-        match self.take_over(&plan.source, who).await? {
-            Some(id) => self.held(id, true).await,
-            None => self.held(self.begin(plan, who).await?, false).await,
-        }
-    }
-
     async fn resume(&self, table: &TableName, who: &str) -> Result<Option<Migration<Postgres>>> {
         self.lock(table).await?;
         match self.take_over(table, who).await? {
             Some(id) => self.held(id, true).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    async fn begin(&self, plan: &Plan, who: &str) -> Result<Migration<Postgres>> {
+        let text =
+            serde_json::to_string(plan).map_err(|e| Error::corrupt("a plan cannot be stored").because(e))?;
+        let row = self
+            .one(
+                &format!(
+                    "with made as (insert into {0}.migration (table_schema, table_name, phase, epoch, plan_id, plan, runner)\n\
+                     values ($1, $2, 'prepare', 1, $3, $4, $5) returning id, epoch),\n\
+                     noted as (insert into {0}.event (migration, who, what) select id, $5, 'began: plan ' || $3 from made)\n\
+                     insert into {0}.checkpoint (migration, epoch) select id, epoch from made returning migration",
+                    self.schema
+                ),
+                &[&plan.source.schema, &plan.source.name, &plan.id, &text, &who],
+                "noting a new migration",
+            )
+            .await?;
+        self.held(row.get(0), false).await
     }
 
     async fn is_ours(&self, migration: i64, epoch: i64) -> Result<bool> {

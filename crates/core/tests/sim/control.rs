@@ -284,6 +284,10 @@ impl CoreControl<Model> for Control {
         taken.ok_or_else(|| Error::corrupt("nothing was taken"))
     }
 
+    async fn begin(&self, _: &Plan, _: &str) -> Result<Migration<Model>> {
+        Err(Error::corrupt("the model begins what it takes"))
+    }
+
     async fn resume(&self, _: &TableName, _: &str) -> Result<Option<Migration<Model>>> {
         let mut link = self.0.lock().await;
         let work = take(link.server.clone(), link.id, link.runner, None);

@@ -4,7 +4,12 @@ use super::{Control, get};
 use crate::error::server;
 use mysql_async::{Conn, prelude::Queryable};
 use sha2::{Digest, Sha256};
-use shadowswap_core::{Error, Result, control::held, name::TableName};
+use shadowswap_core::{
+    Error, Result,
+    control::held,
+    failpoint::{self, Place},
+    name::TableName,
+};
 use std::time::Duration;
 
 /// How long another runner's connection may take to end, in seconds.
@@ -82,6 +87,42 @@ impl Control {
         let runner = runner.first().and_then(|r| r.get::<Option<String>, _>(0)).flatten();
         let who = holder.map_or_else(String::new, |id| format!(", connection {id}"));
         Err(held(table, runner, &who))
+    }
+
+    /// Takes over what is unfinished.
+    pub(super) async fn take_over(&self, source: &TableName, who: &str) -> Result<Option<i64>> {
+        let text = format!(
+            "select id from {}.migration where table_schema = ? and table_name = ? and unfinished = 1",
+            self.schema
+        );
+        let found =
+            self.rows(text, (&source.schema, &source.name), "looking for an unfinished migration").await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let id: i64 = get(row, 0)?;
+        self.end_orphans(id).await?;
+        let text = format!(
+            "update {}.migration set epoch = epoch + 1, runner = ?, error = null, updated_at = utc_timestamp(3) where id = ?",
+            self.schema
+        );
+        self.run(text, (who, id), "taking the migration over").await?;
+        failpoint::at(Place::EpochRaised).await;
+        // Of the former epoch, noted just before it was over.
+        self.end_orphans(id).await?;
+        // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
+        for text in [
+            format!(
+                "update {0}.checkpoint c join {0}.migration m on m.id = c.migration set c.epoch = m.epoch where m.id = ?",
+                self.schema
+            ),
+            format!(
+                "update {0}.chunk k join {0}.migration m on m.id = k.migration set k.epoch = m.epoch, k.attempt = k.attempt + 1\n\
+                     where m.id = ? and not k.done",
+                self.schema
+            ),
+        ] {
+            self.run(text, (id,), "raising the epoch").await?;
+        }
+        Ok(Some(id))
     }
 
     /// Ends the sessions that a former runner of this migration left behind, and waits until they are gone.

@@ -1,7 +1,12 @@
 //! Who runs a migration, and what an earlier runner left running.
 
-use super::Control;
-use shadowswap_core::{Error, Result, control::held, name::TableName};
+use super::{Control, OVER};
+use shadowswap_core::{
+    Error, Result,
+    control::held,
+    failpoint::{self, Place},
+    name::TableName,
+};
 use std::time::Duration;
 
 /// Looks at a lock that another runner holds, and the pause between them.
@@ -59,6 +64,52 @@ impl Control {
             )
         });
         Err(held(table, runner, &who))
+    }
+
+    /// Takes over what is unfinished.
+    pub(super) async fn take_over(&self, table: &TableName, who: &str) -> Result<Option<i64>> {
+        let found = self
+            .all(
+                &format!(
+                    "select id from {}.migration where table_schema = $1 and table_name = $2 and phase not in {OVER}",
+                    self.schema
+                ),
+                &[&table.schema, &table.name],
+                "looking for an unfinished migration",
+            )
+            .await?;
+        let Some(id) = found.first().map(|row| row.get::<_, i64>(0)) else { return Ok(None) };
+        self.end_orphans(id).await?;
+        let row = self
+            .one(
+                &format!(
+                    "update {}.migration set epoch = epoch + 1, runner = $2, error = null, updated_at = clock_timestamp()\n\
+                     where id = $1 returning epoch",
+                    self.schema
+                ),
+                &[&id, &who],
+                "taking the migration over",
+            )
+            .await?;
+        let epoch: i64 = row.get(0);
+        failpoint::at(Place::EpochRaised).await;
+        // These wait for whatever an orphan still writes; once they return, it has committed or is gone.
+        self.run(
+            &format!("update {}.checkpoint set epoch = $2 where migration = $1", self.schema),
+            &[&id, &epoch],
+            "raising the epoch",
+        )
+        .await?;
+        self.run(
+            &format!(
+                "update {}.chunk set epoch = $2, attempt = attempt + 1 where migration = $1 and not done",
+                self.schema
+            ),
+            &[&id, &epoch],
+            "raising the epoch of the chunks",
+        )
+        .await?;
+        Ok(Some(id))
     }
 
     /// Ends the sessions that a former runner of this migration left behind, and waits until they are gone.

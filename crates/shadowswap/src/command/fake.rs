@@ -293,7 +293,7 @@ impl Control<Fake> for Fake {
         absent()
     }
 
-    async fn take(&self, _: &Plan, _: &str) -> Result<Migration<Fake>> {
+    async fn begin(&self, _: &Plan, _: &str) -> Result<Migration<Fake>> {
         absent()
     }
 
