@@ -295,11 +295,6 @@ pub async fn table(client: &Client, oid: u32) -> Result<Table> {
     Ok(table)
 }
 
-/// A fingerprint of the table's definition as it is now.
-pub async fn fingerprint(client: &Client, oid: u32) -> Result<String> {
-    Ok(table(client, oid).await?.fingerprint())
-}
-
 /// The `search_path` that an application of this user would have: what the session began with.
 pub async fn user_search_path(client: &Client) -> Result<String> {
     let text = "select reset_val from pg_catalog.pg_settings where name = 'search_path'";

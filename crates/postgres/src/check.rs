@@ -156,8 +156,7 @@ pub async fn stream_is_no_standby(client: &Client) -> Result<()> {
 }
 
 /// What is tied to the table now and would stay with it in a swap; empty: nothing.
-pub async fn tied(client: &Client, oid: u32, shadow: TableName, old: TableName) -> Result<Vec<Finding>> {
-    let source = crate::catalog::table(client, oid).await?;
+pub async fn tied(client: &Client, source: Table, shadow: TableName, old: TableName) -> Result<Vec<Finding>> {
     let facts = gather(client, source, shadow, old).await?;
     let mut found = dependents::check(&facts);
     found.retain(|f| f.severity == shadowswap_core::plan::Severity::Refused);

@@ -115,10 +115,11 @@ fn changed(plan: &Plan) -> Error {
 
 /// The source must be as planned, with nothing tied to it that the swap would leave behind.
 async fn still_fits(client: &Client, plan: &Plan, detail: &Detail) -> Result<()> {
-    if crate::catalog::fingerprint(client, detail.source_oid).await? != plan.fingerprint {
+    let source = crate::catalog::table(client, detail.source_oid).await?;
+    if source.fingerprint() != plan.fingerprint {
         return Err(changed(plan));
     }
-    let tied = crate::check::tied(client, detail.source_oid, plan.shadow.clone(), plan.old.clone()).await?;
+    let tied = crate::check::tied(client, source, plan.shadow.clone(), plan.old.clone()).await?;
     match tied.first() {
         None => Ok(()),
         Some(first) => {

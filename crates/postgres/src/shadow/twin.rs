@@ -78,11 +78,15 @@ pub async fn build(
         .await
         .map_err(|e| server(e, "looking for the copy"))?;
     let oid: u32 = row.get(0);
-    let made = catalog::table(client, oid).await?;
-    for statement in sequence_types(source, &made) {
-        run(client, &statement).await.map_err(|e| e.while_trying("making an empty copy of the table"))?;
+    let mut made = state(client, oid).await?;
+    let types = sequence_types(source, &made.table);
+    for statement in &types {
+        run(client, statement).await.map_err(|e| e.while_trying("making an empty copy of the table"))?;
     }
-    let mut twin = Twin { bodies, states: vec![state(client, oid).await?] };
+    if !types.is_empty() {
+        made = state(client, oid).await?;
+    }
+    let mut twin = Twin { bodies, states: vec![made] };
     for body in &twin.bodies {
         // Through the extended protocol, which takes one statement only.
         let text = format!("alter table {name} {}", body.text);
