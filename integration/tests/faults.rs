@@ -13,18 +13,18 @@ mod soak;
 mod streams;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use shadowswap_testkit::binary::Run;
-use shadowswap_testkit::load::{KeyColumn, Ledger, Load, Running, TableShape};
+use shadowswap_testkit::binary::{Output, Run};
+use shadowswap_testkit::load::{Column, KeyColumn, Ledger, Load, Running, TableShape};
 use shadowswap_testkit::mysql::{Mysql, Product};
 use shadowswap_testkit::{Binary, Postgres, Version};
 use tokio::sync::{Mutex, RwLock};
 use tokio::time::sleep;
 
-use crate::operator::{LONG, POLL, SOON, run, shadowswap};
+use crate::operator::{LONG, POLL, SOON, printed, run, shadowswap};
 
 /// Holds a run at one place of the program until told.
 pub struct Hold {
@@ -165,6 +165,14 @@ impl Host {
         }
     }
 
+    /// A table with a key that the server gives.
+    fn shape(&self, name: &str) -> TableShape {
+        let Kind::Mysql(_) = self.kind else { return TableShape::standard(name) };
+        let key = vec![KeyColumn::new("id", "bigint auto_increment", |n| n.to_string())];
+        let columns = vec![Column::unique_text("email"), Column::text("body"), Column::int("n")];
+        TableShape::new(name, key, columns)
+    }
+
     pub fn alter(&self) -> &'static str {
         match self.kind {
             Kind::Postgres(_) => "alter column n type bigint",
@@ -288,16 +296,7 @@ impl Table {
             Server::Mysql(server) => server.create_database(&name).await,
         }
         let db = host.connect(&name).await;
-        let mut shape = TableShape::standard("t");
-        if let Kind::Mysql(_) = host.kind {
-            let key = vec![KeyColumn::new("id", "bigint auto_increment", |n| n.to_string())];
-            let columns = vec![
-                shadowswap_testkit::load::Column::unique_text("email"),
-                shadowswap_testkit::load::Column::text("body"),
-                shadowswap_testkit::load::Column::int("n"),
-            ];
-            shape = TableShape::new("t", key, columns);
-        }
+        let shape = host.shape("t");
         db.create(&shape).await;
         db.sql("create index t_n on t (n)").await;
         if by_unique && let Kind::Postgres(_) = host.kind {
@@ -314,6 +313,20 @@ impl Table {
         }
         let load = Some(load.start(ledger).await.unwrap());
         Table { host: host.clone(), name, db, load, eye: Mutex::default() }
+    }
+
+    /// One of as many clients, at a table beside this one that nobody changes, from now on.
+    pub async fn beside(&self, clients: Clients) -> Beside {
+        let shape = self.host.shape("beside");
+        self.db.create(&shape).await;
+        let ledger = self.db.fill(shape, clients.rows).await;
+        let mut load = Load::new(&self.host.url(&self.name)).writers(1).seed(clients.seed);
+        if let Some(rate) = clients.rate {
+            load = load.rate(rate / clients.writers as f64);
+        }
+        let beside = load.start(ledger).await.unwrap();
+        self.load.as_ref().unwrap().window();
+        Beside(beside)
     }
 
     pub fn url(&self) -> String {
@@ -418,6 +431,24 @@ impl Table {
         self.holds(what, is_rough).await;
         assert!(self.has_new_type().await, "{what}: the column has its new type");
         assert_eq!(self.db.traces().await, Vec::<String>::new(), "{what}");
+    }
+}
+
+/// A client whom a run does not concern. What it waits for is the machine's own doing; a run's clients, at the same time, may have waited
+/// for that, and for the run.
+pub struct Beside(Running);
+
+impl Beside {
+    /// No client of the table has waited for longer than this, since [`Table::beside`], because of the run.
+    pub async fn no_longer_than(self, limit: Duration, table: &Table, what: &str, output: &Output) {
+        let slowest = table.load.as_ref().unwrap().window().max();
+        let own = self.0.window().max();
+        self.0.stop().await;
+        println!(
+            "{what}: {:?}, a client waited for {slowest:?} at most, one beside it {own:?}",
+            output.elapsed
+        );
+        assert!(slowest < limit + 2 * own, "{what}: a client waited for {slowest:?}\n{}", printed(output));
     }
 }
 
