@@ -66,6 +66,8 @@ pub struct Session {
     turn: Option<i64>,
     is_staged: bool,
     is_check_staged: bool,
+    /// What has gone through the staging tables since they were new, about.
+    staged_bytes: usize,
     care: Care,
     /// Holds `LOCK TABLES`: `START TRANSACTION` would let go of them.
     is_locked: bool,
@@ -118,6 +120,7 @@ impl Session {
             turn: None,
             is_staged: false,
             is_check_staged: false,
+            staged_bytes: 0,
             care: Care::Plain,
             is_locked: false,
             is_text: Some(false),
@@ -327,6 +330,7 @@ impl Session {
             self.run("commit", "writing a batch and committing it under the lock").await?;
             return Ok(batch.changes());
         }
+        self.renew_staging().await?;
         let Writer { control, migration, epoch, .. } = self.writer.clone();
         self.then("start transaction");
         // The first transaction takes the turn at applying: it waits for what a former session still writes, and fences it out.

@@ -311,7 +311,19 @@ impl Statements {
         )
     }
 
-    /// Empties a staging table.
+    /// Makes the staging tables of an applying session new.
+    pub fn renew_staging(&self) -> Vec<String> {
+        let kept = self.keeps().then_some(keep::KEPT);
+        ["_row", "_again", "_gone"].into_iter().chain(kept).map(|name| self.renew(name)).collect()
+    }
+
+    /// Makes a staging table new: empty, with numbers from 1 on, and without what deleted rows leave behind. Ends a transaction.
+    pub fn renew(&self, name: &str) -> String {
+        format!("truncate table {}.`{name}`", self.control)
+    }
+
+    /// Empties a staging table within a transaction. MariaDB never purges a temporary table: its deleted rows are passed over whenever it
+    /// is read, until it is made new.
     pub fn empty(&self, name: &str) -> String {
         format!("delete from {}.`{name}`", self.control)
     }

@@ -75,8 +75,7 @@ impl Session {
         }
         // Numbers of the staged keys begin anew with the table.
         for name in ["_again", "_check"] {
-            let text = self.statements.empty(name).replacen("delete from", "truncate table", 1);
-            self.run(text, "emptying a staging table").await?;
+            self.run(self.statements.renew(name), "emptying a staging table").await?;
         }
         let head = self.statements.stage_keys("_again");
         let keys: Vec<&[u8]> = suspects.iter().map(|s| s.key.0.as_slice()).collect();

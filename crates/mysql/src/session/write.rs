@@ -5,6 +5,15 @@ use crate::statements::KEPT;
 use shadowswap_core::{Op, Result, batch::Batch};
 use std::sync::Arc;
 
+/// What may have gone through the staging tables before they are made new. With little, that is done often, and takes milliseconds each
+/// time; with much, emptying them passes over everything that they had.
+const STAGED_BYTES_MAX: usize = 4 << 20;
+
+/// What items take in a staging table, about.
+fn weight(items: &[&[u8]]) -> usize {
+    items.iter().map(|item| item.len() + 64).sum()
+}
+
 impl Session {
     /// Whether the row is read again from the source rather than sent. An image that the server would not take in one statement is: a row
     /// may be longer than a packet, and an image is longer than its row.
@@ -102,6 +111,7 @@ impl Session {
             return self.listed(&head, rows, ("(", ")"), &tail, "writing rows").await;
         }
         self.then(&statements.empty("_row"));
+        self.staged_bytes += weight(rows);
         self.listed(&statements.stage_rows(), rows, ("(", ")"), "", "sending rows to a staging table")
             .await?;
         if self.gives_way(care) {
@@ -110,6 +120,17 @@ impl Session {
         self.speak_text(true);
         self.keeps_applied(statements.unfaithful_staged(ROWS_NAMED)).await?;
         self.write_then(statements.write_staged(overwrites).as_bytes(), "writing rows").await
+    }
+
+    /// Makes the staging tables new once much has gone through them. Between transactions only.
+    pub(super) async fn renew_staging(&mut self) -> Result<()> {
+        if self.staged_bytes > STAGED_BYTES_MAX {
+            for text in self.statements.renew_staging() {
+                self.run(text, "emptying a staging table").await?;
+            }
+            self.staged_bytes = 0;
+        }
+        Ok(())
     }
 
     /// Rows that keep values of their own would lose them.
@@ -128,6 +149,7 @@ impl Session {
     pub(super) async fn stage_keys(&mut self, name: &str, keys: &[&[u8]]) -> Result<()> {
         let empty = self.statements.empty(name);
         self.then(&empty);
+        self.staged_bytes += weight(keys);
         let head = self.statements.stage_keys(name);
         self.listed(&head, keys, ("(", ")"), "", "sending keys to a staging table").await
     }
