@@ -277,15 +277,11 @@ impl CoreControl<Model> for Control {
         .await
     }
 
-    async fn take(&self, plan: &Plan, _: &str) -> Result<Migration<Model>> {
+    async fn begin(&self, plan: &Plan, _: &str) -> Result<Migration<Model>> {
         let mut link = self.0.lock().await;
         let work = take(link.server.clone(), link.id, link.runner, Some(plan.clone()));
-        let taken = link.call("take", work).await?;
-        taken.ok_or_else(|| Error::corrupt("nothing was taken"))
-    }
-
-    async fn begin(&self, _: &Plan, _: &str) -> Result<Migration<Model>> {
-        Err(Error::corrupt("the model begins what it takes"))
+        let begun = link.call("begin", work).await?;
+        begun.ok_or_else(|| Error::corrupt("nothing was begun"))
     }
 
     async fn resume(&self, _: &TableName, _: &str) -> Result<Option<Migration<Model>>> {
