@@ -335,3 +335,6 @@ pub async fn resolve(client: &Client, name: &str, search_path: &str) -> Result<u
     };
     Err(Error::refused(format!("there is no table {name}")).next(next))
 }
+
+#[cfg(test)]
+mod tests;
