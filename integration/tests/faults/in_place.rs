@@ -82,6 +82,7 @@ async fn session_that_says_nothing_costs_clients_no_more_than_the_budget() {
         let run = table.in_place(&table.url_through(&proxy), &TWO).args(PATIENT);
         let beside = table.beside(Clients::FEW).await;
         let mut run = hold.on(run).env("SHADOWSWAP_TEST_PATIENCE", hundredths()).spawn();
+        beside.begins(&table);
         hold.reached(&mut run).await;
         for link in proxy.links().iter().filter(|link| link.opening().contains("shadowswap/direct")) {
             link.set(Flow::Stalled);

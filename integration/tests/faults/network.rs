@@ -105,10 +105,11 @@ impl Wire {
 async fn at_place(host: &Host, place: &str, fault: Fault) {
     let what = format!("{:?} {place} {fault:?}", host.kind);
     let mut wire = Wire::new(host, &format!("net_{place}_{fault:?}").to_lowercase()).await;
+    let beside = wire.table.beside(Clients::FEW).await;
     let hold = Hold::at(place);
     let mut run = hold.on(wire.run().args(["--guard", "2s", "--drop-old"])).spawn();
     hold.reached(&mut run).await;
-    let beside = wire.table.beside(Clients::FEW).await;
+    beside.begins(&wire.table);
     match fault {
         Fault::Cut => wire.proxy.set(Flow::Cut),
         Fault::Reset => wire.proxy.set(Flow::Reset),

@@ -128,14 +128,15 @@ async fn lock_that_is_held_costs_clients_no_more_than_the_budget() {
         let host = Host::start(kind).await;
         let clients = Clients { rate: Some(200.0), ..Clients::FEW };
         let mut table = Table::new(&host, "held", clients, false).await;
+        let beside = table.beside(clients).await;
         let mut run = table.run().args(["--cutover", "manual"]).spawn();
         assert!(table.until(&mut run, |phase, _| phase == "ready").await);
         let holder = host.connect(&table.name).await;
         holder.sql(if let Kind::Postgres(_) = kind { "begin" } else { "start transaction" }).await;
         drop(holder.texts("select email from t limit 1").await);
+        beside.begins(&table);
         run.signal(Signal::SIGTERM);
         run.wait(SOON).await;
-        let beside = table.beside(clients).await;
         let budget = Duration::from_millis(60);
         let args = ["--stall-budget", "60ms", "--cutover-attempts", "6"];
         let output = table.run_at(&table.url()).args(args).run(LONG).await;
