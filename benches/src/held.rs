@@ -1,7 +1,7 @@
 //! How long clients wait while somebody holds the table at cutover for longer than all attempts take.
 //!
-//! The holder has only read: who wrote is seen beforehand, and no attempt is made. Each attempt asks for the lock, waits within the stall
-//! budget, and lets go. The longest latency of all statements over all attempts is compared with the budget and 10 ms; that of as long a
+//! The holders have only read, and none of them for long: whoever is seen beforehand is not asked for the lock. Two sessions take turns, so
+//! that one of them always has it. Each attempt asks for the lock, waits within the stall budget, and lets go. The longest latency of all statements over all attempts is compared with the budget and 10 ms; that of as long a
 //! time before them stands beside it, for the machine has a noise of its own.
 
 use crate::figure::{Record, ms};
@@ -9,12 +9,15 @@ use crate::server::Server;
 use crate::{Setting, migration, table};
 use shadowswap_testkit::load::Load;
 use std::time::{Duration, Instant};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 const BUDGET: Duration = Duration::from_millis(60);
 /// What clients may wait beyond the budget.
 const GRACE: Duration = Duration::from_millis(10);
 const RATE: f64 = 200.0;
 const WRITERS: usize = 8;
+/// How long one session has the table before the next.
+const TURN: Duration = Duration::from_millis(100);
 
 pub async fn measure(setting: &Setting) -> Record {
     let server = &setting.server;
@@ -28,10 +31,7 @@ pub async fn measure(setting: &Setting) -> Record {
     let more = ["--cutover", "manual", "--stall-budget", &budget, "--cutover-attempts", &attempts];
     let mut run = migration::run(server, table, &server.change(0), &more).spawn();
     migration::in_phase(&mut run, "ready").await;
-    let mut holder = server.connect().await;
-    let begin = if let Server::Postgres(_) = server { "begin" } else { "start transaction" };
-    holder.batch(begin).await;
-    holder.batch(&format!("select count(*) from {table} where id < 10")).await;
+    let holders = hold(server, table).await;
     running.window();
     let begun = Instant::now();
     migration::cutover(server, table).await;
@@ -46,7 +46,7 @@ pub async fn measure(setting: &Setting) -> Record {
     let asked = events
         .filter(|what| what.starts_with("cutover attempt") && !what.contains("in the way"))
         .count() as f64;
-    holder.batch("rollback").await;
+    holders.end().await;
     migration::run(server, table, &server.change(0), &[]).run(migration::LONG).await.expect_code(0);
     let (report, ledger) = running.stop().await;
     let most = BUDGET + GRACE;
@@ -59,4 +59,37 @@ pub async fn measure(setting: &Setting) -> Record {
     let differences = client.check(&ledger, table).await;
     assert!(differences.is_empty(), "{differences}");
     record
+}
+
+/// Sessions that have the table in turn.
+struct Holders {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// One transaction after the other reads the table, each until the next one has. Returns when the first has.
+async fn hold(server: &Server, table: &str) -> Holders {
+    let begin = if let Server::Postgres(_) = server { "begin" } else { "start transaction" };
+    let read = format!("select count(*) from {table} where id < 10");
+    let (mut holder, mut next) = (server.connect().await, server.connect().await);
+    holder.batch(begin).await;
+    holder.batch(&read).await;
+    let (stop, mut stopped) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        while timeout(TURN, &mut stopped).await.is_err() {
+            next.batch(begin).await;
+            next.batch(&read).await;
+            holder.batch("rollback").await;
+            std::mem::swap(&mut holder, &mut next);
+        }
+        holder.batch("rollback").await;
+    });
+    Holders { stop, task }
+}
+
+impl Holders {
+    async fn end(self) {
+        drop(self.stop);
+        self.task.await.expect("the holders end");
+    }
 }

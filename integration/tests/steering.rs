@@ -14,8 +14,10 @@ use serde_json::Value;
 use shadowswap_testkit::binary::Run;
 use shadowswap_testkit::mysql::{Mysql, Product};
 use shadowswap_testkit::{Binary, Postgres, Version};
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 
+use crate::faults::Db;
 use crate::operator::{LONG, SOON, run, shadowswap, status};
 
 /// Between two looks through a process of its own.
@@ -79,6 +81,14 @@ impl Site {
                 crate::mysql::sql(&mut conn, text).await;
                 conn.disconnect().await.unwrap();
             }
+        }
+    }
+
+    /// A session that stays.
+    async fn session(&self) -> Db {
+        match &self.server {
+            Server::Postgres(server) => Db::Postgres(Box::new(server.connect("shop").await)),
+            Server::Mysql(server) => Db::Mysql(Box::new(Mutex::new(server.connect("shop").await))),
         }
     }
 

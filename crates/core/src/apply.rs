@@ -12,7 +12,7 @@ use crate::{
     engine::{Apply, Engine},
     error::{Error, Result, Tried},
     failpoint::{self, Place},
-    feed::Record,
+    feed::{Part, Record},
     frontier::Frontier,
     hook::Event,
     patience,
@@ -173,8 +173,8 @@ impl<T: bincode::Encode + bincode::Decode<()>> Ahead<T> {
     fn push(&mut self, record: &[u8]) -> Result<()> {
         let bytes = record.len();
         let record = Record::decode(record)?;
-        if let Record::Part { markers, .. } = &record {
-            self.marker = markers.iter().copied().fold(self.marker, u64::max);
+        if let Record::Part(part) = &record {
+            self.marker = part.markers.iter().copied().fold(self.marker, u64::max);
         }
         self.records.push_back((record, bytes));
         self.bytes += bytes;
@@ -331,7 +331,7 @@ impl<E: Engine> Applier<E> {
                     None => return Ok(()),
                 }
             }
-            if let Some((Record::Part { tx, .. }, _)) = self.ahead.records.front() {
+            if let Some((Record::Part(Part { tx, .. }), _)) = self.ahead.records.front() {
                 if !self.frontier.is_visible(tx) && !fresh {
                     let floor = patience::answer("asking what is visible", target.floor()).await?;
                     self.frontier.advance(floor);
@@ -349,13 +349,14 @@ impl<E: Engine> Applier<E> {
 
     fn take(&mut self, record: Record<E::TxId>) -> Result<()> {
         match record {
-            Record::Part { changes, markers, end, .. } => {
-                changes.into_iter().for_each(|change| self.batch.push(change));
-                self.marker = markers.into_iter().fold(self.marker, u64::max);
-                if let Some(end) = end {
+            Record::Part(part) => {
+                part.changes.into_iter().for_each(|change| self.batch.push(change));
+                self.marker = part.markers.into_iter().fold(self.marker, u64::max);
+                // Also of a part in the middle: for as long as a huge transaction is applied, it tells how far that is behind.
+                self.committed = part.committed;
+                if let Some(end) = part.end {
                     self.ends.0 += 1;
-                    self.end = Some(position::<E>(&end.position)?);
-                    self.committed = end.committed;
+                    self.end = Some(position::<E>(&end)?);
                 }
             }
             Record::Progress { position: p } => {

@@ -39,19 +39,19 @@ pub trait Floor<T>: Clone + fmt::Debug + Send + Sync + 'static {
 /// What comes out of the change stream, in commit order.
 #[derive(Clone, Debug)]
 pub enum Event<E: Engine> {
-    /// A transaction begins; its changes follow at once.
-    Begin(E::TxId),
+    /// A committed transaction begins; its changes follow at once.
+    Begin {
+        /// Its name.
+        tx: E::TxId,
+        /// When it was committed on the server, in microseconds since 1970-01-01 UTC; zero where the server does not tell.
+        committed: i64,
+    },
     /// One row's change in the transaction that began last.
     Change(Change),
     /// One of our own markers, in the transaction that began last.
     Marker(u64),
-    /// The transaction that began last ends. `committed` is its commit time on the server, in microseconds since 1970.
-    Commit {
-        /// Where the stream goes on after it.
-        position: E::Position,
-        /// Commit time in microseconds since 1970-01-01 UTC; zero where the server does not tell.
-        committed: i64,
-    },
+    /// The transaction that began last ends. The stream goes on after it at this position.
+    Commit(E::Position),
     /// Nothing of ours comes before this position any more.
     Progress(E::Position),
 }

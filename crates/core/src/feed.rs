@@ -20,17 +20,20 @@ use tokio::sync::watch;
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub(crate) enum Record<T> {
     /// Changes of one transaction, in order. A transaction may take several; the last one has an end.
-    Part { tx: T, changes: Vec<Change>, markers: Vec<u64>, end: Option<End> },
+    Part(Part<T>),
     /// Nothing of ours comes before this position any more.
     Progress { position: String },
 }
 
-/// The end of a transaction.
+/// Changes of one transaction, and where the stream goes on behind it if they are its last.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub(crate) struct End {
-    pub position: String,
-    /// Microseconds since 1970; zero where unknown.
+pub(crate) struct Part<T> {
+    pub tx: T,
+    /// When the transaction was committed, in microseconds since 1970; zero where unknown.
     pub committed: i64,
+    pub changes: Vec<Change>,
+    pub markers: Vec<u64>,
+    pub end: Option<String>,
 }
 
 /// A part holds about this many bytes, so that a huge transaction never lies in memory whole.
@@ -52,7 +55,7 @@ impl<T> Record<T> {
     /// The position that it ends at, if a transaction ends with it.
     pub(crate) fn end(&self) -> Option<&str> {
         match self {
-            Record::Part { end, .. } => end.as_ref().map(|end| end.position.as_str()),
+            Record::Part(part) => part.end.as_deref(),
             Record::Progress { position } => Some(position),
         }
     }
@@ -99,8 +102,8 @@ pub(crate) async fn run<E: Engine>(
             }
         };
         let (record, end) = match event {
-            Event::Begin(tx) => {
-                if open.replace(Open { tx, changes: Vec::new(), markers: Vec::new(), bytes: 0 }).is_some() {
+            Event::Begin { tx, committed } => {
+                if open.replace(Open::new(tx, committed)).is_some() {
                     return Err(Error::corrupt("the change stream began a transaction inside another"));
                 }
                 continue;
@@ -118,9 +121,9 @@ pub(crate) async fn run<E: Engine>(
                 open.as_mut().ok_or_else(outside)?.markers.push(token);
                 continue;
             }
-            Event::Commit { position, committed } => {
+            Event::Commit(position) => {
                 let mut part = open.take().ok_or_else(outside)?;
-                (part.take(Some(End { position: position.to_string(), committed })), Some(position))
+                (part.take(Some(position.to_string())), Some(position))
             }
             Event::Progress(position) => {
                 (Record::Progress { position: position.to_string() }, Some(position))
@@ -137,20 +140,26 @@ pub(crate) async fn run<E: Engine>(
 
 struct Open<T> {
     tx: T,
+    committed: i64,
     changes: Vec<Change>,
     markers: Vec<u64>,
     bytes: usize,
 }
 
 impl<T: Clone> Open<T> {
-    fn take(&mut self, end: Option<End>) -> Record<T> {
+    fn new(tx: T, committed: i64) -> Open<T> {
+        Open { tx, committed, changes: Vec::new(), markers: Vec::new(), bytes: 0 }
+    }
+
+    fn take(&mut self, end: Option<String>) -> Record<T> {
         self.bytes = 0;
-        Record::Part {
+        Record::Part(Part {
             tx: self.tx.clone(),
+            committed: self.committed,
             changes: std::mem::take(&mut self.changes),
             markers: std::mem::take(&mut self.markers),
             end,
-        }
+        })
     }
 }
 

@@ -39,7 +39,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
 /// Of the records; raised when [`Record`] changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Space comes back a file at a time.
 const SEGMENT_BYTES: u64 = 32 << 20;
 /// Read again at once; one record may be larger.

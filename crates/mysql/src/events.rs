@@ -32,18 +32,18 @@ use swap::Behind;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A transaction begins that has something of ours; it follows at once.
-    Begin(Tx),
+    Begin {
+        /// Its name.
+        tx: Tx,
+        /// When it was committed, in microseconds since 1970; whole seconds on MariaDB.
+        committed: i64,
+    },
     /// One row's change in the transaction that began last.
     Change(Change),
     /// One of our own markers, in the transaction that began last.
     Marker(u64),
-    /// The transaction that began last ends.
-    Commit {
-        /// Where the stream goes on after it.
-        position: Position,
-        /// Its commit time, in microseconds since 1970; whole seconds on MariaDB.
-        committed: i64,
-    },
+    /// The transaction that began last ends. The stream goes on after it at this position.
+    Commit(Position),
     /// Nothing of ours comes before this position any more.
     Progress(Position),
 }
@@ -270,8 +270,8 @@ impl Assembly {
         let is_there = self.wanted.behind.is_none() && self.has_come(upto);
         if is_there {
             let position = self.position_now();
-            let commit = Event::Commit { position, committed: 0 };
-            self.ready.extend([Event::Begin(Tx::Mark), Event::Marker(token), commit]);
+            let begin = Event::Begin { tx: Tx::Mark, committed: 0 };
+            self.ready.extend([begin, Event::Marker(token), Event::Commit(position)]);
         }
         is_there
     }
@@ -291,7 +291,11 @@ impl Assembly {
         self.between("a transaction began")?;
         let offset = self.pass(raw);
         let (gtid, shape) = self.gtids.read(raw)?;
-        let committed = gtid.committed();
+        // MariaDB: what stands before a transaction in the binlog is written when it is committed, and has that time.
+        let committed = match gtid.committed() {
+            0 => i64::from(raw.timestamp) * 1_000_000,
+            micros => micros,
+        };
         self.open(gtid, shape, offset, committed);
         Ok(())
     }
@@ -316,7 +320,8 @@ impl Assembly {
                 return Err(outside(raw.kind));
             }
             // Servers before 5.7 without GTIDs put nothing in front of a transaction.
-            self.open(gtids::Gtid::None { committed: 0 }, Shape::Unknown, offset, 0);
+            let begun = i64::from(raw.timestamp) * 1_000_000;
+            self.open(gtids::Gtid::None { committed: 0 }, Shape::Unknown, offset, begun);
         }
         let Some(group) = &mut self.group else { return Err(outside(raw.kind)) };
         if group.shape == Shape::Unknown {
@@ -466,15 +471,11 @@ impl Assembly {
     }
 
     fn commit(&mut self, raw: &Raw<'_>) -> Result<()> {
-        let group = self.group.as_mut().ok_or_else(|| outside(raw.kind))?;
-        if group.committed == 0 {
-            group.committed = i64::from(raw.timestamp) * 1_000_000;
-        }
-        let (gave, committed) = (group.gave, group.committed);
+        let gave = self.group.as_ref().ok_or_else(|| outside(raw.kind))?.gave;
         self.end()?;
         if gave {
             let position = self.position_now();
-            self.ready.push_back(Event::Commit { position, committed });
+            self.ready.push_back(Event::Commit(position));
         }
         Ok(())
     }
@@ -552,7 +553,7 @@ impl Assembly {
 
 fn begin_once(group: &mut Group, ready: &mut VecDeque<Event>) {
     if !std::mem::replace(&mut group.gave, true) {
-        ready.push_back(Event::Begin(group.tx.clone()));
+        ready.push_back(Event::Begin { tx: group.tx.clone(), committed: group.committed });
     }
 }
 

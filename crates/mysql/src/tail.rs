@@ -16,10 +16,10 @@ impl Stream {
 impl engine::Stream<MySql> for Stream {
     async fn next(&mut self) -> Result<Event<MySql>> {
         Ok(match self.0.next().await? {
-            events::Event::Begin(tx) => Event::Begin(tx),
+            events::Event::Begin { tx, committed } => Event::Begin { tx, committed },
             events::Event::Change(change) => Event::Change(change),
             events::Event::Marker(token) => Event::Marker(token),
-            events::Event::Commit { position, committed } => Event::Commit { position, committed },
+            events::Event::Commit(position) => Event::Commit(position),
             events::Event::Progress(position) => Event::Progress(position),
         })
     }

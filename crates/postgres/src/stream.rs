@@ -128,13 +128,10 @@ impl Stream {
             Message::Begin(begin) => {
                 self.in_transaction = true;
                 self.skipping = self.from.is_some_and(|from| begin.final_lsn < from);
-                self.give(Event::Begin(Xid(begin.xid)));
+                self.give(Event::Begin { tx: Xid(begin.xid), committed: begin.timestamp + EPOCH_2000 });
             }
             Message::Commit(commit) => {
-                self.give(Event::Commit {
-                    position: commit.end_lsn,
-                    committed: commit.timestamp + EPOCH_2000,
-                });
+                self.give(Event::Commit(commit.end_lsn));
                 (self.in_transaction, self.skipping) = (false, false);
             }
             Message::Relation(relation) => self.table.check(&relation)?,
@@ -241,8 +238,8 @@ impl Stream {
         if self.from.is_some_and(|from| position <= from) {
             return Ok(());
         }
-        self.ready.push_back(Event::Begin(Xid(xid)));
-        let commit = Event::Commit { position, committed };
+        self.ready.push_back(Event::Begin { tx: Xid(xid), committed });
+        let commit = Event::Commit(position);
         self.replay =
             Some(Replay { reader: streamed.spool.into_reader()?, aborted: streamed.aborted, commit });
         Ok(())

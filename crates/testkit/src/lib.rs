@@ -5,27 +5,7 @@
 //!
 //! Functions that prepare a test panic with what to do about it; a server that is not installed is never a silent skip.
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), String> {
-//! use shadowswap_testkit::load::{Ledger, Load, TableShape};
-//! use shadowswap_testkit::{Binary, Version, shared};
-//! use std::time::Duration;
-//!
-//! let database = shared(Version::Apt).await.database().await;
-//! let client = database.connect().await;
-//! let shape = TableShape::standard("public.users");
-//! shape.create(&client).await;
-//! let ledger = Ledger::fill(&client, shape, 10_000, 1).await;
-//! let running = Load::new(&database.url()).writers(8).start(ledger).await?;
-//! let run = ["run", "--yes", "--table", "public.users", "--alter", "alter n type bigint"];
-//! Binary::shadowswap().args(run).args(["--url", &database.url()]).run(Duration::from_secs(60)).await.expect_code(0);
-//! let (report, ledger) = running.stop().await;
-//! assert!(report.is_clean(), "{report}");
-//! let differences = ledger.check(&client, "public.users").await.map_err(|e| e.to_string())?;
-//! assert!(differences.is_empty(), "{differences}");
-//! # Ok(())
-//! # }
-//! ```
+//! How it is used: `examples/migrate.rs`.
 
 pub mod binary;
 mod files;

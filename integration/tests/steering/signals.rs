@@ -3,11 +3,13 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use shadowswap_testkit::mysql::Product;
 use shadowswap_testkit::{Postgres, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
 use super::{EACH, Server, Site};
 use crate::operator::{LONG, SOON, shadowswap, until_true};
@@ -413,5 +415,34 @@ async fn critical_signal_stops_the_run_where_it_can_be_resumed() {
         assert_eq!((&status["phase"], &status["runner"]), (&"copy".into(), &serde_json::Value::Null));
         site.turn("queue", 0).await;
         site.is_changed(run().spawn(), ROWS).await;
+    }
+}
+
+/// A batch has at most 10,000 keys: each but the last that is held here is applied, and its transaction is not over then.
+#[tokio::test]
+async fn huge_transaction_that_is_half_applied_tells_how_far_that_is_behind() {
+    const MANY: u64 = 30_000;
+    const BEHIND: Duration = Duration::from_secs(3);
+    for product in EACH {
+        let site = Site::new(product, MANY).await;
+        let mut run = site.run().args(["--cutover", "manual"]).spawn();
+        site.shows(&mut run, "ready", |s| s["phase"] == "ready").await;
+        let shadow = if product == Some(Product::MariaDb) { "t_shadow" } else { "_t_shadow" };
+        let (first, last) = (site.session().await, site.session().await);
+        for (session, id) in [(&first, 1), (&last, MANY)] {
+            session.sql("begin").await;
+            session.sql(&format!("select id from {shadow} where id = {id} for update")).await;
+        }
+        site.sql("update t set n = n + 1").await;
+        sleep(BEHIND).await;
+        first.sql("rollback").await;
+        let status =
+            site.shows(&mut run, "a part of it", |s| s["progress"]["changes"].as_u64() > Some(0)).await;
+        let (changes, lag) = (&status["progress"]["changes"], &status["progress"]["lag_ms"]);
+        assert!(changes.as_u64() < Some(MANY), "{product:?}: {status:#}");
+        assert!(lag.as_f64() >= Some(BEHIND.as_secs_f64() * 1e3), "{product:?}: {status:#}");
+        last.sql("rollback").await;
+        site.command(&["cutover", "--table", "t"]).await;
+        site.is_changed(run, MANY).await;
     }
 }

@@ -1,13 +1,13 @@
 use super::*;
-use crate::feed::End;
+use crate::feed::Part;
 use shadowswap_changelog::Journal;
 use std::fs;
 
 const SEGMENT: u64 = 150;
 
 fn part(n: u64, end: bool) -> Record<u32> {
-    let end = end.then(|| End { position: format!("p{n}"), committed: 0 });
-    Record::Part { tx: n as u32, changes: Vec::new(), markers: vec![n], end }
+    let end = end.then(|| format!("p{n}"));
+    Record::Part(Part { tx: n as u32, committed: 0, changes: Vec::new(), markers: vec![n], end })
 }
 
 fn journal(folder: &Path, base: &str, records: &[Record<u32>]) -> Journal {
@@ -35,7 +35,7 @@ fn kept(folder: &Path, applied: &str) -> Option<(Vec<u64>, String)> {
     while let Some(record) = replay.next().unwrap() {
         let record = Record::<u32>::decode(&record).unwrap();
         ends += u64::from(record.end().is_some());
-        if let Record::Part { markers, .. } = record {
+        if let Record::Part(Part { markers, .. }) = record {
             seen.extend(markers);
         }
     }

@@ -43,7 +43,7 @@ impl Stream {
             return true;
         }
         let end = Place(self.next);
-        self.events.push_back(Event::Begin(Number(entry.tx)));
+        self.events.push_back(Event::Begin { tx: Number(entry.tx), committed: 0 });
         let half = entry.changes.len() / 2;
         for (i, change) in entry.changes.into_iter().enumerate() {
             if w.breaks(Mutation::CheckpointInsideTransaction) && i == half && i > 0 {
@@ -52,7 +52,7 @@ impl Stream {
             self.events.push_back(Event::Change(change));
         }
         self.events.extend(entry.marker.map(Event::Marker));
-        self.events.push_back(Event::Commit { position: end, committed: 0 });
+        self.events.push_back(Event::Commit(end));
         self.told = self.next;
         let (slow, time) = (w.weather.slow, w.chance.time(2, 15, 25));
         let is_slow = w.chance.one_in(slow * 2);

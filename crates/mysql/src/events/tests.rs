@@ -112,7 +112,7 @@ fn a_transaction_is_given_whole_with_its_name_and_position() {
     feed.give(16, &[0; 8]).expect("XID");
     let end = feed.end;
     let events = feed.seen();
-    let [Event::Begin(tx), Event::Change(change), Event::Commit { position, committed }] = &events[..] else {
+    let [Event::Begin { tx, committed }, Event::Change(change), Event::Commit(position)] = &events[..] else {
         panic!("{events:?}")
     };
     assert_eq!(*tx, Tx::Gtid { source: SOURCE, tag: String::new(), number: 12 });
@@ -150,7 +150,7 @@ fn a_compressed_transaction_that_was_swallowed_is_noticed() {
     feed.give_unpacked(23, &row(5)).expect("a row");
     feed.give_unpacked(16, &[0; 8]).expect("XID");
     let events = feed.seen();
-    assert!(matches!(&events[2], Event::Commit { position, .. } if position.offset == end), "{events:?}");
+    assert!(matches!(&events[2], Event::Commit(position) if position.offset == end), "{events:?}");
     feed.give(33, &gtid(2)).expect("the next");
 }
 
@@ -206,7 +206,7 @@ fn beyond_4_gib_a_file_is_read_from_its_head_and_what_is_done_left_out() {
     }
     let events = feed.seen();
     let begins: Vec<_> =
-        events.iter().filter_map(|e| if let Event::Begin(tx) = e { Some(tx) } else { None }).collect();
+        events.iter().filter_map(|e| if let Event::Begin { tx, .. } = e { Some(tx) } else { None }).collect();
     let size = (feed.end - FAR) / 6;
     let due: Vec<Tx> = (0..6)
         .map(|n| FAR + n * size)
@@ -236,11 +236,8 @@ fn mariadbs_transactions_end_as_their_head_says() {
     feed.give(23, &row(1)).expect("a row");
     feed.give(2, &query("COMMIT")).expect("a query");
     let events = feed.seen();
-    assert_eq!(events[0], Event::Begin(Tx::Place { file: 2, offset: begin }));
-    assert!(
-        matches!(&events[2], Event::Commit { position, .. } if position.gtids == "0-3-13,1-1-4"),
-        "{events:?}"
-    );
+    assert_eq!(events[0], Event::Begin { tx: Tx::Place { file: 2, offset: begin }, committed: 5_000_000 });
+    assert!(matches!(&events[2], Event::Commit(position) if position.gtids == "0-3-13,1-1-4"), "{events:?}");
 }
 
 /// An XA transaction of this name: its rows, and its preparation.
@@ -298,7 +295,7 @@ fn marker_waits_for_its_transactions_whatever_the_place_says() {
     assert!(feed.assembly.mark(&due, 1));
     let events = feed.seen();
     assert!(
-        matches!(&events[3..], [Event::Begin(Tx::Mark), Event::Marker(1), Event::Commit { .. }]),
+        matches!(&events[3..], [Event::Begin { tx: Tx::Mark, .. }, Event::Marker(1), Event::Commit(_)]),
         "{events:?}"
     );
     // MariaDB: what another server wrote says nothing of this one.

@@ -11,7 +11,10 @@ use shadowswap_testkit::mysql::Product;
 use std::time::Duration;
 
 fn begins(events: &[Event]) -> Vec<Tx> {
-    events.iter().filter_map(|e| if let Event::Begin(tx) = e { Some(tx.clone()) } else { None }).collect()
+    events
+        .iter()
+        .filter_map(|e| if let Event::Begin { tx, .. } = e { Some(tx.clone()) } else { None })
+        .collect()
 }
 
 #[tokio::test]
@@ -48,8 +51,10 @@ async fn transactions_come_whole_and_in_order() {
         let is_gtid = matches!(begins(&events)[0], Tx::Gtid { .. });
         assert_eq!(is_gtid, product == Product::MySql);
         for event in &events {
-            if let Event::Commit { committed, position } = event {
+            if let Event::Begin { committed, .. } = event {
                 assert!((committed - now).abs() < 5_000_000, "{committed} is not now");
+            }
+            if let Event::Commit(position) = event {
                 assert!(
                     position.file.starts_with("bin.") && position.offset > 4 && !position.gtids.is_empty()
                 );

@@ -142,9 +142,9 @@ impl Setup {
                     event => seen.push(event),
                 }
             }
-            assert!(matches!(seen.pop(), Some(Event::Begin(_))), "a marker without its transaction");
+            assert!(matches!(seen.pop(), Some(Event::Begin { .. })), "a marker without its transaction");
             let end = changes.next().await.unwrap();
-            assert!(matches!(end, Event::Commit { .. }), "{end:?} behind the marker");
+            assert!(matches!(end, Event::Commit(_)), "{end:?} behind the marker");
         };
         tokio::time::timeout(DEADLINE, read).await.expect("the marker did not come back");
         seen
@@ -192,8 +192,8 @@ pub fn changes(events: &[Event]) -> Vec<String> {
 /// The position behind the last transaction.
 pub fn last_position(events: &[Event]) -> Position {
     let of = |event: &Event| match event {
-        Event::Commit { position, .. } => Some(position.clone()),
-        Event::Begin(_) | Event::Change(_) | Event::Marker(_) | Event::Progress(_) => None,
+        Event::Commit(position) => Some(position.clone()),
+        Event::Begin { .. } | Event::Change(_) | Event::Marker(_) | Event::Progress(_) => None,
     };
     events.iter().rev().find_map(of).expect("a transaction")
 }
