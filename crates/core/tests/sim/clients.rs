@@ -103,13 +103,15 @@ pub async fn hurry(server: Server, n: u32, renames: bool, stop: watch::Receiver<
 async fn statement(server: &Server, tx: u64, table: usize) -> Result<()> {
     let (what, n) = server.with(|w| {
         let what = w.chance.below(12);
-        let there: Vec<u32> = if w.fresh.is_some() {
-            w.tables[table].rows.keys().copied().filter(|n| w.spoils != Some(*n)).collect()
-        } else {
-            Vec::new()
-        };
         let any = w.chance.below(u64::from(w.keys)) as u32;
-        (what, if there.is_empty() { any } else { w.chance.pick(&there) })
+        let rows = &w.tables[table].rows;
+        let there = rows.len() - usize::from(w.spoils.is_some_and(|n| rows.contains_key(&n)));
+        if w.fresh.is_none() || there == 0 {
+            return (what, any);
+        }
+        let nth = w.chance.below(there as u64) as usize;
+        let mut keys = rows.keys().copied().filter(|n| w.spoils != Some(*n));
+        (what, keys.nth(nth).unwrap_or(any))
     });
     match what {
         0..=2 => insert(server, tx, table, new_key(server)).await,

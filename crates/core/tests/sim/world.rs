@@ -480,8 +480,8 @@ impl World {
         let of_own =
             own.into_iter().flatten().filter(|((t, _), _)| *t == table).map(|((_, n), row)| (*n, *row));
         let written = |n: &u32| own.is_some_and(|own| own.contains_key(&(table, *n)));
-        let of_table =
-            self.tables[table].rows.iter().filter(|(n, _)| !written(n)).map(|(n, row)| (*n, Some(*row)));
+        let owners = self.tables[table].rows.iter().filter(|(_, row)| row.unique == Some(unique));
+        let of_table = owners.filter(|(n, _)| !written(n)).map(|(n, row)| (*n, Some(*row)));
         of_own
             .chain(of_table)
             .find(|(n, row)| *n != but && row.is_some_and(|row| row.unique == Some(unique)))
