@@ -120,7 +120,7 @@ impl Postgres {
     /// If the server refuses.
     pub async fn create_database(&self, name: &str) {
         let client = self.connect("postgres").await;
-        let made = client.batch_execute(&format!("create database \"{name}\"")).await;
+        let made = client.batch_execute(&format!("create database \"{name}\" strategy file_copy")).await;
         made.unwrap_or_else(|e| panic!("cannot create database {name}: {e:?}"));
     }
 
