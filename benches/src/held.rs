@@ -1,8 +1,8 @@
 //! How long clients wait while somebody holds the table at cutover for longer than all attempts take.
 //!
 //! The holders have only read, and none of them for long: whoever is seen beforehand is not asked for the lock. Two sessions take turns, so
-//! that one of them always has it. Each attempt asks for the lock, waits within the stall budget, and lets go. The longest latency of all statements over all attempts is compared with the budget and 10 ms; that of as long a
-//! time before them stands beside it, for the machine has a noise of its own.
+//! that one of them always has it. Each attempt asks for the lock, waits within the stall budget, and lets go. The longest latency of all statements over all attempts is compared with the budget and 10 ms. The machine has a
+//! noise of its own: as many clients of a table beside it, which nobody holds or changes, are measured at the same time.
 
 use crate::figure::{Record, ms};
 use crate::server::Server;
@@ -24,23 +24,26 @@ pub async fn measure(setting: &Setting) -> Record {
     let mut record = Record::new("held", server);
     let table = &server.table("held");
     let mut client = server.connect().await;
-    let ledger = client.fill(table::busy(server, table), setting.pick(20_000, 2_000)).await;
-    let load = Load::new(&server.url()).writers(WRITERS).rate(RATE);
-    let running = load.start(ledger).await.expect("the load starts");
+    let rows = setting.pick(20_000, 2_000);
+    let mut loads = Vec::new();
+    for table in [table, &server.table("beside")] {
+        let ledger = client.fill(table::busy(server, table), rows).await;
+        let load = Load::new(&server.url()).writers(WRITERS).rate(RATE);
+        loads.push(load.start(ledger).await.expect("the load starts"));
+    }
+    let [running, beside] = loads.try_into().ok().expect("two loads");
     let (budget, attempts) = (format!("{}ms", BUDGET.as_millis()), setting.pick(8, 2).to_string());
     let more = ["--cutover", "manual", "--stall-budget", &budget, "--cutover-attempts", &attempts];
     let mut run = migration::run(server, table, &server.change(0), &more).spawn();
     migration::in_phase(&mut run, "ready").await;
     let holders = hold(server, table).await;
-    running.window();
+    (running.window(), beside.window());
     let begun = Instant::now();
     migration::cutover(server, table).await;
     run.wait(migration::LONG).await.expect_code(5);
     let took = begun.elapsed();
     running.reached(8, migration::LONG).await;
-    let held = running.window().max();
-    tokio::time::sleep(took).await;
-    let noise = running.window().max();
+    let (held, noise) = (running.window().max(), beside.window().max());
     let ended = migration::status(server, table, |_| true).await;
     let events = ended["events"].as_array().into_iter().flatten().filter_map(|event| event["what"].as_str());
     let asked = events
@@ -48,10 +51,11 @@ pub async fn measure(setting: &Setting) -> Record {
         .count() as f64;
     holders.end().await;
     migration::run(server, table, &server.change(0), &[]).run(migration::LONG).await.expect_code(0);
+    beside.stop().await;
     let (report, ledger) = running.stop().await;
     let most = BUDGET + GRACE;
     record.at_most("slowest statement while the table is held", ms(held), "ms", ms(most));
-    record.note("of as long a time without a cutover", ms(noise), "ms");
+    record.note("of a table beside it at the same time", ms(noise), "ms");
     record.note("time of all attempts", took.as_secs_f64(), "s");
     record.note("attempts that asked for the lock", asked, "");
     record.at_most("failed statements", report.failures() as f64, "", 0.0);
