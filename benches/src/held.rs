@@ -25,13 +25,11 @@ pub async fn measure(setting: &Setting) -> Record {
     let table = &server.table("held");
     let mut client = server.connect().await;
     let rows = setting.pick(20_000, 2_000);
-    let mut loads = Vec::new();
-    for table in [table, &server.table("beside")] {
-        let ledger = client.fill(table::busy(server, table), rows).await;
-        let load = Load::new(&server.url()).writers(WRITERS).rate(RATE);
-        loads.push(load.start(ledger).await.expect("the load starts"));
-    }
-    let [running, beside] = loads.try_into().ok().expect("two loads");
+    let ledger = client.fill(table::busy(server, table), rows).await;
+    let other = client.fill(table::busy(server, &server.table("beside")), rows).await;
+    let load = || Load::new(&server.url()).writers(WRITERS).rate(RATE);
+    let running = load().start(ledger).await.expect("the load starts");
+    let beside = load().start(other).await.expect("the load starts");
     let (budget, attempts) = (format!("{}ms", BUDGET.as_millis()), setting.pick(8, 2).to_string());
     let more = ["--cutover", "manual", "--stall-budget", &budget, "--cutover-attempts", &attempts];
     let mut run = migration::run(server, table, &server.change(0), &more).spawn();
