@@ -482,7 +482,14 @@ async fn kills_at_any_moment_lose_nothing_of_a_durable_log_of_a_binlog() {
         let load = Load::new(&server.url("shop")).writers(2).rate(400.0).start(ledger).await.unwrap();
         let mut holder = server.connect("shop").await;
         let lock = format!("select count(*) from {} for update", shadow(product));
+        let is_made =
+            format!("select 1 from information_schema.tables where table_name = '{}'", shadow(product));
         let hold = async |is_held| {
+            let start = Instant::now();
+            while mysql::texts(&mut holder, &is_made).await.is_empty() {
+                assert!(start.elapsed() < SOON, "{product}: no shadow was made");
+                tokio::time::sleep(POLL).await;
+            }
             mysql::sql(&mut holder, if is_held { "begin" } else { "rollback" }).await;
             if is_held {
                 mysql::texts(&mut holder, &lock).await;

@@ -246,6 +246,38 @@ async fn migration_is_found_behind_hundreds_of_others() {
     }
 }
 
+/// A runner that dies after it was told something, and before it has heard of it: the command does it itself.
+#[tokio::test]
+async fn what_a_dying_runner_was_told_is_done_by_the_command() {
+    for kind in KINDS {
+        let host = Host::start(kind).await;
+        for word in ["rollback", "finish"] {
+            let what = format!("{kind:?} {word}");
+            let mut table = Table::new(&host, &format!("told_{word}"), Clients::FEW, false).await;
+            let mut guard = table.run().args(["--guard", "1h"]).spawn();
+            assert!(table.until(&mut guard, |phase, _| phase == "guard").await, "{what}: {}", guard.stderr());
+            table.load.as_ref().unwrap().reached(20, SOON).await;
+            guard.signal(Signal::SIGSTOP);
+            let mut command = table.call(&[word, "--yes"]).spawn();
+            command.saw("told ", SOON).await;
+            guard.signal(Signal::SIGKILL);
+            guard.wait(SOON).await;
+            if word == "rollback" {
+                assert!(table.until(&mut command, |_, turn| turn == 2).await, "{what}: {}", command.stderr());
+                assert!(!table.has_new_type().await, "{what}: the original table is back");
+                table.call(&["finish", "--yes"]).run(SOON).await.expect_code(0);
+                let output = command.wait(LONG).await;
+                assert_eq!(output.code(), Some(6), "{what}: {}", printed(&output));
+                table.holds(&what, false).await;
+                continue;
+            }
+            command.wait(LONG).await.expect_code(0);
+            table.call(&["finish", "--drop-old", "--yes"]).run(LONG).await.expect_code(0);
+            table.is_changed(&what, false).await;
+        }
+    }
+}
+
 /// What a run has left that was killed when it could have swapped.
 async fn left_ready(table: &Table) {
     let mut first = table.run().args(["--cutover", "manual"]).spawn();

@@ -47,6 +47,8 @@ pub async fn execute<E: Engine>(engine: &E, args: &FinishArgs, output: Output) -
         let said = if status.runner.is_some() && !status.phase.is_over() {
             let control = engine.control(false).await?;
             control.command(status.id, &who, &Command::Finish { drop_old: args.drop_old }).await?;
+            let runner = status.runner.as_deref().unwrap_or("the runner");
+            output.say(&format!("told {runner} to end the guard of {} …", status.table));
             wait::<E>(&control, &status, args.drop_old).await?
         } else {
             None
