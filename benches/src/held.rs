@@ -35,7 +35,8 @@ pub async fn measure(setting: &Setting) -> Record {
     let mut run = migration::run(server, table, &server.change(0), &more).spawn();
     migration::in_phase(&mut run, "ready").await;
     let holders = hold(server, table).await;
-    (running.window(), beside.window());
+    running.window();
+    beside.window();
     let begun = Instant::now();
     migration::cutover(server, table).await;
     run.wait(migration::LONG).await.expect_code(5);
