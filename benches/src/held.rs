@@ -1,8 +1,9 @@
 //! How long clients wait while somebody holds the table at cutover for longer than all attempts take.
 //!
 //! The holders have only read, and none of them for long: whoever is seen beforehand is not asked for the lock. Two sessions take turns, so
-//! that one of them always has it. Each attempt asks for the lock, waits within the stall budget, and lets go. The longest latency of all statements over all attempts is compared with the budget and 10 ms. The machine has a
-//! noise of its own: as many clients of a table beside it, which nobody holds or changes, are measured at the same time.
+//! that one of them always has it. Each attempt asks for the lock, waits within the stall budget, and lets go. The longest latency of all
+//! statements over all attempts is compared with the budget and 10 ms. The machine has a noise of its own: as many clients of a table
+//! beside it, which nobody holds or changes, are measured at the same time.
 
 use crate::figure::{Record, ms};
 use crate::server::Server;

@@ -79,6 +79,29 @@ pub enum Server {
     Mysql(Mysql),
 }
 
+impl Server {
+    pub fn url(&self, database: &str) -> String {
+        match self {
+            Server::Postgres(server) => server.url(database),
+            Server::Mysql(server) => server.url(database),
+        }
+    }
+
+    pub async fn create_database(&self, name: &str) {
+        match self {
+            Server::Postgres(server) => server.create_database(name).await,
+            Server::Mysql(server) => server.create_database(name).await,
+        }
+    }
+
+    pub async fn connect(&self, database: &str) -> Db {
+        match self {
+            Server::Postgres(server) => Db::Postgres(Box::new(server.connect(database).await)),
+            Server::Mysql(server) => Db::Mysql(Box::new(Mutex::new(server.connect(database).await))),
+        }
+    }
+}
+
 /// A server of the test's own.
 #[derive(Clone)]
 pub struct Host {
@@ -113,10 +136,7 @@ impl Host {
     }
 
     pub fn url(&self, database: &str) -> String {
-        match &*self.server {
-            Server::Postgres(server) => server.url(database),
-            Server::Mysql(server) => server.url(database),
-        }
+        self.server.url(database)
     }
 
     pub async fn kill9(&self) {
@@ -142,10 +162,7 @@ impl Host {
     }
 
     pub async fn connect(&self, database: &str) -> Db {
-        match &*self.server {
-            Server::Postgres(server) => Db::Postgres(Box::new(server.connect(database).await)),
-            Server::Mysql(server) => Db::Mysql(Box::new(Mutex::new(server.connect(database).await))),
-        }
+        self.server.connect(database).await
     }
 
     /// The same, where the server may be away.
@@ -291,10 +308,7 @@ impl Table {
     /// `by_unique`: without a primary key, where the product minds.
     pub async fn new(host: &Host, name: &str, clients: Clients, by_unique: bool) -> Table {
         let name = format!("f_{name}");
-        match &*host.server {
-            Server::Postgres(server) => server.create_database(&name).await,
-            Server::Mysql(server) => server.create_database(&name).await,
-        }
+        host.server.create_database(&name).await;
         let db = host.connect(&name).await;
         let shape = host.shape("t");
         db.create(&shape).await;

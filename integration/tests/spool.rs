@@ -485,11 +485,7 @@ async fn kills_at_any_moment_lose_nothing_of_a_durable_log_of_a_binlog() {
         let is_made =
             format!("select 1 from information_schema.tables where table_name = '{}'", shadow(product));
         let hold = async |is_held| {
-            let start = Instant::now();
-            while mysql::texts(&mut holder, &is_made).await.is_empty() {
-                assert!(start.elapsed() < SOON, "{product}: no shadow was made");
-                tokio::time::sleep(POLL).await;
-            }
+            mysql::until_found(&mut holder, &is_made, SOON).await;
             mysql::sql(&mut holder, if is_held { "begin" } else { "rollback" }).await;
             if is_held {
                 mysql::texts(&mut holder, &lock).await;

@@ -14,10 +14,9 @@ use serde_json::Value;
 use shadowswap_testkit::binary::Run;
 use shadowswap_testkit::mysql::{Mysql, Product};
 use shadowswap_testkit::{Binary, Postgres, Version};
-use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use crate::faults::Db;
+use crate::faults::{Db, Server};
 use crate::operator::{LONG, SOON, run, shadowswap, status};
 
 /// Between two looks through a process of its own.
@@ -27,11 +26,6 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Site {
     server: Server,
     url: String,
-}
-
-pub enum Server {
-    Postgres(Postgres),
-    Mysql(Mysql),
 }
 
 /// Each product, one after the other.
@@ -48,16 +42,8 @@ impl Site {
     }
 
     pub async fn on(server: Server, rows: u64) -> Site {
-        let url = match &server {
-            Server::Postgres(server) => {
-                server.create_database("shop").await;
-                server.url("shop")
-            }
-            Server::Mysql(server) => {
-                server.create_database("shop").await;
-                server.url("shop")
-            }
-        };
+        server.create_database("shop").await;
+        let url = server.url("shop");
         let site = Site { server, url };
         site.sql("create table t (id int primary key, n int, body varchar(100) default 'some text that takes a little room')").await;
         site.sql("insert into t (id, n) values (1, 1)").await;
@@ -86,10 +72,7 @@ impl Site {
 
     /// A session that stays.
     async fn session(&self) -> Db {
-        match &self.server {
-            Server::Postgres(server) => Db::Postgres(Box::new(server.connect("shop").await)),
-            Server::Mysql(server) => Db::Mysql(Box::new(Mutex::new(server.connect("shop").await))),
-        }
+        self.server.connect("shop").await
     }
 
     /// The first column of a query's rows, as text.

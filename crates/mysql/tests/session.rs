@@ -148,7 +148,6 @@ async fn rows_of_an_older_chunk_give_way_to_a_chunk_that_brings_their_unique_val
     }
 }
 
-/// Above all the session whose RENAME may still wait.
 /// MariaDB never forgets the deleted rows of a temporary table, and passes over them each time: the more was applied, the slower it became.
 #[tokio::test]
 async fn staging_tables_are_made_new_after_some_rows() {
@@ -175,6 +174,7 @@ async fn staging_tables_are_made_new_after_some_rows() {
     }
 }
 
+/// Above all the session whose RENAME may still wait.
 #[tokio::test]
 async fn every_session_of_a_cutover_is_ended_by_who_takes_over() {
     for product in Product::ALL {

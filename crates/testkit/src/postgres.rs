@@ -114,7 +114,7 @@ impl Postgres {
         connect(&self.socket_url(database)).await
     }
 
-    /// Creates an empty database.
+    /// Creates an empty database. As files: as WAL, everyone who decodes this server's log would read them, too.
     ///
     /// # Panics
     /// If the server refuses.
