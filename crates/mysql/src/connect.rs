@@ -13,7 +13,7 @@ use std::{
 };
 
 pub use options::ConnectOptions;
-use options::SslMode;
+pub(crate) use options::SslMode;
 
 /// What every session of ours works with. Zero dates are values like others; a value that does not fit is an error.
 pub const SQL_MODE: &str =
@@ -35,7 +35,7 @@ const UNKNOWN_VARIABLE: u16 = 1193;
 /// Seconds that a statement waits for a row lock of a client, or of an orphan of our own.
 const ROW_LOCK_SECONDS: u32 = 20;
 /// A server that takes a connection and says nothing is as good as none. A busy one may take seconds to log somebody in.
-const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
+pub(crate) const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl ConnectOptions {
     /// Opens a session with our settings. `role` names it for people who look at the server.
@@ -67,11 +67,6 @@ impl ConnectOptions {
             }
         }
         Ok(conn)
-    }
-
-    /// The driver's own options, for the change stream: TLS as the sessions before it had it.
-    pub fn opts(&self, role: &str) -> Opts {
-        self.builder(role, self.takes_tls())
     }
 
     fn takes_tls(&self) -> bool {

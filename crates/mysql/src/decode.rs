@@ -5,6 +5,7 @@
 //! against the catalog, and then every row is two passes over its bytes: where the values are, and what they become.
 
 mod bytes;
+mod cut;
 mod form;
 mod map;
 mod rows;
@@ -14,7 +15,8 @@ pub use map::TableMap;
 pub use rows::Rows;
 
 pub(crate) use bytes::Bytes;
-pub(crate) use rows::inflate;
+pub(crate) use cut::{Cutter, Outline};
+pub(crate) use rows::{EVENT_BYTES_MAX, HEAD_BYTES_MAX, inflate, inflated_size, is_compressed, uncompressed};
 
 use rows::Verb;
 
@@ -133,6 +135,12 @@ impl Plan {
         }
         let json_columns = wires.iter().filter(|w| w.code == code::JSON).count();
         Ok(Plan { name, columns, key: places, rereads, json_columns })
+    }
+
+    /// What of the rows must stay whole where they are too long to be carried.
+    pub(crate) fn outline(&self) -> Outline {
+        let columns = self.columns.iter().enumerate().map(|(at, c)| (c.layout, self.key.contains(&at)));
+        Outline { columns: columns.collect(), json_columns: self.json_columns }
     }
 
     /// Gives the changes of an event's rows, in order.

@@ -15,7 +15,7 @@ pub(crate) mod swap;
 
 use crate::{
     catalog::Table,
-    decode::{Layout, Plan, Rows, TableMap, marker_map, markers},
+    decode::{Layout, Outline, Plan, Rows, TableMap, marker_map, markers},
     flavor::Server,
     floor::Tx,
     position::Position,
@@ -61,6 +61,16 @@ pub(crate) struct Raw<'a> {
     pub end_low: u32,
     pub flags: u16,
     pub data: &'a [u8],
+}
+
+/// What is done with a long row event, as its table says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Long {
+    /// Nobody looks at its rows.
+    PassedOver,
+    /// Only at what is not too long to be carried.
+    Cut(Outline),
+    Whole,
 }
 
 /// The server made it up for us; it is in no file.
@@ -231,9 +241,7 @@ impl Assembly {
             .next("nothing was swapped; abort, and run again")),
             // LOAD DATA in statement format: the statement itself, behind its file's blocks.
             18 => self.load(raw),
-            // Within transactions, of no meaning for rows: values for statements (5, 13, 14), blocks and removal of a statement's
-            // file (9, 11, 17), the statement as a comment (29, MariaDB 160), group replication's own (36, 37), ignorable (28).
-            5 | 9 | 11 | 13 | 14 | 17 | 28 | 29 | 36 | 37 | 160 => {
+            kind if is_passed_over(kind) => {
                 self.pass(raw);
                 Ok(())
             }
@@ -249,6 +257,16 @@ impl Assembly {
                 "the binlog has an event of type {kind}, which is not known here"
             ))
             .next("nothing was swapped; abort, and report this with the server's version")),
+        }
+    }
+
+    /// What is done with long rows of this table.
+    pub(crate) fn long(&self, table: u64) -> Long {
+        let is_skipped = self.group.as_ref().is_none_or(|g| g.skipped);
+        match (self.maps.get(&table), &self.plan) {
+            (Some(Mapped::Source), Some((_, plan))) if !is_skipped => Long::Cut(plan.outline()),
+            (Some(Mapped::Marker(_)), _) if !is_skipped => Long::Whole,
+            _ => Long::PassedOver,
         }
     }
 
@@ -549,6 +567,12 @@ impl Assembly {
         ))
         .next("nothing was swapped; have all sessions write with binlog_format=ROW, and run again")
     }
+}
+
+/// Within transactions, of no meaning for rows: values for statements (5, 13, 14), blocks and removal of a statement's file (9, 11, 17),
+/// the statement as a comment (29, MariaDB 160), group replication's own (36, 37), ignorable (28).
+pub(crate) fn is_passed_over(kind: u8) -> bool {
+    matches!(kind, 5 | 9 | 11 | 13 | 14 | 17 | 28 | 29 | 36 | 37 | 160)
 }
 
 fn begin_once(group: &mut Group, ready: &mut VecDeque<Event>) {

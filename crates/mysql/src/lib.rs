@@ -16,6 +16,7 @@ pub mod events;
 pub mod flavor;
 pub mod floor;
 pub mod gtid;
+mod intake;
 mod keeper;
 pub mod lacks;
 mod leftovers;
@@ -36,7 +37,9 @@ pub mod stream;
 mod tail;
 mod turn;
 mod violation;
+mod wire;
 
+pub use connect::ConnectOptions;
 pub use control::Control;
 pub use cutover::Locked;
 pub use floor::{Floor, Tx};
@@ -45,15 +48,8 @@ pub use session::Session;
 pub use tail::Stream;
 
 use crate::{
-    connect::{Charset, ConnectOptions},
-    error::server,
-    marks::Marks,
-    plan::Detail,
-    replica::Watch,
-    session::Writer,
-    sql::quote,
-    statements::Statements,
-    stream::Changes,
+    connect::Charset, error::server, marks::Marks, plan::Detail, replica::Watch, session::Writer, sql::quote,
+    statements::Statements, stream::Changes,
 };
 use mysql_async::{Conn, Row, prelude::Queryable};
 use sha2::{Digest, Sha256};
@@ -279,10 +275,9 @@ impl Engine for MySql {
             from.ok_or_else(|| Error::corrupt("the control tables do not say where the stream begins"))?;
         let beginning = (given.is_none() && plan.turn == 0).then(|| from.clone());
         let key: Vec<String> = plan.link.key.iter().map(|k| k.from.clone()).collect();
-        let opts = self.options.opts(&format!("stream {migration}"));
         let id = server_id(&self.control_schema, migration);
         let changes = Changes::open(
-            opts,
+            &self.options,
             &detail.server,
             &detail.source,
             &key,

@@ -2,27 +2,28 @@
 
 use crate::{
     catalog::Table,
+    connect::{Charset, ConnectOptions},
     error,
-    events::{Assembly, Event, Raw, Wanted, swap::Behind},
+    events::{Assembly, Event, Wanted, swap::Behind},
     flavor::Server,
     gtid::GtidSet,
+    intake::{Intake, Item, Taken},
     marks::Marks,
     position::Position,
+    wire::{Duplex, Wire, refusal},
 };
-use futures_util::{FutureExt, StreamExt};
-use mysql_async::{
-    BinlogStream, BinlogStreamRequest, Conn, Error as Driver, Opts, OptsBuilder, Row, prelude::Queryable,
-};
+use bytes::Bytes;
+use mysql_async::{Conn, Error as Driver, IoError, Row, prelude::Queryable};
 use mysql_common::{
-    binlog::{consts::BinlogChecksumAlg, events::Event as Binlog},
-    proto::MySerialize,
+    constants::CapabilityFlags,
+    packets::{ComRegisterSlave, binlog_request::BinlogRequest},
 };
 use shadowswap_core::{Error, Result};
 use std::{
-    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::io::AsyncReadExt;
 
 /// The server says so often that it is there, when it has nothing else to say.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -32,23 +33,23 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// The server may wait so long for us to read, in seconds: reading pauses while the change log is full.
 const WRITE_TIMEOUT_S: u32 = 3600;
-/// The largest packet of the protocol. An event may be larger than the server's `max_allowed_packet`: it holds two images of a row.
-const PACKET_BYTES_MAX: usize = 1 << 30;
 /// The binlog is not what was asked for; the text says in which way.
 const BINLOG_ERROR: u16 = 1236;
 /// MariaDB: another replica has the same server id. MySQL says it with [`BINLOG_ERROR`].
 const SAME_ID: u16 = 4052;
-const CHECKSUM_BYTES: usize = 4;
+/// What stands before the first event of a file.
+const FILE_HEAD_BYTES: u64 = 4;
 const ASKING: &str = "could not ask the server for its binlog's position";
 
 /// An open change stream.
 pub struct Changes {
     turn: i64,
-    binlog: BinlogStream,
+    socket: Box<dyn Duplex>,
+    intake: Intake,
     assembly: Assembly,
     marks: Arc<Marks>,
     migration: i64,
-    /// Since when the server has been silent while we listened.
+    /// Since when nothing has come while we listened.
     silent_since: Instant,
     asked_at: Instant,
     told_at: Option<Instant>,
@@ -87,7 +88,8 @@ impl Changes {
 
     /// Opens the stream behind `from`; none: at the present end. `turn`: the swaps that were made; with `is_behind` everything before the
     /// last of them is left out. `key` are the columns that name rows, in order; with `rereads`, changes
-    /// carry no images. Markers are looked for in `control_schema`. `server_id` must be no other replica's.
+    /// carry no images. Markers are looked for in `control_schema`. `server_id` must be no other replica's. The connection is named after
+    /// `migration`.
     ///
     /// That the binlog is still there is only known at the first [`Changes::next`].
     ///
@@ -95,7 +97,7 @@ impl Changes {
     /// `Transient` if the connection fails; `Refused` if the server does.
     #[expect(clippy::too_many_arguments, reason = "each is another thing that only the caller knows")]
     pub async fn open(
-        opts: Opts,
+        options: &ConnectOptions,
         server: &Server,
         source: &Table,
         key: &[String],
@@ -107,8 +109,8 @@ impl Changes {
         from: Option<&Position>,
     ) -> Result<Changes> {
         const WHAT: &str = "could not open the change stream";
-        let opts = OptsBuilder::from_opts(opts).max_allowed_packet(Some(PACKET_BYTES_MAX));
-        let mut conn = Conn::new(opts).await.map_err(|e| error::server(e, WHAT))?;
+        let role = format!("stream {migration}");
+        let mut conn = options.connect(&role, Charset::Utf8).await?;
         let from = match from {
             Some(from) => from.clone(),
             None => Changes::start_position(&mut conn, server).await?,
@@ -120,22 +122,31 @@ impl Changes {
         } else {
             None
         };
+        let place = begins_in(&mut conn, server, &from).await?;
+        let failed = |e| error::server(e, WHAT);
+        let mut wire = Wire::open(options, &role).await.map_err(failed)?;
+        is_same(&mut conn, &mut wire).await?;
+        // What it is left for is over: that it cannot be ended well does not matter.
+        let _ended = conn.disconnect().await;
         for statement in settings(server, &from) {
-            conn.query_drop(statement).await.map_err(|e| error::server(e, WHAT))?;
+            wire.run(&statement).await.map_err(failed)?;
         }
-        let request = BinlogStreamRequest::new(server_id);
+        wire.command(&ComRegisterSlave::new(server_id)).await.map_err(failed)?;
+        let request = BinlogRequest::new(server_id);
         // Without GTIDs a place is asked for in 32 bits; beyond them the file is read from its head, and what is done is left out.
         let is_whole = !server.has_gtids && u32::try_from(from.offset).is_err();
         let request = match (server.is_mariadb(), server.has_gtids) {
-            (true, _) => request,
-            (false, true) => request.with_gtid().with_gtid_set(from.gtids.parse::<GtidSet>()?.sids()?),
+            (true, _) => request.with_pos(FILE_HEAD_BYTES),
+            (false, true) => request
+                .with_pos(FILE_HEAD_BYTES)
+                .with_use_gtid(true)
+                .with_sids(from.gtids.parse::<GtidSet>()?.sids()?),
             (false, false) => {
-                let offset = if is_whole { 4 } else { from.offset };
+                let offset = if is_whole { FILE_HEAD_BYTES } else { from.offset };
                 request.with_filename(from.file.as_bytes()).with_pos(offset)
             }
         };
-        let place = begins_in(&mut conn, server, &from).await?;
-        let binlog = conn.get_binlog_stream(request).await.map_err(failed)?;
+        let (socket, input, sequence) = wire.hand_over(&request.as_cmd()).await.map_err(failed)?;
         let wanted = Wanted {
             source: source.clone(),
             key: key.to_vec(),
@@ -148,7 +159,8 @@ impl Changes {
         let now = Instant::now();
         Ok(Changes {
             turn,
-            binlog,
+            socket,
+            intake: Intake::new(sequence, input),
             assembly: Assembly::new(wanted, server, &place, is_whole)?,
             marks: Arc::default(),
             migration,
@@ -231,49 +243,57 @@ impl Changes {
         }
     }
 
-    /// The driver's next event; none: a marker was asked for. The driver panics on a packet that is shorter than it says, which must not
-    /// end the program.
-    async fn receive(&mut self) -> Result<Option<Binlog>> {
-        let deadline = tokio::time::Instant::from_std(self.silent_since + SILENCE_MAX);
-        let event = AssertUnwindSafe(self.binlog.next()).catch_unwind();
-        let event = tokio::select! {
-            event = tokio::time::timeout_at(deadline, event) => event,
-            () = self.marks.news() => return Ok(None),
-        };
-        match event {
-            Ok(Ok(Some(Ok(event)))) => Ok(Some(event)),
-            Ok(Ok(Some(Err(e)))) => Err(failed(e)),
-            Ok(Ok(None)) => Err(Error::transient("the server ended the change stream")),
-            Ok(Err(_panic)) => Err(Error::corrupt("the driver could not read an event of the binlog")),
-            Err(_elapsed) => Err(Error::transient(format!(
-                "the server said nothing on the change stream for {} s, not even that it is there",
-                SILENCE_MAX.as_secs()
-            ))),
+    /// The next event as it came; none: a marker was asked for.
+    async fn receive(&mut self) -> Result<Option<Item>> {
+        loop {
+            let assembly = &self.assembly;
+            match self.intake.take(&|table| assembly.long(table))? {
+                Taken::Event(item) => return Ok(Some(item)),
+                Taken::Refusal(answer) => return Err(refused(&answer)),
+                Taken::End => return Err(Error::transient("the server ended the change stream")),
+                Taken::Hungry => {}
+            }
+            let deadline = tokio::time::Instant::from_std(self.silent_since + SILENCE_MAX);
+            let input = self.intake.input();
+            let read = tokio::select! {
+                read = tokio::time::timeout_at(deadline, self.socket.read_buf(input)) => read,
+                () = self.marks.news() => return Ok(None),
+            };
+            match read {
+                Ok(Ok(0)) => return Err(Error::transient("the connection of the change stream was closed")),
+                Ok(Ok(_bytes)) => self.silent_since = Instant::now(),
+                Ok(Err(e)) => return Err(error::server(Driver::Io(IoError::Io(e)), FAILED)),
+                Err(_elapsed) => {
+                    return Err(Error::transient(format!(
+                        "the server said nothing on the change stream for {} s, not even that it is there",
+                        SILENCE_MAX.as_secs()
+                    )));
+                }
+            }
         }
     }
 
-    fn take(&mut self, event: &Binlog) -> Result<()> {
-        const ROTATE: u8 = 4;
+    fn take(&mut self, item: &Item) -> Result<()> {
         const HEAD: u8 = 15;
-        let header = event.header();
-        let kind = header.event_type_raw();
-        let mut data = event.data();
-        if kind == HEAD {
-            self.saw_head = true;
-        } else if kind == ROTATE && !self.saw_head {
-            // The very first event comes before it is known whether events have a checksum.
-            data = without_checksum(event);
-        }
-        verify(event)?;
-        self.assembly.take(&Raw {
-            kind,
-            timestamp: header.timestamp(),
-            server: header.server_id(),
-            size: header.event_size(),
-            end_low: header.log_pos(),
-            flags: header.flags_raw(),
-            data,
-        })
+        let raw = item.raw();
+        self.saw_head |= raw.kind == HEAD;
+        self.assembly.take(&raw)
+    }
+}
+
+/// What was found out over one session must hold for the other: something between us and the servers may send them to two of these.
+async fn is_same(conn: &mut Conn, wire: &mut Wire) -> Result<()> {
+    const WHO: &str = "select concat_ws(' ', @@hostname, @@port, @@server_id, @@datadir)";
+    const WHAT: &str = "asking which server the change stream comes from";
+    let one: Option<String> = conn.query_first(WHO).await.map_err(|e| error::server(e, WHAT))?;
+    let other = wire.value(WHO).await.map_err(|e| error::server(e, WHAT))?;
+    match one {
+        Some(one) if one == other => Ok(()),
+        one => Err(Error::transient(format!(
+            "two sessions came to two servers: {} and {other}",
+            one.as_deref().unwrap_or("one that does not say")
+        ))
+        .next("name the server itself, not what shares sessions out among several")),
     }
 }
 
@@ -319,56 +339,17 @@ fn settings(server: &Server, from: &Position) -> Vec<String> {
     settings
 }
 
-/// Compares an event with its checksum, where it has one; the driver does not.
-fn verify(event: &Binlog) -> Result<()> {
-    let footer = event.footer();
-    let has_checksum = footer.get_checksum_enabled()
-        && matches!(footer.get_checksum_alg(), Ok(Some(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32)));
-    let Some(checksum) = event.checksum().filter(|_| has_checksum) else { return Ok(()) };
-    let due = event.calc_checksum(BinlogChecksumAlg::BINLOG_CHECKSUM_ALG_CRC32);
-    if u32::from_le_bytes(checksum) == due {
-        return Ok(());
-    }
-    let header = event.header();
-    Err(Error::corrupt(format!(
-        "an event of the binlog (type {}, ending at {}) does not have its checksum",
-        header.event_type_raw(),
-        header.log_pos()
-    ))
-    .next("nothing was swapped; look for what damages data on the way, then run again"))
-}
+const FAILED: &str = "the change stream failed";
 
-/// The data of the first event, without the checksum that may be at its end.
-fn without_checksum(event: &Binlog) -> &[u8] {
-    let data = event.data();
-    let Some((body, checksum)) = data.split_last_chunk::<CHECKSUM_BYTES>() else { return data };
-    let mut head = Vec::new();
-    event.header().serialize(&mut head);
-    let mut crc = flate2::Crc::new();
-    crc.update(&head);
-    crc.update(body);
-    if crc.sum() == u32::from_le_bytes(*checksum) { body } else { data }
-}
-
-/// The driver's error on an open stream.
-fn failed(e: Driver) -> Error {
-    const WHAT: &str = "the change stream failed";
+/// The server's error on an open stream.
+fn refused(answer: &Bytes) -> Error {
+    let e = refusal(answer, CapabilityFlags::CLIENT_PROTOCOL_41);
     match &e {
-        Driver::Server(answer) if is_refusal(answer.code) => refusal(answer.code, &answer.message).because(e),
-        // The driver cannot read every error packet, and then hides it in one of its own.
-        Driver::Driver(mysql_async::DriverError::UnexpectedPacket { payload }) => match payload.as_slice() {
-            [0xff, low, high, text @ ..] => {
-                let (code, text) = (u16::from_le_bytes([*low, *high]), String::from_utf8_lossy(text));
-                match code {
-                    code if is_refusal(code) => refusal(code, &text).because(e),
-                    _ => Error::transient(format!("{WHAT}: error {code} {text}")).because(e),
-                }
-            }
-            _ => error::server(e, WHAT),
-        },
-        Driver::Server(_) | Driver::Io(_) | Driver::Driver(_) | Driver::Other(_) | Driver::Url(_) => {
-            error::server(e, WHAT)
+        Driver::Server(told) if is_refusal(told.code) => {
+            let (code, text) = (told.code, told.message.clone());
+            explained(code, &text).because(e)
         }
+        _ => error::server(e, FAILED),
     }
 }
 
@@ -377,7 +358,7 @@ fn is_refusal(code: u16) -> bool {
 }
 
 /// Error 1236 is many things.
-fn refusal(code: u16, text: &str) -> Error {
+fn explained(code: u16, text: &str) -> Error {
     if code == SAME_ID || text.contains("same server_uuid/server_id") {
         return Error::refused(format!(
             "another replica reads the binlog under the same server id as this migration: error {code} {text}"
@@ -400,11 +381,8 @@ mod tests {
     use shadowswap_core::Kind;
 
     fn server_error(code: u16, message: &str) -> Error {
-        failed(Driver::Server(mysql_async::ServerError {
-            code,
-            message: message.into(),
-            state: "HY000".into(),
-        }))
+        let [low, high] = code.to_le_bytes();
+        refused(&[&[0xff, low, high], &b"#HY000"[..], message.as_bytes()].concat().into())
     }
 
     #[test]
@@ -417,10 +395,8 @@ mod tests {
         assert_eq!(twin.kind, Kind::Refused);
         assert_eq!(server_error(1236, "log event entry exceeded max_allowed_packet").kind, Kind::Refused);
         assert_eq!(server_error(1053, "Server shutdown in progress").kind, Kind::Transient);
-        let payload = [&[0xff, 0xd4, 0x04][..], b"#HY000purged"].concat();
-        let hidden = failed(Driver::Driver(mysql_async::DriverError::UnexpectedPacket { payload }));
-        assert_eq!(hidden.kind, Kind::Corrupt);
-        let io = std::io::Error::other("bytes remaining on stream");
-        assert_eq!(failed(Driver::Io(mysql_async::IoError::Io(io))).kind, Kind::Transient);
+        let nameless = [&[0xff, 0xd4, 0x04][..], b"purged"].concat();
+        assert_eq!(refused(&nameless.into()).kind, Kind::Corrupt);
+        assert_eq!(refused(&Bytes::from_static(&[0xff])).kind, Kind::Corrupt);
     }
 }

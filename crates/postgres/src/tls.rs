@@ -8,18 +8,10 @@
 //! names only, never in its common name as libpq still does.
 
 use crate::connect::SslMode;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_name,
-    },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    server::ParsedCertificate,
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use shadowswap_core::tls::Verifier;
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -55,26 +47,19 @@ pub fn config(files: &Files, mode: SslMode) -> Result<ClientConfig, String> {
     let must_verify = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
     // libpq: a known authority makes `require` as strict as `verify-ca`.
     let verifies = must_verify || (mode == SslMode::Require && files.roots != Roots::None);
-    let mut verifier = Verifier {
-        provider: provider.clone(),
-        chain: None,
-        roots: Vec::new(),
-        by_name: mode == SslMode::VerifyFull,
-    };
-    if verifies {
-        verifier.roots = load_roots(&files.roots)?;
+    let verifier = if verifies {
+        let roots = load_roots(&files.roots)?;
         let mut store = RootCertStore::empty();
-        let (added, bad) = store.add_parsable_certificates(verifier.roots.iter().cloned());
+        let (added, bad) = store.add_parsable_certificates(roots.iter().cloned());
         if added == 0 {
             return Err(format!("none of the {bad} authorities' certificates can be used"));
         }
-        if files.roots == Roots::System {
-            verifier.roots.clear();
-        }
-        let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build();
-        verifier.chain =
-            Some(chain.map_err(|e| format!("the authorities' certificates cannot be used: {e}"))?);
-    }
+        let verifier = Verifier::signed(store, mode == SslMode::VerifyFull)
+            .map_err(|e| format!("the authorities' certificates cannot be used: {e}"))?;
+        if files.roots == Roots::System { verifier } else { verifier.pinning(roots) }
+    } else {
+        Verifier::anybody()
+    };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?
@@ -205,64 +190,6 @@ fn check_key_mode(path: &Path) -> Result<(), String> {
     Err(format!(
         "the private key {shown} was not used: its mode is {mode:04o}, so that others may read it; `chmod 0600 {shown}`"
     ))
-}
-
-#[derive(Debug)]
-struct Verifier {
-    provider: Arc<CryptoProvider>,
-    /// None: any certificate will do.
-    chain: Option<Arc<WebPkiServerVerifier>>,
-    /// Certificates that the operator named; a server may show one of these itself.
-    roots: Vec<CertificateDer<'static>>,
-    by_name: bool,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
-        if self.roots.iter().any(|root| root.as_ref() == end_entity.as_ref()) {
-            if self.by_name {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-            }
-            return Ok(ServerCertVerified::assertion());
-        }
-        match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // The name is looked at last, when everything else was found right.
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.by_name => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

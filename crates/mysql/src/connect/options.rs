@@ -55,10 +55,10 @@ pub struct ConnectOptions {
     pub(super) lacks_tls: Arc<AtomicBool>,
     /// The same: for whom the server's certificate is, where only its signature counts.
     pub(super) certified: Arc<Mutex<Option<String>>>,
-    password: Option<String>,
-    ssl_ca: Option<PathBuf>,
-    ssl_cert: Option<PathBuf>,
-    ssl_key: Option<PathBuf>,
+    pub(crate) password: Option<String>,
+    pub(crate) ssl_ca: Option<PathBuf>,
+    pub(crate) ssl_cert: Option<PathBuf>,
+    pub(crate) ssl_key: Option<PathBuf>,
 }
 
 /// Option files that MySQL's and MariaDB's programs read, in this order.

@@ -5,7 +5,9 @@ use flate2::read::ZlibDecoder;
 use std::{borrow::Cow, io::Read};
 
 /// The largest event that a server writes.
-const EVENT_BYTES_MAX: u64 = 1 << 30;
+pub(crate) const EVENT_BYTES_MAX: u64 = 1 << 30;
+/// What stands before the rows is never longer: its one long part has its size in two bytes.
+pub(crate) const HEAD_BYTES_MAX: usize = 128 << 10;
 /// The number of a table that stands for none: the event only says that a statement is over.
 const NO_TABLE: u64 = 0x00ff_ffff;
 
@@ -48,7 +50,18 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// The bytes are no such event.
     pub fn read(event_type: u8, data: &'a [u8]) -> Result<Rows<'a>, DecodeError> {
-        let Some((verb, has_extra, is_compressed)) = kind(event_type) else {
+        let (rows, size) = Rows::head(event_type, data)?;
+        let data = data.get(size..).unwrap_or_default();
+        let data = if is_compressed(event_type) { Cow::Owned(inflate(data)?) } else { Cow::Borrowed(data) };
+        Ok(Rows { data, ..rows })
+    }
+
+    /// What stands before the rows, and how many bytes that is.
+    ///
+    /// # Errors
+    /// The bytes do not begin such an event, or there are too few of them: [`HEAD_BYTES_MAX`] are enough.
+    pub(crate) fn head(event_type: u8, data: &'a [u8]) -> Result<(Rows<'a>, usize), DecodeError> {
+        let Some((verb, has_extra, _)) = kind(event_type) else {
             return Err(DecodeError(format!("type {event_type} carries no rows")));
         };
         let mut bytes = Bytes(data);
@@ -65,8 +78,8 @@ impl<'a> Rows<'a> {
             Verb::Delete => (present()?, &[]),
             Verb::Update | Verb::PartialUpdate => (present()?, present()?),
         };
-        let data = if is_compressed { Cow::Owned(inflate(bytes.0)?) } else { Cow::Borrowed(bytes.0) };
-        Ok(Rows { table, verb, columns, before, after, data })
+        let rows = Rows { table, verb, columns, before, after, data: Cow::Borrowed(&[]) };
+        Ok((rows, data.len() - bytes.0.len()))
     }
 
     /// Whether it is about no table at all.
@@ -95,23 +108,44 @@ fn kind(event_type: u8) -> Option<(Verb, bool, bool)> {
     }
 }
 
+/// Whether the rows of such an event are compressed.
+pub(crate) fn is_compressed(event_type: u8) -> bool {
+    matches!(kind(event_type), Some((_, _, true)))
+}
+
+/// The type of an event with the same rows uncompressed.
+pub(crate) fn uncompressed(event_type: u8) -> u8 {
+    match event_type {
+        166..=168 => event_type - 166 + 23,
+        169..=171 => event_type - 169 + 30,
+        _ => event_type,
+    }
+}
+
 /// What MariaDB compressed: a byte that holds the algorithm and the size of a length, the length (highest byte first), zlib.
 pub(crate) fn inflate(data: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let (size, head) = inflated_size(data)?;
+    let mut out = Vec::new();
+    // One byte more than announced, so that too much is noticed.
+    let packed = data.get(head..).unwrap_or_default();
+    let read = ZlibDecoder::new(packed).take(size + 1).read_to_end(&mut out).map_err(DecodeError::new)?;
+    if read as u64 != size {
+        return Err(DecodeError(format!("{size} bytes were compressed, {read} came out")));
+    }
+    Ok(out)
+}
+
+/// How long it will be, and how many bytes say so.
+pub(crate) fn inflated_size(data: &[u8]) -> Result<(u64, usize), DecodeError> {
     let mut bytes = Bytes(data);
     let head = bytes.u8()?;
     let (algorithm, size) = (head >> 4 & 7, usize::from(head & 7));
     if head & 0x80 == 0 || algorithm != 0 || !(1..=4).contains(&size) {
         return Err(DecodeError(format!("compression {head:#04x} is not known here")));
     }
-    let size = super::bytes::big_endian(bytes.take(size)?);
-    if size > EVENT_BYTES_MAX {
-        return Err(DecodeError(format!("{size} bytes in one event")));
+    let inflated = super::bytes::big_endian(bytes.take(size)?);
+    if inflated > EVENT_BYTES_MAX {
+        return Err(DecodeError(format!("{inflated} bytes in one event")));
     }
-    let mut out = Vec::new();
-    // One byte more than announced, so that too much is noticed.
-    let read = ZlibDecoder::new(bytes.0).take(size + 1).read_to_end(&mut out).map_err(DecodeError::new)?;
-    if read as u64 != size {
-        return Err(DecodeError(format!("{size} bytes were compressed, {read} came out")));
-    }
-    Ok(out)
+    Ok((inflated, 1 + size))
 }

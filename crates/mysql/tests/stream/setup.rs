@@ -1,8 +1,9 @@
 //! A server, a table of its own, and a change stream over it.
 
-use mysql_async::{Conn, Opts, OptsBuilder, Row, prelude::Queryable};
+use mysql_async::{Conn, Row, prelude::Queryable};
 use shadowswap_core::{Change, Kind, Op};
 use shadowswap_mysql::{
+    ConnectOptions,
     catalog::{Column, Table},
     events::Event,
     flavor::Server,
@@ -59,9 +60,8 @@ impl Setup {
         run(&mut self.conn, statements).await;
     }
 
-    pub fn opts(&self) -> Opts {
-        let opts = Opts::from_url(&self.mysql.url(DATABASE)).expect("a URL");
-        OptsBuilder::from_opts(opts).prefer_socket(false).into()
+    pub fn options(&self) -> ConnectOptions {
+        ConnectOptions::gather(&self.mysql.url(DATABASE), None, &|_| None).expect("a URL")
     }
 
     pub async fn position(&mut self) -> Position {
@@ -82,8 +82,8 @@ impl Setup {
     ) -> Changes {
         self.next_id += 1;
         let key: Vec<String> = key.iter().map(|k| (*k).to_owned()).collect();
-        let (opts, id) = (self.opts(), self.next_id);
-        Changes::open(opts, &self.server, table, &key, rereads, CONTROL, MIGRATION, (0, false), id, from)
+        let (options, id) = (self.options(), self.next_id);
+        Changes::open(&options, &self.server, table, &key, rereads, CONTROL, MIGRATION, (0, false), id, from)
             .await
             .expect("a stream")
     }

@@ -7,8 +7,7 @@ use super::{
     options::{Host, Place},
 };
 use crate::tls::{self, Files};
-use shadowswap_core::Kind;
-use socket2::{SockRef, TcpKeepalive};
+use shadowswap_core::{Kind, net::dial};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -19,7 +18,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::{TcpSocket, TcpStream, UnixStream, lookup_host},
+    net::{TcpStream, UnixStream, lookup_host},
     time::timeout,
 };
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
@@ -27,11 +26,6 @@ use tokio_rustls::TlsConnector;
 
 /// The request for TLS: its length and its code.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-
-/// A peer that is not there any more is found out within a minute.
-const PROBE_AFTER: Duration = Duration::from_secs(30);
-const PROBE_EVERY: Duration = Duration::from_secs(10);
-const PROBES: u32 = 3;
 
 /// An open connection to a server.
 pub enum Socket {
@@ -140,20 +134,6 @@ async fn tcp(
         }
     }
     Err(unreachable(host, &failed))
-}
-
-async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    let stream = socket.connect(address).await?;
-    // The kernel's own times are two hours until the first probe, and a quarter of an hour for what is sent and not acknowledged. The
-    // server is told to probe as often (see `SETTINGS` in connect.rs).
-    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
-    let kernel = SockRef::from(&stream);
-    kernel.set_tcp_keepalive(&probes)?;
-    #[cfg(target_os = "linux")]
-    kernel.set_tcp_user_timeout(Some(PROBE_AFTER + PROBE_EVERY * PROBES))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 async fn upgrade(
