@@ -1,7 +1,7 @@
 //! Memory of the process where it is asked for most: a transaction that changes every row, a backlog of millions of changes, rows of
 //! many megabytes; always with eight copiers.
 //!
-//! Its bound: 64 MiB, and beyond that what comes off the wire for the largest row (see [`copies`]).
+//! Its bound: 64 MiB and the largest row.
 
 use crate::client::Client;
 use crate::figure::Record;
@@ -12,15 +12,6 @@ use std::time::Duration;
 
 /// Many sessions, so that what each costs is seen.
 const WORKERS: &[&str] = &["--copy-workers", "8"];
-
-/// How often the largest row may be in memory at a time. PostgreSQL sends it once. MySQL and MariaDB send it as it was before and as it
-/// is, and the driver has the whole event twice for a moment.
-fn copies(server: &Server) -> f64 {
-    match server {
-        Server::Postgres(_) => 1.0,
-        Server::Mysql(_) => 4.0,
-    }
-}
 
 pub async fn measure(setting: &Setting) -> Record {
     let mut record = Record::new("memory", &setting.server);
@@ -140,7 +131,7 @@ async fn rows(setting: &Setting, record: &mut Record) {
     record.note("rows: of", mib, "MiB");
     record.note("rows: peak memory before any was changed", idle as f64 / f64::from(1 << 20), "MiB");
     record.note("rows: peak memory beyond 64 MiB, in rows", ((peak - 64.0) / mib).max(0.0), "");
-    record.at_most("rows: peak memory of the process", peak, "MiB", 64.0 + copies(server) * mib);
+    record.at_most("rows: peak memory of the process", peak, "MiB", 64.0 + mib);
 }
 
 /// The value of a row of this size.

@@ -4,7 +4,7 @@
 //!
 //! 1. A type of event that is not listed in [`Assembly::take`] stops the run.
 //! 2. A transaction is given as a whole: what has begun must end by an event that says so before anything else comes. A compressed
-//!    transaction that the driver could not unpack, which it does not tell, is noticed by this.
+//!    transaction that is less than whole is noticed by this, too.
 //! 3. The position moves at the end of a transaction and nowhere else.
 
 mod gtids;

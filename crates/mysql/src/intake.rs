@@ -339,3 +339,6 @@ fn damaged(header: &Header) -> Error {
     ))
     .next("nothing was swapped; look for what damages data on the way, then run again")
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,13 +87,15 @@ fn partial_json(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// The server then sends a transaction as one event, which has to be unpacked as a whole.
+/// The server then sends a transaction as one event, which is held until its checksum was compared.
 fn compression(facts: &Facts) -> Option<Finding> {
     (facts.variable("binlog_transaction_compression") == "on").then(|| {
         Finding::warning(
             "binlog-transaction-compression",
-            "binlog_transaction_compression = ON: a transaction comes in one piece, and takes as much memory here as all of its rows,              before and after it, of whatever tables",
-            "SET GLOBAL binlog_transaction_compression = OFF until the end, if there are transactions of hundreds of megabytes; then let              their clients connect anew",
+            "binlog_transaction_compression = ON: a transaction comes in one piece, and takes as much memory here as it has bytes \
+             compressed, with its rows of other tables",
+            "SET GLOBAL binlog_transaction_compression = OFF until the end, if there are transactions of gigabytes; then let their \
+             clients connect anew",
         )
     })
 }

@@ -262,3 +262,132 @@ proptest! {
         }
     }
 }
+
+/// A key, a short text, and values that may be long; with `rereads` one of them is JSON.
+fn long(rereads: bool) -> Plan {
+    let (last, code) = if rereads { ("json", 245) } else { ("longblob", 252) };
+    let columns = [("a", "mediumblob"), ("id", "int"), ("t", "text"), ("b", "longblob"), ("j", last)];
+    plan(&columns, &[252, 3, 252, 252, code], &[3, 2, 4, 4], rereads).expect("a plan")
+}
+
+/// A row of that table; none: NULL.
+fn long_row(id: u32, a: Option<usize>, t: Option<usize>, b: Option<usize>, j: Option<usize>) -> Vec<u8> {
+    let nulls = [a.is_none(), false, t.is_none(), b.is_none(), j.is_none()];
+    let mut row = vec![nulls.iter().enumerate().map(|(at, null)| u8::from(*null) << at).sum()];
+    let mut value = |size: Option<usize>, digits: usize, fill: u8| {
+        let Some(size) = size else { return };
+        row.extend_from_slice(&size.to_le_bytes()[..digits]);
+        row.resize(row.len() + size, fill);
+    };
+    value(a, 3, b'a');
+    row.extend_from_slice(&id.to_le_bytes());
+    let mut value = |size: Option<usize>, digits: usize, fill: u8| {
+        let Some(size) = size else { return };
+        row.extend_from_slice(&size.to_le_bytes()[..digits]);
+        row.resize(row.len() + size, fill);
+    };
+    value(t, 2, b't');
+    value(b, 4, b'b');
+    value(j, 4, 0);
+    row
+}
+
+/// The event cut, its rows having come in pieces of these sizes.
+fn cut(plan: &Plan, kind: u8, event: &[u8], pieces: &[usize]) -> std::result::Result<Vec<u8>, DecodeError> {
+    let (head, size) = Rows::head(kind, event)?;
+    let mut cutter = Cutter::new(plan.outline(), &head, event[..size].to_vec())?;
+    let (mut rest, mut pieces) = (&event[size..], pieces.iter().cycle());
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at((*pieces.next().expect("a piece")).min(rest.len()));
+        cutter.push(piece)?;
+        rest = behind;
+    }
+    cutter.finish()
+}
+
+#[test]
+fn a_long_row_keeps_its_key_and_that_it_is_long() {
+    let (plan, mib) = (long(false), 1 << 20);
+    let before = long_row(7, Some(3 * mib), Some(5), Some(20 * mib), Some(9));
+    let after = long_row(8, Some(2 * mib), None, Some(30 * mib), Some(9));
+    let event = event(5, &[31, 31], &[&before, &after]);
+    let short = cut(&plan, 24, &event, &[100_000]).expect("it is cut");
+    assert!(short.len() < 2 * mib + 200, "{} bytes are left", short.len());
+    assert_eq!(walk(&plan, 24, &short).expect("rows"), ["7 -", "8 ?"]);
+}
+
+#[test]
+fn values_that_are_only_long_together_are_cut_as_well() {
+    let columns: Vec<(String, String)> =
+        (0..60).map(|n| (if n == 0 { "id".into() } else { format!("c{n}") }, "mediumblob".into())).collect();
+    let columns: Vec<(&str, &str)> = columns.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+    let plan = plan(&columns, &[252; 60], &[3; 60], false).expect("a plan");
+    let mut row = vec![0; 8];
+    for n in 0..60_usize {
+        let size: usize = if n == 0 { 4 } else { 900_000 };
+        row.extend_from_slice(&size.to_le_bytes()[..3]);
+        row.resize(row.len() + size, b'x');
+    }
+    let event = event(60, &[0xff; 8], &[&row]);
+    let short = cut(&plan, 23, &event, &[65_536]).expect("it is cut");
+    assert!(short.len() < (1 << 20) + 500, "{} bytes are left", short.len());
+    assert_eq!(walk(&plan, 23, &short).expect("rows"), walk(&plan, 23, &event).expect("rows"));
+}
+
+fn size_of_value() -> impl Strategy<Value = Option<usize>> {
+    let mib = 1_usize << 20;
+    prop::option::weighted(0.8, prop_oneof![3 => 0..40_usize, 1 => mib - 60..mib + 3, 1 => 2 * mib..3 * mib])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(48), ..ProptestConfig::default() })]
+
+    #[test]
+    fn rows_that_are_cut_mean_the_same(
+        kind in prop::sample::select(vec![23_u8, 24, 25, 30, 31, 32, 39]),
+        rows in prop::collection::vec((0..4_u32, size_of_value(), prop::option::of(0..300_usize), size_of_value(), size_of_value()), 1..4),
+        present in any::<[u8; 2]>(),
+        pieces in prop::collection::vec(1..200_000_usize, 1..4),
+        in_single_bytes in prop::bool::weighted(0.1),
+    ) {
+        let plan = long(kind == 39);
+        let is_pair = matches!(kind, 24 | 31 | 39);
+        let mut data = vec![9, 0, 0, 0, 0, 0, 0, 0];
+        if kind >= 30 {
+            data.extend_from_slice(&[5, 0, 1, 2, 3]);
+        }
+        data.push(5);
+        data.extend(std::iter::repeat_n(31, if is_pair { 2 } else { 1 }));
+        for (nth, (id, a, t, b, j)) in rows.iter().enumerate() {
+            let row = long_row(*id, *a, *t, *b, *j);
+            data.extend_from_slice(&row);
+            if is_pair {
+                if kind == 39 {
+                    data.extend_from_slice(if nth % 2 == 0 { &[1, 1] } else { &[0] });
+                }
+                data.extend_from_slice(&long_row(id + present[0] as u32 % 2, *b, *t, *a, *j));
+            }
+        }
+        let pieces = if in_single_bytes && data.len() < 10_000 { vec![1] } else { pieces };
+        let short = cut(&plan, kind, &data, &pieces).expect("it is cut");
+        prop_assert!(short.len() <= data.len());
+        prop_assert_eq!(walk(&plan, kind, &short).expect("rows"), walk(&plan, kind, &data).expect("rows"));
+        // What does not end with a row is no event.
+        prop_assert!(cut(&plan, kind, &data[..data.len() - 1], &pieces).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_cutter_panic(
+        kind in prop::sample::select(vec![23_u8, 24, 25, 30, 39]),
+        head in prop::collection::vec(any::<u8>(), 0..20),
+        is_head in any::<bool>(),
+        present in any::<[u8; 2]>(),
+        bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..4_u8], 0..300),
+        pieces in prop::collection::vec(1..50_usize, 1..4),
+    ) {
+        let data = if is_head { event(5, &present, &[&bytes]) } else { [head, bytes].concat() };
+        let _ = cut(&long(kind == 39), kind, &data, &pieces);
+    }
+}

@@ -86,7 +86,8 @@ impl Token {
 
 /// The meaning of a statement whose session has this default database.
 pub(crate) fn meaning(sql: &[u8], database: &str, dialect: Dialect, names: &Names) -> Meaning {
-    let (tokens, comments) = tokens(sql, dialect);
+    let is_name = |word: &str| names.same(&names.schema, word) || names.same(&names.table, word);
+    let (tokens, comments) = tokens(sql, dialect, is_name);
     let is_ours = comments.contains(&OURS);
     let s = Statement { tokens: &tokens, database, names };
     let found = s.meaning();
@@ -98,7 +99,7 @@ pub(crate) fn meaning(sql: &[u8], database: &str, dialect: Dialect, names: &Name
 
 /// Whether this is a RENAME with this comment.
 pub(crate) fn is_rename_with(sql: &[u8], dialect: Dialect, comment: &[u8]) -> bool {
-    let (tokens, comments) = tokens(sql, dialect);
+    let (tokens, comments) = tokens(sql, dialect, |_| false);
     tokens.first().is_some_and(|t| t.is("rename")) && comments.contains(&comment)
 }
 
@@ -302,9 +303,45 @@ impl Statement<'_> {
     }
 }
 
+/// So many tokens are kept as they are; of more, nothing that cannot be a name: a statement may have millions of values.
+const TOKENS_MAX: usize = 10_000;
+/// So many comments are looked at.
+const COMMENTS_MAX: usize = 1_000;
+
+/// The tokens of a statement.
+struct Tokens<F> {
+    kept: Vec<Token>,
+    is_name: F,
+}
+
+impl<F: Fn(&str) -> bool> Tokens<F> {
+    /// What cannot matter among very many others becomes one comma: a name may follow it, and what cannot be told concerns the source.
+    fn push(&mut self, token: Token) {
+        const COMMA: Token = Token::Symbol(b',');
+        let is_behind_value = self.kept.last() == Some(&COMMA);
+        let matters = self.kept.len() < TOKENS_MAX
+            || match &token {
+                Token::Word(word) | Token::Name(word) => !self.is_write() || (self.is_name)(word),
+                Token::Text => false,
+                Token::Symbol(symbol) => matches!(symbol, b'.' | b'=') && !is_behind_value,
+            };
+        if matters {
+            self.kept.push(token);
+        } else if !is_behind_value {
+            self.kept.push(COMMA);
+        }
+    }
+
+    /// Of statements that write rows only the names of tables are looked for.
+    fn is_write(&self) -> bool {
+        const WRITES: [&str; 7] = ["insert", "replace", "update", "delete", "load", "with", "call"];
+        self.kept.first().is_some_and(|first| WRITES.iter().any(|word| first.is(word)))
+    }
+}
+
 /// The tokens of a statement, and what is in its comments.
-fn tokens(sql: &[u8], dialect: Dialect) -> (Vec<Token>, Vec<&[u8]>) {
-    let mut out = Vec::new();
+fn tokens(sql: &[u8], dialect: Dialect, is_name: impl Fn(&str) -> bool) -> (Vec<Token>, Vec<&[u8]>) {
+    let mut out = Tokens { kept: Vec::new(), is_name };
     let mut comments = Vec::new();
     let mut bytes = sql.iter().copied().enumerate().peekable();
     while let Some((at, byte)) = bytes.next() {
@@ -329,7 +366,9 @@ fn tokens(sql: &[u8], dialect: Dialect) -> (Vec<Token>, Vec<&[u8]>) {
             b'/' if rest.starts_with(b"/*") => {
                 let body = rest.get(2..).unwrap_or_default();
                 let size = body.windows(2).position(|w| w == b"*/").unwrap_or(body.len());
-                comments.extend(body.get(..size));
+                if comments.len() < COMMENTS_MAX {
+                    comments.extend(body.get(..size));
+                }
                 let end = at + 2 + size + 2;
                 while bytes.next_if(|(i, _)| *i < end).is_some() {}
             }
@@ -342,7 +381,7 @@ fn tokens(sql: &[u8], dialect: Dialect) -> (Vec<Token>, Vec<&[u8]>) {
             _ => out.push(Token::Symbol(byte)),
         }
     }
-    (out, comments)
+    (out.kept, comments)
 }
 
 fn is_word(byte: u8) -> bool {
@@ -507,6 +546,23 @@ mod tests {
         assert_eq!(of("XA ROLLBACK X'01',X'',1"), Meaning::Other);
         assert_eq!(of("XA END X'01',X'',1"), Meaning::XaEnd);
         assert_eq!(xid(b"XA END X'01',X'ab',1"), xid(b"XA COMMIT  X'01',X'AB',1"));
+    }
+
+    #[test]
+    fn statements_of_millions_of_values_take_no_memory_for_them() {
+        let values = "(1, -2.5, 'it''s', NULL, 0x0f, _binary'x', DEFAULT),".repeat(50_000);
+        let many = format!("INSERT INTO notes VALUES {values} (0)");
+        let (kept, _) = tokens(many.as_bytes(), Dialect::default(), |_| false);
+        assert!(kept.len() < 10_010, "{} tokens", kept.len());
+        assert_eq!(of_database(&many, "elsewhere"), Meaning::Other);
+        let hidden = format!("{many}, ((SELECT 1 FROM shop . orders WHERE a = 5))");
+        assert_eq!(of_database(&hidden, "elsewhere"), Meaning::Writes);
+        let names = Names { schema: "1st".into(), table: "2nd".into(), ignores_case: false };
+        let digits = format!("{many}, ((SELECT 1 FROM 1st.2nd))");
+        assert_eq!(meaning(digits.as_bytes(), "", Dialect::default(), &names), Meaning::Writes);
+        // What is no write of rows keeps its words: they may be of the grammar.
+        let renames = format!("RENAME TABLE {} a TO orders", "x TO y, ".repeat(5_000));
+        assert_eq!(of(&renames), Meaning::Definition);
     }
 
     #[test]

@@ -171,3 +171,6 @@ async fn encrypted(wire: &mut Wire, mut secret: Vec<u8>, nonce: &[u8]) -> Result
     // The driver's library panics where this is no key.
     std::panic::catch_unwind(|| crypto::encrypt(&secret, key)).map_err(|_panic| unexpected(&answer))
 }
+
+#[cfg(test)]
+mod tests;
