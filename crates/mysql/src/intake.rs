@@ -253,7 +253,7 @@ impl Intake {
     /// The data without its checksum, which is compared.
     fn checked(&mut self, header: &Header, data: Bytes) -> Result<Bytes> {
         if header.kind == FILE_HEAD {
-            return self.file_head(header, data);
+            return self.file_head(header, &data);
         }
         if self.checksums == Checksums::None {
             return Ok(data);
@@ -272,7 +272,7 @@ impl Intake {
     }
 
     /// The head of a file ends with the kind of checksum, and room for its own.
-    fn file_head(&mut self, header: &Header, data: Bytes) -> Result<Bytes> {
+    fn file_head(&mut self, header: &Header, data: &Bytes) -> Result<Bytes> {
         let Some((body, due)) = data.split_last_chunk::<CHECKSUM_BYTES>() else {
             return Err(unreadable(&DecodeError::new("a file's head without a checksum")));
         };

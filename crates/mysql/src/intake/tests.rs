@@ -64,12 +64,12 @@ fn event(kind: u8, data: &[u8], has_checksum: bool) -> Vec<u8> {
     event
 }
 
-/// Everything that comes out of bytes that come in pieces of these sizes: kinds and data. Then what the rest lacks.
-fn taken(
-    bytes: &[u8],
-    pieces: &[usize],
-    long: impl Fn(u64) -> Long,
-) -> (Vec<(u8, Vec<u8>)>, Result<Taken>, usize) {
+/// An event's kind and its data.
+type Given = (u8, Vec<u8>);
+
+/// Everything that comes out of bytes that come in pieces of these sizes, how it ended, and how many bytes were held
+/// at most.
+fn taken(bytes: &[u8], pieces: &[usize], long: impl Fn(u64) -> Long) -> (Vec<Given>, Result<Taken>, usize) {
     let mut intake = Intake::new(1, BytesMut::new());
     let (mut out, mut rest, mut pieces, mut held) = (Vec::new(), bytes, pieces.iter().cycle(), 0);
     loop {
@@ -179,7 +179,7 @@ fn long_rows_are_cut_compressed_or_not() {
 }
 
 /// A compressed transaction of these events.
-fn payload(events: &[(u8, Vec<u8>)], said: impl Fn(u64) -> u64) -> Vec<u8> {
+fn payload(events: &[Given], said: impl Fn(u64) -> u64) -> Vec<u8> {
     let plain: Vec<u8> = events.iter().flat_map(|(kind, data)| event(*kind, data, false)).collect();
     let packed = zstd::encode_all(&plain[..], 3).expect("compressed");
     let field = |number: u8, value: u64| [&[number, 9, 254][..], &value.to_le_bytes()].concat();

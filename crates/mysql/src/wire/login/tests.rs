@@ -115,11 +115,11 @@ async fn a_last_random_byte_of_zero_is_part_of_the_question() {
 async fn a_proof_that_the_driver_gets_wrong_is_made_again() {
     // The driver, the session that tells, the driver twice more.
     let (port, count) = server(&[0, 0, 0, 1]).await;
-    let e = options(port, PASSWORD).connect("test", Charset::Utf8).await.err().expect("no real server");
+    let e = options(port, PASSWORD).connect("test", Charset::Utf8).await.expect_err("no real server");
     assert!(e.message.contains(&UNKNOWN_VARIABLE.to_string()), "it was let in: {e}");
     assert_eq!(count.load(Ordering::SeqCst), 4);
     let (port, count) = server(&[1, 1]).await;
-    let e = options(port, "wrong").connect("test", Charset::Utf8).await.err().expect("another password");
+    let e = options(port, "wrong").connect("test", Charset::Utf8).await.expect_err("another password");
     assert_eq!((e.kind, e.message.contains("1045")), (Kind::Refused, true), "{e}");
     assert_eq!(count.load(Ordering::SeqCst), 2, "no more is tried than must be");
 }
