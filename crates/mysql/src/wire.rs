@@ -7,7 +7,10 @@
 mod login;
 mod tls;
 
-use crate::connect::{CONNECT_WITHIN, ConnectOptions};
+use crate::{
+    connect::{CONNECT_WITHIN, ConnectOptions},
+    decode::Bytes as Fields,
+};
 use bytes::{Buf, Bytes, BytesMut};
 use mysql_async::{DriverError, Error as Driver, IoError};
 use mysql_common::{
@@ -73,8 +76,8 @@ impl Wire {
             self.answer().await?;
         }
         let row = self.answer().await?;
-        let &[size @ 0..=250, ref rest @ ..] = &row[..] else { return Err(unexpected(&row)) };
-        let value = rest.get(..size.into()).ok_or_else(|| unexpected(&row))?;
+        let mut rest = Fields(&row);
+        let value = rest.size().and_then(|size| rest.take(size)).map_err(|_| unexpected(&row))?;
         let value = String::from_utf8_lossy(value).into_owned();
         const END: u8 = 0xfe;
         while self.answer().await?.first() != Some(&END) {}
