@@ -369,8 +369,25 @@ impl Table {
         self.db.texts(text).await.concat()
     }
 
-    /// The newest migration: phase and turn.
+    /// The newest migration: phase and turn. None: there is none, or the server is away.
     pub async fn state(&self) -> Option<(String, i64)> {
+        self.look().await.flatten()
+    }
+
+    /// The same as soon as the server answers.
+    pub async fn state_for_sure(&self) -> Option<(String, i64)> {
+        let begun = Instant::now();
+        loop {
+            if let Some(state) = self.look().await {
+                return state;
+            }
+            assert!(begun.elapsed() < LONG, "{:?} does not come back", self.host.kind);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// None: the server is away.
+    async fn look(&self) -> Option<Option<(String, i64)>> {
         let query = match self.host.kind {
             Kind::Postgres(_) => {
                 "select phase || ' ' || turn from shadowswap.migration order by id desc limit 1".to_string()
@@ -384,13 +401,20 @@ impl Table {
         if eye.is_none() {
             *eye = self.host.try_connect(&self.name).await;
         }
-        let found = eye.as_ref()?.try_texts(&query).await;
-        if found.is_none() {
-            *eye = None;
+        let db = eye.as_ref()?;
+        let mut found = db.try_texts(&query).await;
+        // A control table that is not there is told like a server that shuts down: the same session tells which of them it is.
+        if found.as_ref().is_some_and(Vec::is_empty)
+            && db.try_texts("select 'here'").await.is_none_or(|here| here.is_empty())
+        {
+            found = None;
         }
-        let found = found?;
-        let (phase, turn) = found.first()?.split_once(' ')?;
-        Some((phase.to_string(), turn.parse().ok()?))
+        let Some(found) = found else {
+            *eye = None;
+            return None;
+        };
+        let state = found.first().and_then(|text| text.split_once(' '));
+        Some(state.and_then(|(phase, turn)| Some((phase.to_string(), turn.parse().ok()?))))
     }
 
     /// Waits until a run has come so far, or ended; false if it ended.

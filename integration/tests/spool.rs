@@ -43,10 +43,15 @@ fn writes(table: &str, pad: &str) -> Vec<String> {
 
 const PAD: &str = "repeat('some text ', 110)";
 
-/// The journal's folder.
-fn journal(directory: &Path) -> PathBuf {
+fn journals(directory: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("shadowswap-journal-"));
+    found
+}
+
+/// The journal's folder.
+fn journal(directory: &Path) -> PathBuf {
+    let mut found = journals(directory);
     assert_eq!(found.len(), 1, "{found:?}");
     found.remove(0)
 }
@@ -422,6 +427,12 @@ async fn killed_again_and_again(url: &str, alter: &str, load: &Running, mut hold
         wait(500 + 170 * kill).await;
         let is_held = kill % 2 == 1;
         if is_held {
+            // Before it, the shadow may still be made anew, which the lock would hold up.
+            let begun = Instant::now();
+            while journals(directory.path()).is_empty() {
+                assert!(begun.elapsed() < SOON, "no journal was made");
+                wait(10).await;
+            }
             hold(true).await;
             // The first two syncs come after a second or so.
             wait(2_200).await;

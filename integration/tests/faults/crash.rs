@@ -57,7 +57,8 @@ pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
     let mut longest = 1_500;
     let started = Instant::now();
     loop {
-        let state = table.state().await;
+        // Of what is over, nothing may be asked again: whether it is must be known.
+        let state = table.state_for_sure().await;
         let turn = state.as_ref().map_or(0, |(_, turn)| *turn);
         let is_over = state
             .as_ref()
@@ -110,7 +111,7 @@ pub async fn crashes(host: &Host, seed: u64, rough: Option<&Proxy>) -> u32 {
             let is_fine = is_rough
                 || output.code().is_some_and(|code| [0, 5, 6].contains(&code))
                 || (matches!(wish, Wish::RollBack | Wish::Abort) && output.code() == Some(3));
-            assert!(is_fine, "{what}: {}\n{}", output.status, printed(&output));
+            assert!(is_fine, "{what}: {} after {state:?}\n{}", output.status, printed(&output));
         } else {
             longest = longest.max(begun.elapsed().as_millis() as u64);
             run.signal(Signal::SIGKILL);

@@ -152,6 +152,63 @@ async fn checksums_compression_and_old_settings_are_read() {
     }
 }
 
+/// Setting it begins a new file. The server sends what it makes up between files with the checksums of one or of the other.
+#[tokio::test]
+async fn checksums_may_be_switched_on_and_off_while_it_is_read() {
+    for product in both() {
+        let mut s = setup(product, &[]).await;
+        let table = s.table("t").await;
+        let from = s.position().await;
+        let mut stream = s.open(&table, &["id"], false, None).await;
+        let mut expected = Vec::new();
+        for (id, checksums) in ["NONE", "CRC32", "NONE", "NONE", "CRC32"].into_iter().enumerate() {
+            s.run(&[&format!("set global binlog_checksum = {checksums}"), "flush binary logs"]).await;
+            s.run(&[&format!("insert into t values ({id}, 'a')")]).await;
+            expected.push(format!("{id} = {id},'a'"));
+        }
+        assert_eq!(changes(&s.drain(&mut stream).await), expected, "{product}");
+        // One that is opened later reads all of these files, and asks for the checksums of the present one.
+        for checksums in ["CRC32", "NONE"] {
+            s.run(&[&format!("set global binlog_checksum = {checksums}")]).await;
+            let mut stream = s.open(&table, &["id"], false, Some(&from)).await;
+            assert_eq!(changes(&s.drain(&mut stream).await), expected, "{product}, {checksums}");
+        }
+    }
+}
+
+/// Of rows that are not carried only the key is looked at, however they come.
+#[tokio::test]
+async fn long_rows_are_read_again_by_their_key_however_they_come() {
+    let cases: [(Product, &[(&str, &str)]); 4] = [
+        (Product::MariaDb, &[]),
+        (Product::MariaDb, &[("log_bin_compress", "ON")]),
+        (Product::MySql, &[]),
+        (Product::MySql, &[("binlog_transaction_compression", "ON")]),
+    ];
+    for (product, settings) in cases {
+        let settings = [settings, &[("max_allowed_packet", "128M")]].concat();
+        let mut s = setup(product, &settings).await;
+        s.run(&[
+            "create table long_rows (a longtext, id int not null, b mediumblob, primary key (id))",
+            "create table beside (id int primary key, a longtext)",
+        ])
+        .await;
+        let mut stream = s.stream("long_rows", &["id"]).await;
+        s.run(&[
+            "insert into beside values (1, repeat('x', 40000000))",
+            "insert into long_rows values (repeat('a', 40000000), 1, repeat('b', 10000000)), ('c', 2, 'd')",
+            "update long_rows set id = 3, a = repeat('e', 18000000) where id = 1",
+            "update long_rows set a = 'f', b = null where id = 3",
+            "delete from beside",
+            "update long_rows set b = repeat('g', 3000000)",
+            "delete from long_rows where id = 3",
+        ])
+        .await;
+        let expected = ["1 ?", "2 = 'c',2,'d'", "1 -", "3 ?", "3 = 'f',3,NULL", "2 ?", "3 ?", "3 -"];
+        assert_eq!(changes(&s.drain(&mut stream).await), expected, "{product} {settings:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_idle_stream_tells_progress() {
     for product in both() {
