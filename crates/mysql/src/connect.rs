@@ -108,7 +108,7 @@ impl ConnectOptions {
     /// The driver takes the last of the random bytes that a server asks with (MariaDB's ed25519) for an end if it is 0: one proof in 256
     /// is wrong. Whether the server denies us is told by a session that makes no such mistake.
     async fn prove_again(&self, denied: Driver, role: &str) -> mysql_async::Result<Conn> {
-        if Wire::open(self, role).await.is_err() {
+        if !Wire::is_let_in_by_mariadb(self, role).await {
             return Err(denied);
         }
         for _ in 1..PROOFS_MAX {

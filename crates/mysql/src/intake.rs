@@ -3,14 +3,14 @@
 //! It knows no socket: bytes go in as they come, events come out as soon as they are complete. Invariants:
 //!
 //! 1. Nothing is given before its checksum was compared, where it has one.
-//! 2. What is held is bounded, whatever the server sends: [`WHOLE_BYTES_MAX`] of a packet, [`EVENT_BYTES_MAX`] of an event; of rows that
+//! 2. What is held is bounded, whatever the server sends: [`WHOLE_BYTES_MAX`] of a packet, [`EVENT_BYTES_MAX`](crate::decode) of an event; of rows that
 //!    are too long to be carried, what [`Cutter`](crate::decode) leaves of them; of rows of other tables, nothing.
 
 mod large;
 mod packed;
 
 use crate::{
-    decode::{DecodeError, EVENT_BYTES_MAX},
+    decode::{DecodeError, Rows, inflated_size, is_compressed},
     events::{Long, Raw},
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -61,8 +61,8 @@ impl Header {
             flags: bytes.get_u16_le(),
         };
         match header.body() {
-            Some(body) if body as u64 <= EVENT_BYTES_MAX => Ok(header),
-            _ => Err(DecodeError(format!("an event of type {} with {} bytes", header.kind, header.size))),
+            Some(_) => Ok(header),
+            None => Err(DecodeError(format!("an event of type {} with {} bytes", header.kind, header.size))),
         }
     }
 
@@ -176,7 +176,7 @@ impl Intake {
                 }
                 self.begin_packet();
                 let message = self.input.split_to(rest.bytes).freeze();
-                return self.whole(message);
+                return self.whole(message, long);
             }
             if self.input.len() < PACKET_HEAD + 1 + Header::BYTES {
                 return Ok(Taken::Hungry);
@@ -219,7 +219,7 @@ impl Intake {
     }
 
     /// A message that came in one piece.
-    fn whole(&mut self, mut message: Bytes) -> Result<Taken> {
+    fn whole(&mut self, mut message: Bytes, long: &impl Fn(u64) -> Long) -> Result<Taken> {
         const END: u8 = 0xfe;
         const REFUSAL: u8 = 0xff;
         /// An end is shorter.
@@ -247,7 +247,8 @@ impl Intake {
         }
         message.advance(Header::BYTES);
         let data = self.checked(&header, message)?;
-        self.unpack(Item { header, data }).map(Taken::Event)
+        let item = unrolled(Item { header, data }, long).map_err(|e| unreadable(&e))?;
+        self.unpack(item).map(Taken::Event)
     }
 
     /// The data without its checksum, which is compared.
@@ -325,6 +326,28 @@ impl Intake {
         }
         Ok(item)
     }
+}
+
+/// Compressed rows may be short and become long: then they are inflated in pieces.
+fn unrolled(item: Item, long: &impl Fn(u64) -> Long) -> Result<Item, DecodeError> {
+    let Item { header, data } = &item;
+    if !is_compressed(header.kind) {
+        return Ok(item);
+    }
+    // What is wrong with it is told if somebody wants to read it.
+    let size = Rows::head(header.kind, data)
+        .and_then(|(_, head)| inflated_size(data.get(head..).unwrap_or_default()))
+        .map_or(0, |(size, _)| size);
+    if size <= WHOLE_BYTES_MAX as u64 {
+        return Ok(item);
+    }
+    let bare = Header { size: (Header::BYTES + data.len()) as u32, ..*header };
+    let mut large = Large::new(bare, false)?;
+    large.push(data, long)?;
+    let Some(unrolled) = large.finish()? else { return Ok(item) };
+    // What it takes in its file is what it has with its checksum.
+    let header = Header { size: header.size, ..unrolled.header };
+    Ok(Item { header, ..unrolled })
 }
 
 fn unreadable(e: &DecodeError) -> Error {

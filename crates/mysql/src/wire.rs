@@ -12,6 +12,7 @@ use crate::{
     decode::Bytes as Fields,
 };
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
 use mysql_async::{DriverError, Error as Driver, IoError};
 use mysql_common::{
     constants::{CapabilityFlags, Command},
@@ -19,7 +20,7 @@ use mysql_common::{
     packets::ErrPacket,
     proto::MySerialize,
 };
-use std::io;
+use std::{io, panic::AssertUnwindSafe};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// No answer to what is asked here is longer.
@@ -47,11 +48,28 @@ impl Wire {
     /// # Errors
     /// The driver's own.
     pub(crate) async fn open(options: &ConnectOptions, role: &str) -> Result<Wire, Driver> {
-        let opened = tokio::time::timeout(CONNECT_WITHIN, login::log_in(options, role)).await;
-        opened.unwrap_or_else(|_elapsed| {
-            let late = format!("no answer within {CONNECT_WITHIN:?}");
-            Err(io_error(io::Error::new(io::ErrorKind::TimedOut, late)))
-        })
+        Wire::log_in(options, role, false).await
+    }
+
+    /// Whether MariaDB lets us in. Another server is shown no proof: wrong ones count.
+    pub(crate) async fn is_let_in_by_mariadb(options: &ConnectOptions, role: &str) -> bool {
+        Wire::log_in(options, role, true).await.is_ok()
+    }
+
+    async fn log_in(options: &ConnectOptions, role: &str, is_picky: bool) -> Result<Wire, Driver> {
+        // The driver's types panic on some greetings that no server sends.
+        let opened = AssertUnwindSafe(login::log_in(options, role, is_picky)).catch_unwind();
+        match tokio::time::timeout(CONNECT_WITHIN, opened).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(_panic)) => {
+                let told = "the server's greeting cannot be read";
+                Err(io_error(io::Error::new(io::ErrorKind::InvalidData, told)))
+            }
+            Err(_elapsed) => {
+                let late = format!("no answer within {CONNECT_WITHIN:?}");
+                Err(io_error(io::Error::new(io::ErrorKind::TimedOut, late)))
+            }
+        }
     }
 
     /// Runs a statement that has no result.

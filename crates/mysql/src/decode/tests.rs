@@ -274,21 +274,16 @@ fn long(rereads: bool) -> Plan {
 fn long_row(id: u32, a: Option<usize>, t: Option<usize>, b: Option<usize>, j: Option<usize>) -> Vec<u8> {
     let nulls = [a.is_none(), false, t.is_none(), b.is_none(), j.is_none()];
     let mut row = vec![nulls.iter().enumerate().map(|(at, null)| u8::from(*null) << at).sum()];
-    let mut value = |size: Option<usize>, digits: usize, fill: u8| {
+    let value = |row: &mut Vec<u8>, size: Option<usize>, digits: usize, fill: u8| {
         let Some(size) = size else { return };
         row.extend_from_slice(&size.to_le_bytes()[..digits]);
         row.resize(row.len() + size, fill);
     };
-    value(a, 3, b'a');
+    value(&mut row, a, 3, b'a');
     row.extend_from_slice(&id.to_le_bytes());
-    let mut value = |size: Option<usize>, digits: usize, fill: u8| {
-        let Some(size) = size else { return };
-        row.extend_from_slice(&size.to_le_bytes()[..digits]);
-        row.resize(row.len() + size, fill);
-    };
-    value(t, 2, b't');
-    value(b, 4, b'b');
-    value(j, 4, 0);
+    value(&mut row, t, 2, b't');
+    value(&mut row, b, 4, b'b');
+    value(&mut row, j, 4, 0);
     row
 }
 

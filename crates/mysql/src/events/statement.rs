@@ -319,11 +319,12 @@ impl<F: Fn(&str) -> bool> Tokens<F> {
     fn push(&mut self, token: Token) {
         const COMMA: Token = Token::Symbol(b',');
         let is_behind_value = self.kept.last() == Some(&COMMA);
+        let is_behind_symbol = matches!(self.kept.last(), Some(Token::Symbol(_)));
         let matters = self.kept.len() < TOKENS_MAX
             || match &token {
                 Token::Word(word) | Token::Name(word) => !self.is_write() || (self.is_name)(word),
                 Token::Text => false,
-                Token::Symbol(symbol) => matches!(symbol, b'.' | b'=') && !is_behind_value,
+                Token::Symbol(symbol) => matches!(symbol, b'.' | b'=') && !is_behind_symbol,
             };
         if matters {
             self.kept.push(token);
@@ -560,6 +561,9 @@ mod tests {
         let names = Names { schema: "1st".into(), table: "2nd".into(), ignores_case: false };
         let digits = format!("{many}, ((SELECT 1 FROM 1st.2nd))");
         assert_eq!(meaning(digits.as_bytes(), "", Dialect::default(), &names), Meaning::Writes);
+        let symbols = format!("INSERT INTO notes VALUES {} (0)", "shop=====...==,".repeat(50_000));
+        let (kept, _) = tokens(symbols.as_bytes(), Dialect::default(), |word| word == "shop");
+        assert!(kept.len() < 10_000 + 50_000 * 4, "{} tokens", kept.len());
         // What is no write of rows keeps its words: they may be of the grammar.
         let renames = format!("RENAME TABLE {} a TO orders", "x TO y, ".repeat(5_000));
         assert_eq!(of(&renames), Meaning::Definition);

@@ -2,7 +2,10 @@
 
 use super::{CHECKSUM_BYTES, Header, Item};
 use crate::{
-    decode::{Cutter, DecodeError, HEAD_BYTES_MAX, Rows, inflated_size, is_compressed, uncompressed},
+    decode::{
+        Cutter, DecodeError, EVENT_BYTES_MAX, HEAD_BYTES_MAX, Rows, inflated_size, is_compressed,
+        uncompressed,
+    },
     events::{Long, is_passed_over},
 };
 use flate2::write::ZlibDecoder;
@@ -104,6 +107,9 @@ impl Large {
     fn keep(&mut self, bytes: &[u8], long: &impl Fn(u64) -> Long) -> Result<(), DecodeError> {
         match &mut self.kept {
             Kept::Nothing(_) => Ok(()),
+            Kept::All(kept) if (kept.len() + bytes.len()) as u64 > EVENT_BYTES_MAX => Err(DecodeError(
+                format!("an event of type {} with {} bytes", self.header.kind, self.header.size),
+            )),
             Kept::All(kept) => {
                 append(kept, bytes);
                 Ok(())

@@ -168,6 +168,24 @@ fn long_rows_are_cut_compressed_or_not() {
             assert_eq!((events.len(), end.expect_err("damaged").kind), (1, Kind::Corrupt), "{damage}");
         }
     }
+    // Compressed, they may be short.
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&data[10..]).expect("compressed");
+    let short = [&data[..10], &[0x84], &length, &encoder.finish().expect("compressed")].concat();
+    assert!(short.len() < MIB);
+    for has_checksums in [true, false] {
+        let mut sender = Sender::new(has_checksums);
+        sender.event(166, &short);
+        let (events, end, _) = taken(&sender.out, &[70_000], |_| Long::Cut(outline()));
+        assert_eq!(end.expect("no error"), Taken::Hungry);
+        let (kind, cut) = &events[1];
+        assert!(*kind == 23 && cut.len() < MIB + 100 && cut.last() == Some(&77), "{} bytes", cut.len());
+        let (events, _, _) = taken(&sender.out, &[70_000], |_| Long::PassedOver);
+        assert_eq!((events[1].0, events[1].1.len()), (166, 10));
+        // Whoever wants them whole inflates them.
+        let (events, _, _) = taken(&sender.out, &[70_000], whole);
+        assert!(events[1] == (166, short.clone()));
+    }
     // More comes out than was announced, or less.
     for off in [-1_i64, 1] {
         let length = ((data.len() as i64 - 10 + off) as u32).to_be_bytes();

@@ -23,13 +23,18 @@ const WANTED: CapabilityFlags = CapabilityFlags::CLIENT_LONG_PASSWORD
     .union(CapabilityFlags::CLIENT_PLUGIN_AUTH)
     .union(CapabilityFlags::CLIENT_CONNECT_ATTRS);
 
+/// What MariaDB's version has in it.
+const MARIADB: &[u8] = b"MariaDB";
+/// From this version on sessions begin with utf8mb4. None that we work with is older.
+const UTF8MB4_SINCE: (u16, u16, u16) = (5, 5, 3);
 /// The largest packet that we take.
 const PACKET_BYTES_MAX: u32 = 1 << 30;
 /// The random bytes that a proof is made of.
 const NONCE_BYTES: usize = 20;
 const ED25519_NONCE_BYTES: usize = 32;
 
-pub(super) async fn log_in(options: &ConnectOptions, role: &str) -> Result<Wire, Driver> {
+/// With `is_picky` nobody but MariaDB is shown a proof.
+pub(super) async fn log_in(options: &ConnectOptions, role: &str, is_picky: bool) -> Result<Wire, Driver> {
     let mut wire = Wire {
         socket: reach(options).await.map_err(io_error)?,
         input: BytesMut::new(),
@@ -38,6 +43,10 @@ pub(super) async fn log_in(options: &ConnectOptions, role: &str) -> Result<Wire,
     };
     let greeting = wire.answer().await?;
     let greeting: HandshakePacket<'_> = ParseBuf(&greeting).parse(()).map_err(io_error)?;
+    let is_mariadb = greeting.server_version_ref().windows(MARIADB.len()).any(|w| w == MARIADB);
+    if is_picky && !is_mariadb {
+        return Err(Driver::Driver(DriverError::ConnectionClosed));
+    }
     let mut capabilities = greeting.capabilities() & WANTED;
     let is_tcp = options.socket.is_none();
     let has_tls = greeting.capabilities().contains(CapabilityFlags::CLIENT_SSL);
@@ -69,7 +78,7 @@ pub(super) async fn log_in(options: &ConnectOptions, role: &str) -> Result<Wire,
     let has_attributes = capabilities.contains(CapabilityFlags::CLIENT_CONNECT_ATTRS);
     let response = HandshakeResponse::new(
         proof.as_deref(),
-        greeting.server_version_parsed().unwrap_or_default(),
+        UTF8MB4_SINCE,
         Some(options.user.as_bytes()),
         None::<&[u8]>,
         Some(plugin.borrow()),
@@ -160,9 +169,11 @@ fn is_answered(plugin: &AuthPlugin<'_>) -> Result<(), Driver> {
 /// The password for the server's eyes only.
 async fn encrypted(wire: &mut Wire, mut secret: Vec<u8>, nonce: &[u8]) -> Result<Vec<u8>, Driver> {
     const ASK_FOR_KEY: u8 = 2;
+    /// Of 16,384 bits it is a fifth as long.
+    const KEY_BYTES_MAX: usize = 16 << 10;
     wire.send(&[ASK_FOR_KEY]).await?;
     let answer = wire.answer().await?;
-    let Some((_, key)) = answer.split_first().filter(|_| !nonce.is_empty()) else {
+    let Some((_, key)) = answer.split_first().filter(|(_, key)| key.len() <= KEY_BYTES_MAX) else {
         return Err(unexpected(&answer));
     };
     for (byte, mask) in secret.iter_mut().zip(nonce.iter().cycle()) {

@@ -56,7 +56,15 @@ fn authorities(file: Option<&Path>) -> io::Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     match file {
         Some(file) => {
-            for certificate in certificates(file)? {
+            let bytes = std::fs::read(file)?;
+            // What is between certificates may be in any character set.
+            let mut found = CertificateDer::pem_slice_iter(&bytes)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(io::Error::other)?;
+            if found.is_empty() {
+                found.push(CertificateDer::from(bytes.as_slice()).into_owned());
+            }
+            for certificate in found {
                 store.add(certificate).map_err(io::Error::other)?;
             }
         }
@@ -65,7 +73,7 @@ fn authorities(file: Option<&Path>) -> io::Result<RootCertStore> {
     Ok(store)
 }
 
-/// PEM, or one certificate as it is.
+/// Our own: PEM, or one certificate as it is.
 fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let bytes = std::fs::read(file)?;
     if std::str::from_utf8(&bytes).is_err() {

@@ -176,6 +176,18 @@ async fn checksums_may_be_switched_on_and_off_while_it_is_read() {
     }
 }
 
+/// So many bytes that cannot be compressed, in hexadecimal digits.
+fn noise(bytes: usize) -> String {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("{state:016x}")
+    };
+    (0..bytes / 8).map(|_| next()).collect()
+}
+
 /// Of rows that are not carried only the key is looked at, however they come.
 #[tokio::test]
 async fn long_rows_are_read_again_by_their_key_however_they_come() {
@@ -194,6 +206,7 @@ async fn long_rows_are_read_again_by_their_key_however_they_come() {
         ])
         .await;
         let mut stream = s.stream("long_rows", &["id"]).await;
+        let random = format!("update long_rows set b = X'{}'", noise(3_000_000));
         s.run(&[
             "insert into beside values (1, repeat('x', 40000000))",
             "insert into long_rows values (repeat('a', 40000000), 1, repeat('b', 10000000)), ('c', 2, 'd')",
@@ -201,10 +214,12 @@ async fn long_rows_are_read_again_by_their_key_however_they_come() {
             "update long_rows set a = 'f', b = null where id = 3",
             "delete from beside",
             "update long_rows set b = repeat('g', 3000000)",
+            &random,
             "delete from long_rows where id = 3",
         ])
         .await;
-        let expected = ["1 ?", "2 = 'c',2,'d'", "1 -", "3 ?", "3 = 'f',3,NULL", "2 ?", "3 ?", "3 -"];
+        let expected =
+            ["1 ?", "2 = 'c',2,'d'", "1 -", "3 ?", "3 = 'f',3,NULL", "2 ?", "3 ?", "2 ?", "3 ?", "3 -"];
         assert_eq!(changes(&s.drain(&mut stream).await), expected, "{product} {settings:?}");
     }
 }
