@@ -88,6 +88,13 @@ async fn reads_and_writes_that_queued_before_the_swap_do_not_hold_it_up() {
 /// first of them would wait for the replica before the RENAME does.)
 #[tokio::test]
 async fn rename_that_commits_after_its_connection_is_lost_is_waited_for() {
+    for is_behind_another in [false, true] {
+        rename_commits_unseen(is_behind_another).await;
+    }
+}
+
+/// With `is_behind_another`, another session's commit waits for the replica, and the RENAME for that one.
+async fn rename_commits_unseen(is_behind_another: bool) {
     let product = Product::MySql;
     let (server, prefix) = server_without_replica(product, &[]).await;
     let url = server.url("shop");
@@ -104,8 +111,17 @@ async fn rename_that_commits_after_its_connection_is_lost_is_waited_for() {
     let held = "select 1 from information_schema.processlist where info like 'do get_lock(''shadowswap test''%' and id <> connection_id()";
     until_found(&mut conn, held, SOON).await;
     sql(&mut conn, &format!("set global {prefix}_enabled = 1")).await;
+    let waits = "select id from information_schema.processlist where state like '%semi-sync ACK%'";
+    if is_behind_another {
+        let mut other = server.connect("shop").await;
+        tokio::spawn(async move { drop(other.query_drop("create table beside (id int)").await) });
+        until_found(&mut conn, waits, SOON).await;
+    }
     sql(&mut holder, "do release_lock('shadowswap test')").await;
-    let commits = "select id from information_schema.processlist where state like '%semi-sync ACK%' and info like 'rename table%'";
+    // Whatever commits first waits for the replica, also our own progress; the others wait behind it.
+    let commits = "select id from information_schema.processlist where info like 'rename table%' \
+        and (state like '%semi-sync ACK%' or state = 'waiting for handler commit')";
+    until_found(&mut conn, waits, SOON).await;
     until_found(&mut conn, commits, SOON).await;
     for id in texts(&mut conn, commits).await {
         sql(&mut conn, &format!("kill {id}")).await;

@@ -140,7 +140,7 @@ async fn a_greeting_that_no_server_sends_is_an_error() {
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             // A version, a number, the first random bytes, and then what its last part is said to have: 128 bytes.
-            let mut greeting = b"\x0a\xd9\xa8.0.1-MariaDB\0\x07\0\0\012345678\0".to_vec();
+            let mut greeting = b"\x0a\xd9\xa8.0.1-MariaDB\0\x07\0\0\x0012345678\0".to_vec();
             greeting.extend_from_slice(&[0xff, 0xff, 45, 2, 0, 0xff, 0xff, 0x80]);
             greeting.extend_from_slice(&[0; 200]);
             say(&mut socket, 0, &greeting).await;
